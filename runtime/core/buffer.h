@@ -1,0 +1,33 @@
+/* buffer.h: a byte string that grows, with its own malloc'd memory, for what outlives or has no arena.
+ *
+ * Errors stick: after a failed append (no memory, over the limit) `failed` is true, appends do nothing, and the caller
+ * asks once at the end. */
+#ifndef PURLIN_CORE_BUFFER_H
+#define PURLIN_CORE_BUFFER_H
+
+#include <purlin/base.h>
+#include <stdarg.h>
+
+typedef struct buffer {
+  char *data;         /* NULL until the first append; not NUL-terminated unless buffer_text() was asked */
+  size_t size;
+  size_t capacity;
+  size_t limit;       /* 0: none */
+  bool failed;
+} buffer;
+
+void buffer_free(buffer *b);                   /* frees the memory and zeroes the struct */
+void buffer_clear(buffer *b);                  /* size 0, memory kept, `failed` forgotten */
+bool buffer_reserve(buffer *b, size_t extra);  /* room for `extra` more bytes; false sets failed */
+void buffer_add(buffer *b, const void *data, size_t size);
+void buffer_text(buffer *b, const char *text);
+void buffer_char(buffer *b, char c);
+void buffer_int(buffer *b, int64_t value);
+void buffer_uint(buffer *b, uint64_t value);
+void buffer_double(buffer *b, double value);   /* shortest text that reads back the same; "null" for NaN and infinities */
+void buffer_json_text(buffer *b, const char *text, size_t size); /* quoted and escaped */
+PURLIN_PRINTF(2, 3) void buffer_format(buffer *b, const char *format, ...);
+void buffer_consume(buffer *b, size_t size);   /* drops bytes from the front */
+const char *buffer_end(buffer *b);             /* adds a NUL behind the bytes (not counted) and returns data; "" when empty */
+
+#endif

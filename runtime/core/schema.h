@@ -1,0 +1,55 @@
+/* schema.h: what is derived from a table of fields. The public half is <purlin/schema.h>; this is what the rest of the
+ * runtime uses: decoding into any arena, validation messages, encoding into a buffer, JSON Schema, layout hashes. */
+#ifndef PURLIN_CORE_SCHEMA_H
+#define PURLIN_CORE_SCHEMA_H
+
+#include <purlin/schema.h>
+#include "core/arena.h"
+#include "core/buffer.h"
+
+/* Where messages about single fields go: "metrics[3].step", "must be at least 0". */
+typedef void schema_complain(void *to, const char *field, const char *message);
+
+typedef struct schema_reading {
+  arena *memory;
+  schema_complain *complain;
+  void *complain_to;
+  bool tolerant;        /* unknown members ignored, null for a default means absent */
+  const char *prefix;   /* put before field paths; may be NULL */
+} schema_reading;
+
+/* The i-th field, whatever the size of a field in the plugin's layout. */
+const purlin_field *schema_field(const purlin_schema *schema, size_t index);
+const purlin_field *schema_find(const purlin_schema *schema, const char *name, size_t name_size);
+
+/* Checks the table itself at start: known types, defaults that decode, patterns that compile, sane limits; false writes why. */
+bool schema_check(const purlin_schema *schema, buffer *why);
+
+/* Decodes an object. Returns PURLIN_OK, PURLIN_INVALID (complaints were made) or PURLIN_TOO_LARGE. */
+purlin_status schema_decode(const schema_reading *reading, const purlin_schema *schema, const char *json, size_t size, void *out);
+
+/* Sets one field from text, as it comes from a path, a query string, a command line or a database column of text: numbers
+ * and booleans are parsed, lists of texts collect repeated calls, JSON is checked. `path` names it in complaints. */
+purlin_status schema_set_text(const schema_reading *reading, const purlin_field *field, void *out, const char *text, size_t size);
+/* Starts such a struct: zeroes it. Ends it: fills defaults and complains of required fields that were not set.
+ * `was_set` has one bit per field, as schema_set_text's callers keep it (bit i of was_set[i/64]). */
+purlin_status schema_finish(const schema_reading *reading, const purlin_schema *schema, void *out, const uint64_t *was_set);
+
+typedef enum schema_encoding { SCHEMA_PUBLIC = 0, SCHEMA_WITH_SECRETS = 1 } schema_encoding;
+void schema_encode(const purlin_schema *schema, const void *value, schema_encoding how, buffer *out);
+/* A deep copy of a struct, texts and lists included, into an arena. false: no memory. */
+bool schema_copy(const purlin_schema *schema, const void *value, arena *memory, void *out);
+
+/* The JSON Schema (2020-12, as OpenAPI 3.1 embeds it) of a schema; nested ones as {"$ref":"#/components/schemas/NAME"}. */
+void schema_json_schema(const purlin_schema *schema, buffer *out);
+/* Calls `visit` for the schema and everything that it nests, each once per mention. */
+void schema_visit(const purlin_schema *schema, void (*visit)(void *to, const purlin_schema *schema), void *to);
+
+/* A hash of names, types, offsets and sizes: equal hashes mean that a struct may be passed as it is. */
+uint64_t schema_layout(const purlin_schema *schema);
+
+/* The name of an enum's or choice's i-th value, and back; -1 when there is none such. */
+bool schema_choice_name(const char *choices, size_t index, const char **name, size_t *size);
+int schema_choice_index(const char *choices, const char *name, size_t size);
+
+#endif

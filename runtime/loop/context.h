@@ -1,0 +1,82 @@
+/* context.h: the inside of purlin_ctx. Floors above hang their own state on it by the pointers at its end; this floor
+ * never looks into those. */
+#ifndef PURLIN_LOOP_CONTEXT_H
+#define PURLIN_LOOP_CONTEXT_H
+
+#include <purlin/context.h>
+#include "core/arena.h"
+#include "core/buffer.h"
+#include "fiber/fiber.h"
+#include "loop/loop.h"
+
+#define CONTEXT_MAX_FIELD_ERRORS 32
+#define CONTEXT_DEFAULT_LIMIT ((size_t)64 * 1024 * 1024)
+
+typedef struct context_field_error { const char *field, *message; } context_field_error;
+
+typedef struct context_trace {
+  char trace_id[33];
+  char span_id[17];
+  char parent_span_id[17]; /* "" at a root */
+  bool sampled;
+} context_trace;
+
+/* Who acts; made by access/, immutable, lives as long as any context that uses it (reference counted there). */
+typedef struct identity identity;
+
+struct purlin_ctx {
+  arena memory;
+  fiber *fiber;
+  loop *loop;
+  uint64_t deadline_ms;       /* loop clock; UINT64_MAX: none */
+  bool cancelled;
+  uint8_t nesting;            /* nested operations and policies, at most 8 */
+  /* What to call when somebody cancels this context while its fiber is parked; set by the call that parks. */
+  void (*on_cancel)(purlin_ctx *ctx, void *argument);
+  void *on_cancel_argument;
+
+  /* identity */
+  const identity *who;
+  const char *actor, *workspace, *project;
+  context_trace trace;
+  const char *plugin;         /* whose code runs, for logs, metrics, configuration; never NULL */
+  const char *operation;      /* its full name, or the route; never NULL */
+
+  /* the recorded failure */
+  purlin_status failure_status;
+  const char *failure;        /* NULL: none */
+  uint32_t retry_after_s;
+  context_field_error fields[CONTEXT_MAX_FIELD_ERRORS];
+  size_t field_count, field_total;
+
+  /* state of the floors above, made on demand and ended by their hooks when the context ends */
+  struct db_session *db;       /* the fiber's connection and transaction */
+  struct lua_run *lua;         /* the running script */
+  struct plugin *plugin_state; /* the plugin whose code runs (configuration) */
+  struct http_exchange *exchange;
+};
+
+/* Initialises a context in memory of the caller's; `name` is the operation. It belongs to the running fiber from then on. */
+void context_begin(purlin_ctx *ctx, const char *plugin, const char *operation);
+/* Runs the end hooks of the floors above (context_on_end), then frees the arena. */
+void context_end(purlin_ctx *ctx);
+/* Registers a hook for the end of every context, once at start (db: give back the connection). */
+void context_on_end(void (*hook)(purlin_ctx *ctx));
+
+/* Starts a fiber with a context of its own and runs `run(ctx, argument)` in it. For jobs, events, timers, daemons. */
+typedef void context_run(purlin_ctx *ctx, void *argument);
+PURLIN_CHECKED purlin_status context_start(const char *plugin, const char *operation, context_run *run, void *argument);
+
+/* Cancels: marks it and, if its fiber is parked in a cancellable call, makes that call return PURLIN_CANCELLED. On the
+ * context's own loop only. */
+void context_cancel(purlin_ctx *ctx);
+
+/* Parks until fiber_wake, a cancellation or the deadline (a loop timer). `on_cancel(ctx, argument)` must undo the wait, so
+ * that nobody wakes the fiber any more; context_park then returns PURLIN_CANCELLED or PURLIN_TIMEOUT. */
+PURLIN_CHECKED purlin_status context_park(purlin_ctx *ctx, void (*on_cancel)(purlin_ctx *ctx, void *argument), void *argument);
+
+void context_set_deadline(purlin_ctx *ctx, uint64_t after_ms);
+/* 16 + 8 random bytes in hexadecimal, or the continuation of a `traceparent` header (false: malformed, a new one was made). */
+bool context_trace_from(purlin_ctx *ctx, const char *traceparent);
+
+#endif

@@ -1,0 +1,104 @@
+/* context.h: what a piece of work carries with it.
+ *
+ * Every request, job, event handler and Lua script runs in a fiber with one context: an arena for its memory, a deadline,
+ * cancellation, an identity, a workspace, a trace id and a logger. The host makes and ends contexts; plugins only use
+ * them, on the fiber that was given them. */
+#ifndef PURLIN_CONTEXT_H
+#define PURLIN_CONTEXT_H
+
+#include <purlin/base.h>
+
+PURLIN_BEGIN
+
+/* ---- Memory: the arena ------------------------------------------------------------------------------------------------- */
+
+/* Zeroed memory, aligned for any type, until the context ends. NULL when the context's memory cap is reached or memory
+ * is short; the failure is then already recorded in the context, so `return PURLIN_TOO_LARGE` says it all.
+ * Since 1.0; does not park. */
+PURLIN_API void *purlin_alloc(purlin_ctx *ctx, size_t size);
+/* The same for `count` items, with a check against overflow. */
+PURLIN_API void *purlin_alloc_array(purlin_ctx *ctx, size_t count, size_t item_size);
+/* A copy of a text, of the first `size` bytes of one, or a formatted one; arena. NULL as above. */
+PURLIN_API char *purlin_copy(purlin_ctx *ctx, const char *text);
+PURLIN_API char *purlin_copy_bytes(purlin_ctx *ctx, const char *text, size_t size);
+PURLIN_API PURLIN_PRINTF(2, 3) char *purlin_format(purlin_ctx *ctx, const char *format, ...);
+
+/* A loop of unknown length marks the arena before each round and resets it after, so that its memory stays flat.
+ * Everything allocated since the mark is gone after the reset. */
+typedef struct purlin_mark { void *block; size_t used; } purlin_mark;
+PURLIN_API purlin_mark purlin_arena_mark(purlin_ctx *ctx);
+PURLIN_API void purlin_arena_reset(purlin_ctx *ctx, purlin_mark mark);
+
+/* ---- Failing ------------------------------------------------------------------------------------------------------------ */
+
+/* Records what the client is told and returns `status`: `return purlin_fail(ctx, PURLIN_NOT_FOUND, "no model named
+ * '%s'", name);`. The text of a 5xx is logged and never told. The last record wins. Since 1.0; does not park. */
+PURLIN_API PURLIN_PRINTF(3, 4) purlin_status purlin_fail(purlin_ctx *ctx, purlin_status status, const char *format, ...);
+/* Adds a message about one field ("rows[3].step") and returns PURLIN_INVALID. At most 32 are kept. */
+PURLIN_API PURLIN_PRINTF(3, 4) purlin_status purlin_fail_field(purlin_ctx *ctx, const char *field, const char *format, ...);
+/* Tells the client when to come again (Retry-After), for PURLIN_TOO_MANY and PURLIN_UNAVAILABLE. */
+PURLIN_API void purlin_retry_after(purlin_ctx *ctx, uint32_t seconds);
+/* What was recorded: the text, "" when none. Borrowed until the next failure. */
+PURLIN_API const char *purlin_failure(const purlin_ctx *ctx);
+/* Forgets a recorded failure, for callers that go on after one. */
+PURLIN_API void purlin_clear_failure(purlin_ctx *ctx);
+/* "not found", "conflict", ... : static text. */
+PURLIN_API const char *purlin_status_text(purlin_status status);
+
+/* ---- Who, where, until when ------------------------------------------------------------------------------------------------ */
+
+PURLIN_API const char *purlin_workspace(const purlin_ctx *ctx); /* id of the workspace that this work belongs to; never NULL */
+PURLIN_API const char *purlin_project(const purlin_ctx *ctx);   /* id of the project; "default" where none was chosen */
+PURLIN_API const char *purlin_actor(const purlin_ctx *ctx);     /* who acts: "user:..", "token:..", "job:..", "system" */
+PURLIN_API const char *purlin_trace_id(const purlin_ctx *ctx);  /* 32 hexadecimal digits */
+/* Whether the actor holds a permission such as "models:write". */
+PURLIN_API bool purlin_permitted(const purlin_ctx *ctx, const char *permission);
+/* Milliseconds until the deadline; INT64_MAX when there is none, 0 when it has passed. */
+PURLIN_API int64_t purlin_time_left_ms(const purlin_ctx *ctx);
+/* PURLIN_OK, PURLIN_CANCELLED or PURLIN_TIMEOUT. Long loops ask it now and then; parking calls ask it themselves. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_still_wanted(purlin_ctx *ctx);
+/* The wall clock, in microseconds since 1970, and a clock that never jumps, in nanoseconds. */
+PURLIN_API int64_t purlin_now_us(void);
+PURLIN_API uint64_t purlin_ticks_ns(void);
+/* A new public identifier: `prefix`, "_" and 20 random letters and digits, such as "run_8k3v...". Arena. */
+PURLIN_API const char *purlin_new_id(purlin_ctx *ctx, const char *prefix);
+
+/* ---- Logging --------------------------------------------------------------------------------------------------------------- */
+
+typedef enum purlin_level { PURLIN_DEBUG, PURLIN_INFO, PURLIN_WARNING, PURLIN_ERROR } purlin_level;
+
+/* One structured record with the context's trace id, workspace, plugin and operation. Secrets do not belong here.
+ * `ctx` may be NULL. Since 1.0; does not park: records go to a buffer that a writer empties. */
+PURLIN_API PURLIN_PRINTF(3, 4) void purlin_log(purlin_ctx *ctx, purlin_level level, const char *format, ...);
+
+/* ---- Waiting and working elsewhere ------------------------------------------------------------------------------------------- */
+
+/* Sleeps. May park. Errors: PURLIN_CANCELLED, PURLIN_TIMEOUT. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_sleep(purlin_ctx *ctx, uint32_t milliseconds);
+
+/* Lets other fibers run if this one has had its share; costs nothing otherwise. May park. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_yield(purlin_ctx *ctx);
+
+typedef enum purlin_pool {
+  PURLIN_POOL_CPU,     /* work that computes for more than about a millisecond */
+  PURLIN_POOL_BLOCKING /* calls that block: files, fsync, name resolution, password hashes */
+} purlin_pool;
+
+/* Runs `work(argument)` on a thread of the pool and returns what it returned. The work may use nothing of the context;
+ * it finishes even when the context is cancelled meanwhile, and the caller waits for that. May park.
+ * Errors: PURLIN_UNAVAILABLE when the pool's queue is full (the work has then not run), and those of the work. */
+typedef purlin_status purlin_work(void *argument);
+PURLIN_API PURLIN_CHECKED purlin_status purlin_offload(purlin_ctx *ctx, purlin_pool pool, purlin_work *work, void *argument);
+
+/* A mutex between fibers, on any thread: waiting parks the fiber, not the thread. Zeroed memory is an unlocked mutex. */
+typedef struct purlin_mutex { uint64_t opaque[6]; } purlin_mutex;
+PURLIN_API PURLIN_CHECKED purlin_status purlin_lock(purlin_ctx *ctx, purlin_mutex *mutex); /* may park */
+PURLIN_API void purlin_unlock(purlin_mutex *mutex);
+
+/* State of which every event loop has its own copy: zeroed memory of `size` bytes for this `key` (its address is the
+ * key) on the calling loop; the same pointer each time. NULL when memory is short. Does not park. */
+PURLIN_API void *purlin_loop_local(purlin_ctx *ctx, const void *key, size_t size);
+
+PURLIN_END
+
+#endif

@@ -1,0 +1,79 @@
+/* operation.h: declare a function once, use it everywhere.
+ *
+ *   PURLIN_OPERATION(create_model, create_model_in, model,
+ *       .summary = "Register a model",
+ *       .permission = "models:write",
+ *       .effect = PURLIN_CREATES,
+ *       .http = "POST /api/v1/models")
+ *   {
+ *     ... ctx, in and out are the arguments ...
+ *     return PURLIN_OK;
+ *   }
+ *
+ * stands directly above the function's body and is all there is to write. In the plugin `registry` this makes the operation
+ * registry.create_model with its HTTP route, its validation, its entry in /openapi.json, `purlin registry create-model`,
+ * purlin.op.registry.create_model{...} in Lua, its permission check, its span and its metrics. */
+#ifndef PURLIN_OPERATION_H
+#define PURLIN_OPERATION_H
+
+#include <purlin/schema.h>
+
+PURLIN_BEGIN
+
+typedef enum purlin_effect {
+  PURLIN_READS = 0,   /* changes nothing: runs without a transaction */
+  PURLIN_CHANGES = 1, /* one transaction, begun at the first write, committed before the answer; runs again on a deadlock */
+  PURLIN_CREATES = 2  /* as PURLIN_CHANGES, answered over HTTP with 201 */
+} purlin_effect;
+
+typedef purlin_status purlin_operation_run(purlin_ctx *ctx, const void *in, void *out);
+
+typedef struct purlin_operation {
+  purlin_declaration declared;
+  const char *name;                  /* of the function; the full name is PLUGIN.NAME */
+  purlin_operation_run *run;
+  const purlin_schema *(*in)(void);
+  const purlin_schema *(*out)(void);
+  const char *summary;               /* one line; required */
+  const char *permission;            /* such as "models:write"; required: an operation without one is refused at start */
+  purlin_effect effect;
+  const char *http;                  /* "METHOD /path/{field}", or NULL; always reachable as POST /api/v1/op/PLUGIN.NAME */
+  const char *description;           /* more than a line, for the documentation; may be NULL */
+  uint32_t timeout_ms;               /* 0: the server's default */
+} purlin_operation;
+
+#ifdef __cplusplus
+#define PURLIN_INPUT_(type, pointer) static_cast<const type *>(pointer)
+#define PURLIN_OUTPUT_(type, pointer) static_cast<type *>(pointer)
+#else
+#define PURLIN_INPUT_(type, pointer) (pointer)
+#define PURLIN_OUTPUT_(type, pointer) (pointer)
+#endif
+
+/* In a path, {field} takes its value from that field of the input. The other fields come from the query string (GET,
+ * DELETE) or from the JSON body. `out` is zeroed before the call. `in` and `out` live in the arena. */
+#define PURLIN_OPERATION(function, in_type, out_type, ...)                                                              \
+  static purlin_status function(purlin_ctx *ctx, const in_type *in, out_type *out);                                     \
+  static purlin_status function##_run_(purlin_ctx *ctx, const void *in, void *out) {                                    \
+    return function(ctx, PURLIN_INPUT_(in_type, in), PURLIN_OUTPUT_(out_type, out));                                    \
+  }                                                                                                                     \
+  static const purlin_operation function##_operation = {                                                                \
+      .declared = PURLIN_HEAD_(purlin_operation, PURLIN_KIND_OPERATION), .name = #function, .run = function##_run_,     \
+      .in = in_type##_schema, .out = out_type##_schema, __VA_ARGS__};                                                   \
+  PURLIN_DECLARE_(function##_operation);                                                                                \
+  static purlin_status function(PURLIN_MAYBE_UNUSED purlin_ctx *ctx, PURLIN_MAYBE_UNUSED const in_type *in,             \
+                                PURLIN_MAYBE_UNUSED out_type *out)
+
+/* Calls an operation of any plugin by its full name, with the permissions of the calling context, inside its transaction
+ * if there is one. `in` and `out` must be of the operation's types (checked by the schemas' layout: PURLIN_INTERNAL).
+ * Since 1.0; may park. Errors: PURLIN_NOT_FOUND when there is no such operation, PURLIN_FORBIDDEN, and its own. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_call(purlin_ctx *ctx, const char *operation, const purlin_schema *in_schema,
+                                                    const void *in, const purlin_schema *out_schema, void *out);
+
+/* The same with JSON on both sides; `out` is arena. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_call_json(purlin_ctx *ctx, const char *operation, purlin_json in,
+                                                         purlin_json *out);
+
+PURLIN_END
+
+#endif
