@@ -1,0 +1,69 @@
+/* server.h: HTTP/1.1 on llhttp.
+ *
+ * A connection costs a struct and no fiber. When a request's header is complete, the router finds its target and the
+ * target's handler runs in a fiber with a context; its answer is appended to the connection's output, which is written
+ * once per turn of the loop. Bodies stream both ways with bounded memory. What the parser lets through and should not is
+ * refused in http/strict.c. */
+#ifndef PURLIN_HTTP_SERVER_H
+#define PURLIN_HTTP_SERVER_H
+
+#include <purlin/route.h>
+#include "loop/context.h"
+#include "http/router.h"
+
+typedef struct http_options {
+  const char *address;          /* "127.0.0.1", "::", ... */
+  uint16_t port;                /* 0: any; http_port() tells */
+  size_t max_url;               /* 8 KiB */
+  size_t max_header_bytes;      /* 32 KiB */
+  size_t max_headers;           /* 100 */
+  uint64_t max_body;            /* 8 MiB unless the target says otherwise */
+  size_t max_connections;       /* per process: 10,000 */
+  size_t max_pipelined;         /* 64 */
+  uint32_t header_timeout_ms;   /* 10 s from the first byte */
+  uint32_t idle_timeout_ms;     /* 75 s */
+  uint32_t body_timeout_ms;     /* without progress: 20 s; also the minimum rate: 1 KiB/s over that time */
+  uint32_t write_timeout_ms;    /* without progress: 30 s */
+  uint32_t request_timeout_ms;  /* default deadline of a context: 30 s */
+  const char *server;           /* value of Server:, NULL: none */
+} http_options;
+
+void http_options_default(http_options *options);
+
+/* Opens the listening socket (once; handed to all loops) and begins to accept on every loop. Before loops_run or on
+ * loop 0. `why` names address and reason ("port 8080 on 127.0.0.1 is in use by another program"). */
+PURLIN_CHECKED purlin_status http_start(const http_options *options, buffer *why);
+uint16_t http_port(void);
+/* Stops accepting, closes idle connections, lets requests in flight end (Connection: close), closes the rest after
+ * `grace_ms`; then calls `done` on loop 0. */
+void http_drain(uint32_t grace_ms, void (*done)(void *argument), void *argument);
+
+/* The table of routes; a new one replaces the old at once on every loop, requests in flight keep theirs (reference counted). */
+void http_set_router(http_router *router);
+
+/* What stands before every target: authenticates, sets who/workspace/permission, checks the target's permission. Runs in the
+ * request's fiber, before the body is read. An error is answered as a problem. One for the process, set at start. */
+typedef purlin_status http_gate(purlin_ctx *ctx, purlin_request *request, const http_target *target);
+void http_set_gate(http_gate *gate);
+
+/* The target that a request was routed to. */
+const http_target *http_request_target(const purlin_request *request);
+const char *http_request_address(const purlin_request *request); /* the peer's address, without port */
+
+/* Writes the context's recorded failure as application/problem+json, with Retry-After where recorded; 5xx texts are logged and
+ * replaced by the title. For compatibility routes a target may bring its own writer. */
+void http_problem(purlin_ctx *ctx, purlin_request *request, purlin_status status);
+
+/* ---- Streams without a fiber: server-sent events -------------------------------------------------------------------------- */
+
+typedef struct http_stream http_stream;
+/* From a route's handler: begins a text/event-stream answer and detaches it from the fiber; the handler then returns.
+ * `closed(argument)` is called once, on the loop, when the client has gone or the server drains; after it the stream is
+ * gone. A comment is sent every 15 s. */
+PURLIN_CHECKED purlin_status http_stream_open(purlin_ctx *ctx, purlin_request *request, void (*closed)(void *argument),
+                                              void *argument, http_stream **stream);
+/* On the stream's loop. False when more than 1 MiB waits: the client is too slow, the stream is closed. */
+bool http_stream_send(http_stream *stream, const char *id, const char *event, const char *data, size_t size);
+void http_stream_close(http_stream *stream);
+
+#endif
