@@ -1,0 +1,34 @@
+/* access.h: who is asking, and may they.
+ *
+ * For now: tokens. The first administrator token is made at the first start and written to STATE/admin.token (0600); the database
+ * keeps only its hash. Users, roles and login come as plugins over this mechanism. */
+#ifndef PURLIN_ACCESS_ACCESS_H
+#define PURLIN_ACCESS_ACCESS_H
+
+#include <purlin/database.h>
+#include "http/server.h"
+
+extern const purlin_migration *const access_migrations[];
+extern const size_t access_migration_count;
+
+struct identity {
+  const char *actor, *workspace, *project;
+  const char *const *permissions; /* "models:write", "models:*", "*" */
+  size_t permission_count;
+};
+
+/* After migrations, in a fiber: makes the first token when there is none. */
+PURLIN_CHECKED purlin_status access_start(purlin_ctx *ctx, const char *state_directory, buffer *why);
+void access_stop(void);
+
+/* The gate: Authorization: Bearer TOKEN. */
+purlin_status access_gate(purlin_ctx *ctx, purlin_request *request, const http_target *target);
+
+/* Gives a context the identity of the system, or of somebody who enqueued a job, within a workspace: every permission there. */
+void access_identify(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project);
+
+bool access_permits(const struct identity *who, const char *permission);
+/* PURLIN_OK, PURLIN_UNAUTHENTICATED or PURLIN_FORBIDDEN, recorded. */
+PURLIN_CHECKED purlin_status access_require(purlin_ctx *ctx, const char *permission);
+
+#endif

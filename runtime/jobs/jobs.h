@@ -1,0 +1,51 @@
+/* jobs.h: the inside of <purlin/job.h>: a durable queue in purlin_jobs, leases with fencing, cron in purlin_schedules.
+ *
+ * jobs/queue.c     enqueue, cancel, redrive: rows
+ * jobs/claim.c     claims in small ordered batches by primary key with SKIP LOCKED, on every loop; a claim commits before it starts
+ * jobs/attempt.c   one running attempt: its context, its lease, its end; completions of pure jobs go in batches
+ * jobs/lease.c     renews leases from a connection of its own; finds leases that ran out
+ * jobs/cron.c      five-field expressions and @every, with time zones and daylight saving
+ * jobs/schedule.c  due schedules become jobs, once in a cluster */
+#ifndef PURLIN_JOBS_JOBS_H
+#define PURLIN_JOBS_JOBS_H
+
+#include <purlin/job.h>
+#include "core/buffer.h"
+#include "loop/context.h"
+
+typedef struct jobs_options {
+  size_t concurrency;       /* attempts at once on this node: 64 */
+  uint32_t lease_ms;        /* 30 s; renewed each third of it */
+  uint32_t poll_ms;         /* looking for jobs that others enqueued or that became due: 500 ms */
+  size_t batch;             /* claimed at once per loop: 64 */
+} jobs_options;
+
+void jobs_options_default(jobs_options *options);
+
+/* The tables; applied with db_migrate(ctx, "jobs", ...). */
+extern const purlin_migration *const jobs_migrations[];
+extern const size_t jobs_migration_count;
+
+/* `owner` is opaque here; it becomes ctx->plugin_state of an attempt. PURLIN_CONFLICT when the full name exists. */
+PURLIN_CHECKED purlin_status jobs_register(const char *plugin, struct plugin *owner, const purlin_job *job, buffer *why);
+PURLIN_CHECKED purlin_status jobs_register_schedule(const char *plugin, const purlin_schedule *schedule, buffer *why);
+
+/* Begins to claim, on every loop; stops claiming and waits for what runs (then cancels it after grace_ms) before `done`. */
+PURLIN_CHECKED purlin_status jobs_start(const jobs_options *options);
+void jobs_drain(uint32_t grace_ms, void (*done)(void *argument), void *argument);
+
+/* Enqueue with a JSON payload, checked against the job's schema (Lua, HTTP). */
+PURLIN_CHECKED purlin_status jobs_enqueue_json(purlin_ctx *ctx, const char *job, purlin_json payload,
+                                               const purlin_enqueue_options *options, const char **id);
+
+/* Gives an attempt the identity that the job was enqueued with: access/ sets it at start. */
+typedef void jobs_identify(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project);
+void jobs_set_identify(jobs_identify *identify);
+
+/* Cron, for itself testable: the first time after `after_us` (UTC) that matches; false when there is none in 5 years. */
+typedef struct cron cron;
+PURLIN_CHECKED purlin_status cron_parse(const char *expression, const char *time_zone, cron **out, buffer *why); /* owned: cron_free */
+bool cron_next(const cron *c, int64_t after_us, int64_t *next_us);
+void cron_free(cron *c);
+
+#endif

@@ -1,0 +1,62 @@
+/* script.h: Lua in the daemon: policies, event rules, and configuration.
+ *
+ * lua/state.c       one lua_State per script and loop: allocator with a cap, closed environment, no bytecode
+ * lua/budget.c      instructions and wall clock: a watchdog arms a count hook only on overrun
+ * lua/value.c       JSON text <-> Lua values; null, arrays
+ * lua/host_*.c      the host API, one file a module: log, json, db, http, jobs, events, metrics, shared, time, op
+ * lua/script.c      finding, loading, generations: load on all loops, then switch; what fails to load changes nothing
+ * lua/policy.c      answering policy points, running event rules
+ * lua/config.c      purlin.lua */
+#ifndef PURLIN_LUA_SCRIPT_H
+#define PURLIN_LUA_SCRIPT_H
+
+#include <purlin/context.h>
+#include <purlin/schema.h>
+#include "core/buffer.h"
+
+typedef struct script_options {
+  const char *policies;       /* folder with *.lua; NULL: none */
+  const char *library;        /* folder that `require` reads from, nothing else */
+  size_t memory_limit;        /* per script and loop: 16 MiB */
+  uint64_t instruction_limit; /* per run: 50,000,000 */
+  uint32_t timeout_ms;        /* per run of an event rule, waiting included: 60 s; of loading: 2 s */
+} script_options;
+
+void script_options_default(script_options *options);
+
+/* Loads every script on every loop. A script that fails is named in `why` with file:line and traceback; at start that refuses this
+ * script alone (and /readyz and the log say so), the others work. In a fiber; parks. */
+PURLIN_CHECKED purlin_status script_start(purlin_ctx *ctx, const script_options *options, buffer *why);
+/* Loads anew what changed; on an error in any script the old generation stays for that script, `why` says why. Parks. */
+PURLIN_CHECKED purlin_status script_reload(purlin_ctx *ctx, buffer *why);
+/* Watches the folder (uv_fs_event) and reloads; errors are logged. */
+PURLIN_CHECKED purlin_status script_watch(void);
+void script_stop(void);
+
+/* For the plugins page and tests: name, file, generation, state, last error of each. JSON array. */
+void script_describe(buffer *out);
+
+/* ---- Configuration -------------------------------------------------------------------------------------------------------- */
+
+/* purlin.lua runs once, in a closed environment, before any thread exists. Each call of a section function - server{...}, database{...},
+ * log{...}, plugin "NAME" {...} - becomes a section: its JSON and its place. */
+typedef struct config_section {
+  const char *kind;   /* "server", "database", "plugin", ... */
+  const char *name;   /* of a plugin; NULL otherwise */
+  const char *file;
+  int line;
+  const char *json;   /* the table as a JSON object */
+  size_t json_size;
+} config_section;
+
+typedef struct config config; /* owned: config_free */
+/* Unknown section kinds, syntax and run-time errors are explained in `why` as FILE:LINE: message. `env("NAME", default)` and
+ * `file("PATH")` read secrets at that time. */
+PURLIN_CHECKED purlin_status config_load(const char *path, const char *const *kinds, size_t kind_count, config **out, buffer *why);
+size_t config_count(const config *c);
+const config_section *config_at(const config *c, size_t index);
+/* Decodes a section by a schema; complaints become "purlin.lua:12: plugin \"storage-fs\": field 'rooot' is unknown; did you mean 'root'?". */
+PURLIN_CHECKED purlin_status config_decode(const config_section *section, const purlin_schema *schema, struct arena *memory, void *out, buffer *why);
+void config_free(config *c);
+
+#endif

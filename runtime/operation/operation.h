@@ -1,0 +1,58 @@
+/* operation.h: the registry of operations and everything that is derived from one.
+ *
+ * operation/registry.c   full name -> operation
+ * operation/run.c        one call: nesting, permission, policy, transaction, span, metrics
+ * operation/http.c       routes and POST /api/v1/op/NAME
+ * operation/openapi.c    /openapi.json
+ * operation/policy.c     policy points
+ * operation/builtin.c    the runtime's own operations: operations, plugins, jobs, events */
+#ifndef PURLIN_OPERATION_OPERATION_H
+#define PURLIN_OPERATION_OPERATION_H
+
+#include <purlin/operation.h>
+#include <purlin/policy.h>
+#include <purlin/route.h>
+#include "core/buffer.h"
+#include "http/router.h"
+#include "loop/context.h"
+
+typedef struct operation {
+  const char *name;                 /* "registry.create_model" */
+  const char *plugin;
+  struct plugin *owner;
+  const purlin_operation *declared;
+  const purlin_schema *in, *out;
+  void *series;                     /* its metrics */
+  struct operation *next;
+} operation;
+
+/* Checks and adds. `why` names file:line of the declaration and what is wrong (no permission, no summary, a broken schema, a name
+ * that exists). Before operations_seal; not thread-safe. */
+PURLIN_CHECKED purlin_status operations_register(const char *plugin, struct plugin *owner, const purlin_operation *declared, buffer *why);
+PURLIN_CHECKED purlin_status operations_register_route(const char *plugin, struct plugin *owner, const purlin_route *route, buffer *why);
+PURLIN_CHECKED purlin_status operations_register_policy(const char *plugin, const purlin_policy *policy, buffer *why);
+const operation *operation_find(const char *name);
+void operations_visit(void (*visit)(void *to, const operation *op), void *to); /* by name */
+
+/* Runs one with decoded input, as the caller of ctx: checks the permission, enters the plugin, opens the transaction. May park. */
+PURLIN_CHECKED purlin_status operation_run(purlin_ctx *ctx, const operation *op, const void *in, void *out);
+/* The same from JSON to JSON. */
+PURLIN_CHECKED purlin_status operation_run_json(purlin_ctx *ctx, const operation *op, purlin_json in, purlin_json *out);
+
+/* Adds every binding and route to a router. `why` names both files and lines of two that collide. */
+PURLIN_CHECKED purlin_status operations_route(http_router *router, buffer *why);
+/* The document, made once after the start. */
+void openapi_render(buffer *out);
+
+/* Entering a plugin's code: ctx->plugin, plugin_state and operation, restored by the leave. */
+typedef struct operation_frame { const char *plugin; struct plugin *state; const char *operation; } operation_frame;
+operation_frame context_enter(purlin_ctx *ctx, const char *plugin, struct plugin *owner, const char *operation);
+void context_leave(purlin_ctx *ctx, operation_frame frame);
+
+/* Policy points. Lua answers: JSON to JSON; PURLIN_NOT_FOUND when no policy is loaded for the point. */
+typedef purlin_status policy_answer(purlin_ctx *ctx, const char *point, uint32_t timeout_ms, purlin_json question, purlin_json *answer);
+void policy_set_answerer(policy_answer *answer);
+bool policy_exists(const char *point); /* declared by a plugin */
+void policies_visit(void (*visit)(void *to, const char *name, const purlin_policy *policy), void *to);
+
+#endif

@@ -1,0 +1,59 @@
+/* host.h: plugins: found, checked, loaded, configured, migrated, started, drained, stopped.
+ *
+ * plugin/identity.c   the ELF note, read before dlopen, and the explanation of a mismatch
+ * plugin/load.c       dlopen from a content-named copy, manifest, declarations sorted by kind
+ * plugin/order.c      who needs whom; cycles and missing ones explained
+ * plugin/lifecycle.c  the state machine
+ * plugin/capability.c contracts and who provides them
+ * plugin/contained.c  plugins that run in purlin-runner: described over a pipe, started per task
+ * plugin/document.c   `purlin plugin show`: the manifest as documentation */
+#ifndef PURLIN_PLUGIN_HOST_H
+#define PURLIN_PLUGIN_HOST_H
+
+#include <purlin/plugin.h>
+#include <purlin/event.h>
+#include <purlin/job.h>
+#include <purlin/metric.h>
+#include <purlin/policy.h>
+#include "core/arena.h"
+#include "core/buffer.h"
+
+typedef enum plugin_state {
+  PLUGIN_FOUND, PLUGIN_LOADED, PLUGIN_CONFIGURED, PLUGIN_MIGRATED, PLUGIN_STARTED, PLUGIN_DRAINING, PLUGIN_STOPPED, PLUGIN_FAILED
+} plugin_state;
+
+typedef struct plugin {
+  const char *name, *version, *path;
+  plugin_state state;
+  const char *error;                 /* of PLUGIN_FAILED */
+  bool contained, builtin;
+  void *library;
+  const purlin_manifest *manifest;   /* NULL for a contained one in the daemon */
+  const char *described;             /* of a contained one: its manifest as JSON, from the handshake */
+  void *configuration;
+  purlin_json configuration_json;
+  arena memory;
+  struct plugin *next;               /* in start order */
+} plugin;
+
+/* Reads the identity of a file without running any of its code; `why` explains a mismatch field by field and what to do. */
+PURLIN_CHECKED purlin_status plugin_identify(const char *path, purlin_identity_note *note, buffer *why);
+
+/* Opens one plugin file completely (identity, dlopen, manifest checks). */
+PURLIN_CHECKED purlin_status plugin_open(const char *path, plugin **out, buffer *why);
+
+/* Calls `visit` for each declaration of a kind. */
+void plugin_visit(const plugin *p, purlin_kind kind, void (*visit)(void *to, const plugin *p, const purlin_declaration *declared), void *to);
+
+/* The runtime's own declarations as the plugin "purlin". */
+plugin *plugin_builtin(void);
+
+/* The manifest as JSON and as documentation in Markdown. */
+void plugin_describe(const plugin *p, buffer *out);
+void plugin_document(const plugin *p, buffer *out);
+
+const char *plugin_state_name(plugin_state state);
+plugin *plugins_first(void);
+plugin *plugin_find(const char *name);
+
+#endif
