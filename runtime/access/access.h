@@ -8,18 +8,19 @@
 #include <purlin/database.h>
 #include "http/server.h"
 
-extern const purlin_migration *const access_migrations[];
-extern const size_t access_migration_count;
-
 struct identity {
   const char *actor, *workspace, *project;
   const char *const *permissions; /* "models:write", "models:*", "*" */
   size_t permission_count;
+  /* Of an identity in a loop's cache: how many contexts use it, and how it goes when nobody does. NULL: it lives in an arena. */
+  void (*release)(struct identity *who);
+  uint32_t references;
 };
 
-/* After migrations, in a fiber: makes the first token when there is none. */
+/* Registers the gate, the identities of jobs and events, and the hook that ends an identity's use. Once, before the loops run. */
+void access_init(void);
+/* After migrations, in a fiber: makes the first token when there is none, and writes it to STATE/admin.token. */
 PURLIN_CHECKED purlin_status access_start(purlin_ctx *ctx, const char *state_directory, buffer *why);
-void access_stop(void);
 
 /* The gate: Authorization: Bearer TOKEN. */
 purlin_status access_gate(purlin_ctx *ctx, purlin_request *request, const http_target *target);

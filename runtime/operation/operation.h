@@ -42,7 +42,7 @@ PURLIN_CHECKED purlin_status operation_run_json(purlin_ctx *ctx, const operation
 /* Adds every binding and route to a router. `why` names both files and lines of two that collide. */
 PURLIN_CHECKED purlin_status operations_route(http_router *router, buffer *why);
 /* The document, made once after the start. */
-void openapi_render(buffer *out);
+void openapi_render(const http_router *router, buffer *out);
 
 /* Entering a plugin's code: ctx->plugin, plugin_state and operation, restored by the leave. */
 typedef struct operation_frame { const char *plugin; struct plugin *state; const char *operation; } operation_frame;

@@ -14,5 +14,6 @@
 #include <purlin/policy.h>
 #include <purlin/metric.h>
 #include <purlin/plugin.h>
+#include <purlin/process.h>
 
 #endif

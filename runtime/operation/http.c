@@ -1,0 +1,143 @@
+#include "operation/registry.h"
+#include "access/access.h"
+#include "http/server.h"
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { LARGEST_BODY = 8 * 1024 * 1024 };
+
+static bool takes_body(const char *method) { return strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 && strcmp(method, "DELETE") != 0; }
+
+static void complain(void *to, const char *field, const char *message) { (void)purlin_fail_field(to, field, "%s", message); }
+
+/* An input being put together from the path, the query string and the body; a field that comes twice is refused. */
+typedef struct gathering {
+  schema_reading reading;
+  const purlin_schema *schema;
+  void *in;
+  uint64_t was_set[SCHEMA_MAX_FIELDS / 64];
+  purlin_status status;
+} gathering;
+
+static void set_text(gathering *g, size_t index, const char *text, size_t size) {
+  const purlin_field *field = schema_field(g->schema, index);
+  uint64_t bit = UINT64_C(1) << (index % 64);
+  bool again = (g->was_set[index / 64] & bit) != 0;
+  if (again && field->type != PURLIN_T_TEXTS && field->type != PURLIN_T_DOUBLES) {
+    complain(g->reading.complain_to, field->name, "is given twice");
+    g->status = PURLIN_INVALID;
+    return;
+  }
+  purlin_status status = schema_set_text(&g->reading, field, g->in, text, size);
+  if (status != PURLIN_OK) g->status = status;
+  g->was_set[index / 64] |= bit;
+}
+
+static void take_path(gathering *g, const purlin_request *request) {
+  for (size_t i = 0; i < g->schema->field_count; i++) {
+    const char *value = purlin_parameter(request, schema_field(g->schema, i)->name);
+    if (value) set_text(g, i, value, strlen(value));
+  }
+}
+
+static void take_query_pair(void *to, const char *name, const char *value, size_t size) {
+  gathering *g = to;
+  const purlin_field *field = schema_find(g->schema, name, strlen(name));
+  if (!field) {
+    complain(g->reading.complain_to, name, "unknown parameter");
+    g->status = PURLIN_INVALID;
+    return;
+  }
+  set_text(g, schema_field_index(g->schema, field), value, size);
+}
+
+static purlin_status take_body(gathering *g, purlin_ctx *ctx, purlin_request *request) {
+  const char *type = purlin_header(request, "content-type");
+  if (type && strncasecmp(type, "application/json", 16) != 0)
+    return purlin_fail(ctx, PURLIN_UNSUPPORTED, "send application/json, not %.100s", type);
+  const char *body = "";
+  size_t size = 0;
+  purlin_status status = purlin_read_all(ctx, request, LARGEST_BODY, &body, &size);
+  if (status != PURLIN_OK || size == 0) return status;
+  g->reading.was_set = g->was_set;
+  return schema_decode(&g->reading, g->schema, body, size, g->in);
+}
+
+static purlin_status decode_request(purlin_ctx *ctx, purlin_request *request, const operation *op, void *in) {
+  gathering g = {.reading = {.memory = &ctx->memory, .complain = complain, .complain_to = ctx}, .schema = op->in, .in = in};
+  take_path(&g, request);
+  if (!takes_body(purlin_method(request))) http_query_each(ctx, request, take_query_pair, &g);
+  else if (g.status == PURLIN_OK) g.status = take_body(&g, ctx, request);
+  purlin_status finished = schema_finish(&g.reading, op->in, in, g.was_set);
+  return g.status != PURLIN_OK ? g.status : finished;
+}
+
+static purlin_status handle_operation(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
+  const operation *op = target->argument;
+  void *in = purlin_alloc(ctx, op->in->struct_size), *out = purlin_alloc(ctx, op->out->struct_size);
+  if (!in || !out) return PURLIN_TOO_LARGE;
+  purlin_status status = decode_request(ctx, request, op, in);
+  if (status == PURLIN_OK) status = operation_run(ctx, op, in, out);
+  if (status != PURLIN_OK) return status;
+  return purlin_respond(ctx, request, op->declared->effect == PURLIN_CREATES ? 201 : 200, op->out, out);
+}
+
+static purlin_status handle_route(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
+  const registered_route *registered = target->argument;
+  operation_frame frame = context_enter(ctx, registered->plugin, registered->owner, registered->name);
+  purlin_status status = registered->route->run(ctx, request);
+  context_leave(ctx, frame);
+  return status;
+}
+
+/* POST /api/v1/op/NAME: every operation by its name, without a binding of its own. */
+static purlin_status handle_any(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
+  (void)target;
+  const char *name = purlin_parameter(request, "operation");
+  const operation *op = operation_find(name);
+  if (!op) return purlin_fail(ctx, PURLIN_NOT_FOUND, "no operation named '%s'", name);
+  purlin_status status = access_require(ctx, op->declared->permission);
+  if (status != PURLIN_OK) return status;
+  const http_target of_operation = {.argument = op};
+  return handle_operation(ctx, request, &of_operation);
+}
+
+typedef struct routing { http_router *router; buffer *why; purlin_status status; } routing;
+
+static void add_target(routing *r, const char *http, const http_target *what, const purlin_declaration *at) {
+  if (r->status != PURLIN_OK) return;
+  http_target *target = malloc(sizeof *target);
+  if (!target) {
+    r->status = PURLIN_UNAVAILABLE;
+    return;
+  }
+  *target = *what;
+  r->status = http_router_add(r->router, http, target, r->why);
+  if (r->status == PURLIN_OK) return;
+  if (at) buffer_format(r->why, " (%s:%u)", at->file, at->line);
+  free(target);
+}
+
+static void add_operation(void *to, const operation *op) {
+  if (!op->declared->http) return;
+  const http_target target = {.name = op->name, .plugin = op->plugin, .permission = op->declared->permission,
+                              .handle = handle_operation, .argument = op, .max_body = LARGEST_BODY,
+                              .timeout_ms = op->declared->timeout_ms};
+  add_target(to, op->declared->http, &target, &op->declared->declared);
+}
+
+purlin_status operations_route(http_router *router, buffer *why) {
+  routing r = {router, why, PURLIN_OK};
+  operations_visit(add_operation, &r);
+  for (const registered_route *registered = routes_first(); registered; registered = registered->next) {
+    const purlin_route *route = registered->route;
+    const http_target target = {.name = registered->name, .plugin = registered->plugin, .permission = route->permission,
+                                .handle = handle_route, .argument = registered, .max_body = route->max_body,
+                                .timeout_ms = route->timeout_ms};
+    add_target(&r, route->http, &target, &route->declared);
+  }
+  const http_target any = {.name = "operation.call", .plugin = OPERATION_BUILTIN, .permission = "authenticated", .handle = handle_any};
+  add_target(&r, "POST /api/v1/op/{operation}", &any, NULL);
+  return r.status;
+}

@@ -1,0 +1,29 @@
+/* registry.h: what the files of operation/ share: the tables of operations, routes and policy points. */
+#ifndef PURLIN_OPERATION_REGISTRY_H
+#define PURLIN_OPERATION_REGISTRY_H
+
+#include "operation/operation.h"
+#include "core/schema.h"
+
+#define OPERATION_BUCKETS 512
+/* The plugin name of the runtime's own declarations. */
+#define OPERATION_BUILTIN "purlin"
+
+typedef struct registered_route {
+  const char *name, *plugin;
+  struct plugin *owner;
+  const purlin_route *route;
+  struct registered_route *next;
+} registered_route;
+
+typedef struct registered_policy {
+  const char *name;
+  const purlin_policy *policy;
+  struct registered_policy *next;
+} registered_policy;
+
+const registered_route *routes_first(void);
+const registered_policy *policies_first(void);
+const registered_policy *policy_of(const purlin_policy *declared);
+
+#endif

@@ -1,0 +1,106 @@
+#include "operation/registry.h"
+#include "access/access.h"
+#include "db/db.h"
+#include "observe/metrics.h"
+#include <string.h>
+
+PURLIN_COUNTER(operations_total, "Operations run, by outcome", "operation, outcome");
+PURLIN_HISTOGRAM(operation_duration_seconds, "From the call of an operation to its answer, waiting included", "operation");
+
+enum { MOST_NESTED = 8, STACK_NEEDED_BYTES = 64 * 1024 };
+
+operation_frame context_enter(purlin_ctx *ctx, const char *plugin, struct plugin *owner, const char *name) {
+  operation_frame frame = {ctx->plugin, ctx->plugin_state, ctx->operation};
+  ctx->plugin = plugin;
+  ctx->plugin_state = owner;
+  ctx->operation = name;
+  ctx->nesting++;
+  return frame;
+}
+
+void context_leave(purlin_ctx *ctx, operation_frame frame) {
+  ctx->nesting--;
+  ctx->plugin = frame.plugin;
+  ctx->plugin_state = frame.state;
+  ctx->operation = frame.operation;
+}
+
+typedef struct call { const operation *op; const void *in; void *out; } call;
+
+/* What runs again on a deadlock: so the answer starts from zero each time. */
+static purlin_status run_body(purlin_ctx *ctx, void *argument) {
+  call *c = argument;
+  memset(c->out, 0, c->op->out->struct_size);
+  return c->op->declared->run(ctx, c->in, c->out);
+}
+
+static purlin_status run_with_effect(purlin_ctx *ctx, call *c) {
+  if (c->op->declared->effect != PURLIN_READS) return db_transact(ctx, run_body, c);
+  bool inside = db_in_transaction(ctx);
+  if (!inside) db_set_read_only(ctx, true);
+  purlin_status status = run_body(ctx, c);
+  if (!inside) db_set_read_only(ctx, false);
+  return status;
+}
+
+static void count(const operation *op, purlin_status status, uint64_t began_ns) {
+  const char *outcome = status == PURLIN_OK ? "ok" : purlin_status_text(status);
+  purlin_count(operations_total, 1, op->name, outcome);
+  purlin_observe(operation_duration_seconds, (double)(purlin_ticks_ns() - began_ns) / 1e9, op->name);
+}
+
+purlin_status operation_run(purlin_ctx *ctx, const operation *op, const void *in, void *out) {
+  purlin_status status = access_require(ctx, op->declared->permission);
+  if (status != PURLIN_OK) return status;
+  if (ctx->nesting >= MOST_NESTED)
+    return purlin_fail(ctx, PURLIN_INTERNAL, "%s: operations are nested more than %d deep", op->name, MOST_NESTED);
+  if (fiber_stack_left() < STACK_NEEDED_BYTES) return purlin_fail(ctx, PURLIN_INTERNAL, "%s: too little stack is left", op->name);
+
+  uint64_t began_ns = purlin_ticks_ns();
+  operation_frame frame = context_enter(ctx, op->plugin, op->owner, op->name);
+  call c = {op, in, out};
+  status = run_with_effect(ctx, &c);
+  context_leave(ctx, frame);
+  count(op, status, began_ns);
+  return status;
+}
+
+purlin_status operation_run_json(purlin_ctx *ctx, const operation *op, purlin_json in, purlin_json *out) {
+  /* Before the input is looked at: who may not call must not learn what the input would have to be. */
+  purlin_status status = access_require(ctx, op->declared->permission);
+  if (status != PURLIN_OK) return status;
+  void *input = purlin_alloc(ctx, op->in->struct_size), *output = purlin_alloc(ctx, op->out->struct_size);
+  if (!input || !output) return PURLIN_TOO_LARGE;
+  if (in.text) status = purlin_decode(ctx, op->in, in.text, in.size, input);
+  else status = purlin_decode(ctx, op->in, "{}", 2, input);
+  if (status == PURLIN_OK) status = operation_run(ctx, op, input, output);
+  if (status == PURLIN_OK) status = purlin_encode(ctx, op->out, output, out);
+  return status;
+}
+
+static const operation *find_or_fail(purlin_ctx *ctx, const char *name, purlin_status *status) {
+  const operation *op = operation_find(name);
+  if (!op) *status = purlin_fail(ctx, PURLIN_NOT_FOUND, "no operation named '%s'", name);
+  return op;
+}
+
+purlin_status purlin_call(purlin_ctx *ctx, const char *name, const purlin_schema *in_schema, const void *in,
+                          const purlin_schema *out_schema, void *out) {
+  purlin_status status = PURLIN_OK;
+  const operation *op = find_or_fail(ctx, name, &status);
+  if (!op) return status;
+  if (schema_layout(in_schema) == schema_layout(op->in) && schema_layout(out_schema) == schema_layout(op->out))
+    return operation_run(ctx, op, in, out);
+  /* Built against another version of the contract: by name, field by field, through JSON. */
+  purlin_json asked, answered = {0};
+  status = purlin_encode(ctx, in_schema, in, &asked);
+  if (status == PURLIN_OK) status = operation_run_json(ctx, op, asked, &answered);
+  if (status == PURLIN_OK) status = purlin_decode_stored(ctx, out_schema, answered.text, answered.size, out);
+  return status;
+}
+
+purlin_status purlin_call_json(purlin_ctx *ctx, const char *name, purlin_json in, purlin_json *out) {
+  purlin_status status = PURLIN_OK;
+  const operation *op = find_or_fail(ctx, name, &status);
+  return op ? operation_run_json(ctx, op, in, out) : status;
+}

@@ -1,0 +1,27 @@
+/* process.h: the inside of <purlin/process.h>: the spawner and its children.
+ *
+ * The spawner is forked before any thread exists and owns all children. The daemon talks to it over a socket pair (SOCK_SEQPACKET):
+ * start and signal one way, started and ended the other. When the daemon's end closes, the spawner ends bound children as process
+ * groups and then itself; detached ones go on as children of init. */
+#ifndef PURLIN_PROCESS_PROCESS_H
+#define PURLIN_PROCESS_PROCESS_H
+
+#include <purlin/process.h>
+#include "core/buffer.h"
+
+/* Forks the spawner; first thing in main, before threads and before files are opened. `runner` is the path of purlin-runner. */
+PURLIN_CHECKED purlin_status process_spawner_fork(const char *runner, buffer *why);
+/* Attaches the spawner's socket to loop 0; after loops_create. */
+PURLIN_CHECKED purlin_status process_start(void);
+/* Ends bound children and the spawner. */
+void process_stop(void);
+
+/* For purlin_contained_start: which plugin file provides a contract, filled by plugin/. */
+typedef struct process_provider { const char *contract, *name, *plugin, *path, *summary; purlin_json specification; const char *configuration; } process_provider;
+PURLIN_CHECKED purlin_status process_provider_add(const process_provider *provider); /* texts are kept by the caller */
+
+/* At start, before loops: runs `purlin-runner describe FILE` and returns what it printed (owned: free). The plugin's code runs in that
+ * child only. */
+PURLIN_CHECKED purlin_status process_describe(const char *plugin_path, char **json, buffer *why);
+
+#endif
