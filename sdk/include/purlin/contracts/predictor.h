@@ -1,0 +1,43 @@
+/* predictor.h: the contract of predictors: from a model's bytes and rows of numbers to predictions. */
+#ifndef PURLIN_CONTRACTS_PREDICTOR_H
+#define PURLIN_CONTRACTS_PREDICTOR_H
+
+#include <purlin/plugin.h>
+
+PURLIN_BEGIN
+
+#define PURLIN_CONTRACT_predictor 1u
+
+/* One input column or output of a model, in the terms of the Open Inference Protocol. */
+typedef struct purlin_tensor_spec { const char *name, *datatype; } purlin_tensor_spec;
+PURLIN_SCHEMA(purlin_tensor_spec, "A column of a model",
+    PURLIN_REQUIRED(name, "Its name", .max_length = 250),
+    PURLIN_DEFAULT(datatype, "\"FP32\"", "Its type", .choices = "BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP32, FP64"));
+
+typedef struct purlin_signature {
+  PURLIN_LIST_OF(purlin_tensor_spec) inputs;  /* in the order in which the model takes them */
+  PURLIN_LIST_OF(purlin_tensor_spec) outputs;
+} purlin_signature;
+PURLIN_SCHEMA(purlin_signature, "What a model takes and gives",
+    PURLIN_LIST(inputs, purlin_tensor_spec, "Columns of a row", .min_length = 1, .max_length = 10000),
+    PURLIN_LIST(outputs, purlin_tensor_spec, "Values per row", .max_length = 1000));
+
+/* A loaded model; immutable, used by every loop at once. */
+typedef struct purlin_model purlin_model;
+
+typedef struct purlin_predictor {
+  uint32_t size;
+  const char *summary;
+  /* Loads a model from bytes (borrowed). `outputs` tells how many values it gives per row, `memory_bytes` what it holds.
+   * May park (loads on a pool). Errors: PURLIN_INVALID (not such a model, or other columns than the signature's: says which). */
+  purlin_status (*load)(purlin_ctx *ctx, const void *data, size_t size, const purlin_signature *signature, purlin_model **model,
+                        size_t *outputs, size_t *memory_bytes);
+  void (*unload)(purlin_model *model);
+  /* rows * columns values, row by row; NaN is missing. Fills rows * outputs values. Any thread, does not park; long batches are sent to
+   * a pool by the caller. Errors: PURLIN_INTERNAL. */
+  purlin_status (*predict)(const purlin_model *model, const float *values, size_t rows, size_t columns, float *out);
+} purlin_predictor;
+
+PURLIN_END
+
+#endif
