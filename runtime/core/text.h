@@ -5,10 +5,13 @@
 #include <purlin/base.h>
 
 bool text_is_utf8(const char *text, size_t size);
+/* The bytes of the well-formed UTF-8 sequence that `text` starts with, 1 to 4; 0 when it starts with none. */
+size_t text_utf8_length(const char *text, size_t size);
 /* The whole text as a number; false on anything else, on overflow and on an empty text. */
 bool text_to_int(const char *text, size_t size, int64_t *value);
 bool text_to_uint(const char *text, size_t size, uint64_t *value);
-bool text_to_double(const char *text, size_t size, double *value); /* finite only; no locale */
+/* Decimal, with or without a point and an exponent, of at most 1000 bytes; finite only; knows no locale. */
+bool text_to_double(const char *text, size_t size, double *value);
 size_t text_from_int(int64_t value, char out[24]);                /* returns the length; no NUL */
 size_t text_from_double(double value, char out[32]);              /* shortest that reads back the same; finite only */
 
@@ -31,8 +34,8 @@ void text_random(void *out, size_t size);
 void text_random_id(char *out, size_t digits);                    /* digits of [a-z0-9], then a NUL */
 
 /* RFC 3339 with a zone, to and from microseconds since 1970; up to 27 bytes: 2024-05-01T12:00:00.123456Z */
-size_t text_from_time(int64_t unix_us, char out[32]);
-bool text_to_time(const char *text, size_t size, int64_t *unix_us);
+size_t text_from_time(int64_t unix_us, char out[32]);             /* length; 0 and "" outside the years 0000 to 9999 */
+bool text_to_time(const char *text, size_t size, int64_t *unix_us); /* more than six decimals are cut off */
 /* The date of a Date header, 29 bytes and a NUL. */
 void text_http_date(int64_t unix_seconds, char out[32]);
 
