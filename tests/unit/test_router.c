@@ -1,0 +1,195 @@
+#include "http/router.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static http_target targets[40];
+
+/* Targets are told apart by name; the same name gives the same target. */
+static http_target *named(const char *name) {
+  size_t i = 0;
+  while (targets[i].name != NULL && strcmp(targets[i].name, name) != 0) i++;
+  assert_true(i < 39);
+  targets[i] = (http_target){.name = name, .plugin = "test"};
+  return &targets[i];
+}
+
+static http_router *built(const char *const *routes) {
+  http_router *router = http_router_create();
+  assert_non_null(router);
+  for (; *routes != NULL; routes++) {
+    buffer why = {0};
+    purlin_status status = http_router_add(router, *routes, named(*routes), &why);
+    if (status != PURLIN_OK) fail_msg("%s: %s", *routes, buffer_end(&why));
+    buffer_free(&why);
+  }
+  return router;
+}
+
+static const char *const table[] = {
+    "GET /",
+    "GET /healthz",
+    "GET /api/v1/models",
+    "POST /api/v1/models",
+    "GET /api/v1/models/{name}",
+    "DELETE /api/v1/models/{id}",
+    "GET /api/v1/models/{name}/versions/{version}",
+    "GET /api/v1/models/latest",
+    "GET /api/v1/models/latest/only",
+    "HEAD /files/{path...}",
+    "GET /files/{path...}",
+    "PUT /files/fixed",
+    "GET /ui/",
+    NULL,
+};
+
+static void finds(void **state) {
+  (void)state;
+  static const struct { const char *method, *path, *route, *parameters; purlin_status status; } cases[] = {
+      {"GET", "/", "GET /", "", PURLIN_OK},
+      {"GET", "/healthz", "GET /healthz", "", PURLIN_OK},
+      {"HEAD", "/healthz", "GET /healthz", "", PURLIN_OK},
+      {"GET", "/healthz/", NULL, "", PURLIN_NOT_FOUND},
+      {"GET", "/health", NULL, "", PURLIN_NOT_FOUND},
+      {"GET", "/api/v1", NULL, "", PURLIN_NOT_FOUND},
+      {"POST", "/api/v1/models", "POST /api/v1/models", "", PURLIN_OK},
+      {"PUT", "/api/v1/models", NULL, "GET, HEAD, POST", PURLIN_NOT_ALLOWED},
+      {"BREW", "/api/v1/models", NULL, "GET, HEAD, POST", PURLIN_NOT_ALLOWED},
+      {"GET", "/api/v1/models/a%20b", "GET /api/v1/models/{name}", "name=a%20b;", PURLIN_OK},
+      {"DELETE", "/api/v1/models/7", "DELETE /api/v1/models/{id}", "id=7;", PURLIN_OK},
+      {"GET", "/api/v1/models/", NULL, "", PURLIN_NOT_FOUND},
+      {"GET", "/api/v1/models//versions/1", NULL, "", PURLIN_NOT_FOUND},
+      {"GET", "/api/v1/models/m/versions/3", "GET /api/v1/models/{name}/versions/{version}", "name=m;version=3;", PURLIN_OK},
+      {"GET", "/api/v1/models/latest", "GET /api/v1/models/latest", "", PURLIN_OK},
+      /* the literal is tried first, then the parameter */
+      {"GET", "/api/v1/models/latest/versions/3", "GET /api/v1/models/{name}/versions/{version}", "name=latest;version=3;",
+       PURLIN_OK},
+      {"DELETE", "/api/v1/models/latest", "DELETE /api/v1/models/{id}", "id=latest;", PURLIN_OK},
+      {"GET", "/files/a/b//c", "GET /files/{path...}", "path=a/b//c;", PURLIN_OK},
+      {"HEAD", "/files/a", "HEAD /files/{path...}", "path=a;", PURLIN_OK},
+      {"GET", "/files/", "GET /files/{path...}", "path=;", PURLIN_OK},
+      {"GET", "/files", NULL, "", PURLIN_NOT_FOUND},
+      {"PUT", "/files/fixed", "PUT /files/fixed", "", PURLIN_OK},
+      {"GET", "/files/fixed", "GET /files/{path...}", "path=fixed;", PURLIN_OK},
+      {"PUT", "/files/other", NULL, "GET, HEAD", PURLIN_NOT_ALLOWED},
+      {"GET", "/ui/", "GET /ui/", "", PURLIN_OK},
+      {"GET", "*", NULL, "", PURLIN_NOT_FOUND},
+      {"GET", "", NULL, "", PURLIN_NOT_FOUND},
+  };
+  http_router *router = built(table);
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    http_match match;
+    purlin_status status = http_router_find(router, cases[i].method, cases[i].path, strlen(cases[i].path), &match);
+    if (status != cases[i].status) fail_msg("%s %s: status %d", cases[i].method, cases[i].path, (int)status);
+    if (status == PURLIN_NOT_ALLOWED) assert_string_equal(match.allow, cases[i].parameters);
+    if (status != PURLIN_OK) {
+      assert_null(match.target);
+      continue;
+    }
+    assert_string_equal(match.target->name, cases[i].route);
+    buffer text = {0};
+    for (size_t p = 0; p < match.parameter_count; p++)
+      buffer_format(&text, "%s=%.*s;", match.parameters[p].name, (int)match.parameters[p].size, match.parameters[p].value);
+    assert_string_equal(buffer_end(&text), cases[i].parameters);
+    buffer_free(&text);
+  }
+  http_router_release(router);
+}
+
+static void the_path_ends_where_it_is_said_to(void **state) {
+  (void)state;
+  http_router *router = built(table);
+  http_match match;
+  assert_int_equal(http_router_find(router, "GET", "/healthz?x=1", 8, &match), PURLIN_OK);
+  assert_int_equal(http_router_find(router, "GET", "/healthz?x=1", 9, &match), PURLIN_NOT_FOUND);
+  http_router_release(router);
+}
+
+static void refuses_malformed_patterns(void **state) {
+  (void)state;
+  static const char *const wrong[] = {
+      "/models",        "GET models",   "GET  /models",  "FETCH /models", "get /models",  "GET /a//b",
+      "GET /a/{b",      "GET /a/x{b}",  "GET /a/{b}x",   "GET /a/{}",     "GET /a/{...}", "GET /a/{b...}/c",
+      "GET /a/{b}/{b}", "GET /a b",     "GET /a?b",      "GET /a%20b",    "GET /{a-b}",   "",
+      "GET /{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}",
+  };
+  http_router *router = http_router_create();
+  for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+    buffer why = {0};
+    if (http_router_add(router, wrong[i], named("wrong"), &why) != PURLIN_INVALID) fail_msg("accepted: %s", wrong[i]);
+    assert_true(why.size > 0);
+    buffer_free(&why);
+  }
+  http_router_release(router);
+}
+
+static void names_both_of_a_conflict(void **state) {
+  (void)state;
+  http_router *router = http_router_create();
+  buffer why = {0};
+  assert_int_equal(http_router_add(router, "GET /a/{x}", named("one.get"), &why), PURLIN_OK);
+  assert_int_equal(http_router_add(router, "GET /a/{y}", named("two.get"), &why), PURLIN_CONFLICT);
+  assert_non_null(strstr(buffer_end(&why), "one.get"));
+  assert_non_null(strstr(buffer_end(&why), "two.get"));
+  http_match match;
+  assert_int_equal(http_router_find(router, "GET", "/a/1", 4, &match), PURLIN_OK);
+  assert_string_equal(match.target->name, "one.get");
+  buffer_free(&why);
+  http_router_release(router);
+}
+
+static void note(void *to, const char *method, const char *path, const http_target *target) {
+  char whole[128];
+  snprintf(whole, sizeof whole, "%s %s", method, path);
+  assert_string_equal(whole, target->name);
+  buffer_format(to, "%s\n", whole);
+}
+
+static void visits_in_order(void **state) {
+  (void)state;
+  static const char *const routes[] = {"POST /b", "GET /b", "GET /a/{x}", "DELETE /b", "GET /a", NULL};
+  http_router *router = built(routes);
+  buffer text = {0};
+  http_router_visit(router, note, &text);
+  assert_string_equal(buffer_end(&text), "GET /a\nGET /a/{x}\nDELETE /b\nGET /b\nPOST /b\n");
+  buffer_free(&text);
+  http_router_release(router);
+}
+
+static void many_routes_and_references(void **state) {
+  (void)state;
+  http_router *router = http_router_create();
+  http_target *target = named("many");
+  buffer why = {0};
+  for (int i = 0; i < 2000; i++) {
+    char route[64];
+    snprintf(route, sizeof route, "GET /many/r%d/{id}", (i * 7919) % 2000);
+    assert_int_equal(http_router_add(router, route, target, &why), PURLIN_OK);
+  }
+  http_router_retain(router);
+  http_router_release(router);
+  for (int i = 0; i < 2000; i++) {
+    char path[64];
+    int size = snprintf(path, sizeof path, "/many/r%d/x", i);
+    http_match match;
+    assert_int_equal(http_router_find(router, "GET", path, (size_t)size, &match), PURLIN_OK);
+  }
+  buffer_free(&why);
+  http_router_release(router);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(finds),
+      cmocka_unit_test(the_path_ends_where_it_is_said_to),
+      cmocka_unit_test(refuses_malformed_patterns),
+      cmocka_unit_test(names_both_of_a_conflict),
+      cmocka_unit_test(visits_in_order),
+      cmocka_unit_test(many_routes_and_references),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
