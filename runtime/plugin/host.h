@@ -1,11 +1,12 @@
 /* host.h: plugins: found, checked, loaded, configured, migrated, started, drained, stopped.
  *
  * plugin/identity.c   the ELF note, read before dlopen, and the explanation of a mismatch
- * plugin/load.c       dlopen from a content-named copy, manifest, declarations sorted by kind
+ * plugin/load.c       dlopen, the manifest and its declarations, checked
  * plugin/order.c      who needs whom; cycles and missing ones explained
  * plugin/lifecycle.c  the state machine
  * plugin/capability.c contracts and who provides them
- * plugin/contained.c  plugins that run in purlin-runner: described over a pipe, started per task
+ * plugin/contained.c  plugins that run in purlin-runner: what they described
+ * plugin/describe.c   the manifest as JSON
  * plugin/document.c   `purlin plugin show`: the manifest as documentation */
 #ifndef PURLIN_PLUGIN_HOST_H
 #define PURLIN_PLUGIN_HOST_H
@@ -14,6 +15,9 @@
 #include <purlin/event.h>
 #include <purlin/job.h>
 #include <purlin/metric.h>
+#include <purlin/operation.h>
+#include <purlin/route.h>
+#include <purlin/database.h>
 #include <purlin/policy.h>
 #include "core/arena.h"
 #include "core/buffer.h"
@@ -39,8 +43,10 @@ typedef struct plugin {
 /* Reads the identity of a file without running any of its code; `why` explains a mismatch field by field and what to do. */
 PURLIN_CHECKED purlin_status plugin_identify(const char *path, purlin_identity_note *note, buffer *why);
 
-/* Opens one plugin file completely (identity, dlopen, manifest checks). */
-PURLIN_CHECKED purlin_status plugin_open(const char *path, plugin **out, buffer *why);
+/* Opens one plugin file: identity, then, unless it is a contained one and `even_contained` is false, dlopen and the manifest's checks.
+ * Owned: plugin_free. */
+PURLIN_CHECKED purlin_status plugin_open(const char *path, bool even_contained, plugin **out, buffer *why);
+void plugin_free(plugin *p);
 
 /* Calls `visit` for each declaration of a kind. */
 void plugin_visit(const plugin *p, purlin_kind kind, void (*visit)(void *to, const plugin *p, const purlin_declaration *declared), void *to);
