@@ -3,7 +3,7 @@
  * A fiber starts on the calling thread, runs until it parks, and is resumed on that thread only. It never migrates.
  * Parking from the outermost level (no fiber) is a defect and aborts with a message.
  *
- * Stacks are 512 KiB of reserved address space with a guard page below, pooled per thread, trimmed (MADV_DONTNEED) above
+ * Stacks are 512 KiB of reserved address space with guard pages below, pooled per thread, trimmed (MADV_DONTNEED) above
  * 32 KiB when they go back to the pool. Switches are in assembly (x86-64 and aarch64), save the floating-point control
  * words, and are annotated for ASan, TSan, LSan and valgrind. An overflow hits the guard page: a handler on an alternate
  * stack writes "fiber overflowed its stack in OPERATION" and aborts. */
@@ -14,7 +14,17 @@
 
 typedef struct fiber fiber;
 
+/* Sanitizers make frames several times as big. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FIBER_STACK_BYTES (2048u * 1024u)
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define FIBER_STACK_BYTES (2048u * 1024u)
+#endif
+#endif
+#ifndef FIBER_STACK_BYTES
 #define FIBER_STACK_BYTES (512u * 1024u)
+#endif
 
 /* Starts a fiber: runs `run(argument)` now, until it parks or ends; then the call returns. The fiber and its stack are
  * recycled when `run` returns. PURLIN_UNAVAILABLE when the cap on fibers is reached or memory is short. May be called
@@ -32,7 +42,12 @@ void fiber_park(void);
  * Each park matches exactly one wake: waking a fiber that is not parked, or twice, is a defect and aborts. */
 void fiber_resume(fiber *f);
 void fiber_wake(fiber *f);
-/* Runs what fiber_wake queued; the loop calls it after its callbacks. True if anything ran. */
+/* Whether it is parked and not yet woken: only then may a cancellation wake it. */
+bool fiber_is_parked(const fiber *f);
+/* Parks the running fiber and queues it behind those that are ready. */
+void fiber_yield(void);
+/* Runs what fiber_wake queued, and what they queue; after about a millisecond it returns with some left, so that I/O is not
+ * starved (fiber_any_ready). The loop calls it after its callbacks. True if anything ran. */
 bool fiber_run_ready(void);
 bool fiber_any_ready(void);
 
@@ -45,12 +60,14 @@ void fiber_set_name(fiber *f, const char *name);
 size_t fiber_stack_left(void);
 /* When the running fiber was last resumed (purlin_ticks_ns), for fairness and profiling; 0 on the loop. */
 uint64_t fiber_running_since(void);
-/* How many fibers live on this thread and in the process; the process-wide cap (default 20,000). */
+/* How many fibers live on this thread and in the process; the process-wide cap (default 20,000, and never more than
+ * vm.max_map_count allows), to be set before fibers run. */
 size_t fiber_count(void);
 size_t fiber_count_all(void);
 void fiber_set_cap(size_t most);
 
-/* Installs the overflow handler for the process, and an alternate stack for the calling thread; frees the thread's pool. */
+/* Installs the overflow handler for the process, and an alternate stack for the calling thread; frees the thread's pool.
+ * The first two may be called again. Fibers that are still parked when their thread ends are never resumed. */
 PURLIN_CHECKED purlin_status fiber_process_init(void);
 PURLIN_CHECKED purlin_status fiber_thread_init(void);
 void fiber_thread_end(void);

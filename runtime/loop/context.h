@@ -24,15 +24,20 @@ typedef struct context_trace {
 /* Who acts; made by access/, immutable, lives as long as any context that uses it (reference counted there). */
 typedef struct identity identity;
 
+/* Undoes a wait, so that nobody wakes the fiber any more, and returns true; or returns false when that cannot be: the wake
+ * is already on its way (from another thread), and the wait goes on until it arrives. */
+typedef bool context_undo(purlin_ctx *ctx, void *argument);
+
 struct purlin_ctx {
   arena memory;
   fiber *fiber;
   loop *loop;
-  uint64_t deadline_ms;       /* loop clock; UINT64_MAX: none */
+  uint64_t deadline_ms;       /* of the clock that never jumps (as the loops'); UINT64_MAX: none */
+  uint64_t shielded_until_ms; /* 0: not shielded (context_shield) */
   bool cancelled;
   uint8_t nesting;            /* nested operations and policies, at most 8 */
-  /* What to call when somebody cancels this context while its fiber is parked; set by the call that parks. */
-  void (*on_cancel)(purlin_ctx *ctx, void *argument);
+  /* What to call when somebody cancels this context while its fiber is parked; set by context_park. */
+  context_undo *on_cancel;
   void *on_cancel_argument;
 
   /* identity */
@@ -42,7 +47,8 @@ struct purlin_ctx {
   const char *plugin;         /* whose code runs, for logs, metrics, configuration; never NULL */
   const char *operation;      /* its full name, or the route; never NULL */
 
-  /* the recorded failure */
+  /* the recorded failure; its texts have an arena of their own, so that they survive marks and a full arena */
+  arena failure_memory;
   purlin_status failure_status;
   const char *failure;        /* NULL: none */
   uint32_t retry_after_s;
@@ -71,9 +77,22 @@ PURLIN_CHECKED purlin_status context_start(const char *plugin, const char *opera
  * context's own loop only. */
 void context_cancel(purlin_ctx *ctx);
 
-/* Parks until fiber_wake, a cancellation or the deadline (a loop timer). `on_cancel(ctx, argument)` must undo the wait, so
- * that nobody wakes the fiber any more; context_park then returns PURLIN_CANCELLED or PURLIN_TIMEOUT. */
-PURLIN_CHECKED purlin_status context_park(purlin_ctx *ctx, void (*on_cancel)(purlin_ctx *ctx, void *argument), void *argument);
+/* Parks until fiber_wake, a cancellation or the deadline (a loop timer). On those `undo(ctx, argument)` is called, from the
+ * loop's own level, or at once when the context is cancelled or late already; when it returns true, context_park returns
+ * PURLIN_CANCELLED or PURLIN_TIMEOUT. `undo` is not called once the fiber was woken. */
+PURLIN_CHECKED purlin_status context_park(purlin_ctx *ctx, context_undo *undo, void *argument);
+
+/* For clean-up after a cancellation or a deadline (a rollback, say): for `grace_ms` neither counts, and then the grace is
+ * the deadline. At most one at a time. */
+void context_shield(purlin_ctx *ctx, uint64_t grace_ms);
+void context_unshield(purlin_ctx *ctx);
+
+/* Rule of fairness: a call that may park but had its answer at once calls this, and lets others run if the fiber has run
+ * for 200 us. May park; never fails. */
+void context_fairness(purlin_ctx *ctx);
+
+/* Aborts with a clear message when the running code is not in a fiber. Every call that may park begins with it. */
+void context_assert_may_park(void);
 
 void context_set_deadline(purlin_ctx *ctx, uint64_t after_ms);
 /* 16 + 8 random bytes in hexadecimal, or the continuation of a `traceparent` header (false: malformed, a new one was made). */
