@@ -16,11 +16,18 @@ typedef struct schema_reading {
   void *complain_to;
   bool tolerant;        /* unknown members ignored, null for a default means absent */
   const char *prefix;   /* put before field paths; may be NULL */
+  /* Of the outermost object, when the caller gathers it from several places: schema_decode then neither zeroes it nor fills
+   * defaults, refuses members whose bit is set ("is given twice"), sets the bits of those it read, and leaves the rest to
+   * schema_finish. NULL otherwise. */
+  uint64_t *was_set;
 } schema_reading;
+
+#define SCHEMA_MAX_FIELDS 256 /* per schema; schema_check refuses more */
 
 /* The i-th field, whatever the size of a field in the plugin's layout. */
 const purlin_field *schema_field(const purlin_schema *schema, size_t index);
 const purlin_field *schema_find(const purlin_schema *schema, const char *name, size_t name_size);
+size_t schema_field_index(const purlin_schema *schema, const purlin_field *field);
 
 /* Checks the table itself at start: known types, defaults that decode, patterns that compile, sane limits; false writes why. */
 bool schema_check(const purlin_schema *schema, buffer *why);
@@ -42,6 +49,7 @@ bool schema_copy(const purlin_schema *schema, const void *value, arena *memory, 
 
 /* The JSON Schema (2020-12, as OpenAPI 3.1 embeds it) of a schema; nested ones as {"$ref":"#/components/schemas/NAME"}. */
 void schema_json_schema(const purlin_schema *schema, buffer *out);
+void schema_json_field(const purlin_field *field, buffer *out); /* of one field */
 /* Calls `visit` for the schema and everything that it nests, each once per mention. */
 void schema_visit(const purlin_schema *schema, void (*visit)(void *to, const purlin_schema *schema), void *to);
 

@@ -50,6 +50,9 @@ void http_set_gate(http_gate *gate);
 const http_target *http_request_target(const purlin_request *request);
 const char *http_request_address(const purlin_request *request); /* the peer's address, without port */
 
+/* Each pair of the query string, decoded (texts end with NUL and live until the handler returns). A broken escape is skipped. */
+void http_query_each(purlin_ctx *ctx, purlin_request *request, void (*each)(void *to, const char *name, const char *value, size_t size), void *to);
+
 /* Writes the context's recorded failure as application/problem+json, with Retry-After where recorded; 5xx texts are logged and
  * replaced by the title. For compatibility routes a target may bring its own writer. */
 void http_problem(purlin_ctx *ctx, purlin_request *request, purlin_status status);

@@ -12,6 +12,7 @@
 
 #include <purlin/context.h>
 #include <purlin/schema.h>
+#include "core/arena.h"
 #include "core/buffer.h"
 
 typedef struct script_options {
