@@ -1,26 +1,27 @@
 /* log.h: structured records, one JSON object a line; on a terminal a line for people.
  *
- * A record is formatted on the calling thread into a per-thread buffer and handed to one writer thread in batches; a full
- * buffer drops records and counts them (purlin_log_dropped_total) rather than stall a loop. Errors are flushed at once. */
+ * A record is formatted on the calling thread in that thread's own memory and handed to one writer thread, which writes in
+ * batches; when the writer cannot keep up, records are dropped and counted (purlin_log_dropped_total) rather than stall a
+ * loop. Errors are written at once. Any thread may log; before log_start and after log_stop records go straight to stderr. */
 #ifndef PURLIN_OBSERVE_LOG_H
 #define PURLIN_OBSERVE_LOG_H
 
 #include <purlin/context.h>
 #include "core/buffer.h"
 
-struct purlin_ctx;
-
 typedef enum log_format { LOG_AUTO, LOG_JSON, LOG_HUMAN } log_format;
 
 typedef struct log_options {
-  int descriptor;          /* default 2 */
-  log_format format;
+  int descriptor;          /* usually 2; borrowed until log_stop */
+  log_format format;       /* LOG_AUTO: for people on a terminal, else JSON; colours only on a terminal, without NO_COLOR */
   purlin_level level;      /* records below are not made */
-  int access_descriptor;   /* -1: no access log */
+  int access_descriptor;   /* -1: no access log; always JSON */
 } log_options;
 
+/* PURLIN_CONFLICT when started already, PURLIN_UNAVAILABLE without memory or threads. */
 PURLIN_CHECKED purlin_status log_start(const log_options *options);
-void log_stop(void); /* flushes */
+void log_stop(void);  /* writes what there is */
+void log_flush(void); /* waits until everything logged so far is written; for those who are about to abort */
 bool log_enabled(purlin_level level);
 void log_set_level(purlin_level level);
 

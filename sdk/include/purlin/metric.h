@@ -36,7 +36,8 @@ typedef struct purlin_metric {
 #define PURLIN_HISTOGRAM(name, help, labels) PURLIN_METRIC_(name, help, labels, PURLIN_METRIC_HISTOGRAM)
 
 /* Adds to a counter (or gauge), sets a gauge, observes a value in a histogram. The label values follow in the order of the
- * declaration, each a text. Any thread; never parks; a few tens of nanoseconds. */
+ * declaration, each a text; missing ones count as "". Any thread; never parks; a few tens of nanoseconds. Before the host
+ * has registered the metric, nothing happens. */
 #define purlin_count(metric, by, ...) purlin_metric_add(&metric##_metric, (by), PURLIN_LABELS_(__VA_ARGS__))
 #define purlin_gauge(metric, value, ...) purlin_metric_set(&metric##_metric, (value), PURLIN_LABELS_(__VA_ARGS__))
 #define purlin_observe(metric, value, ...) purlin_metric_observe(&metric##_metric, (value), PURLIN_LABELS_(__VA_ARGS__))
@@ -45,11 +46,11 @@ typedef struct purlin_metric {
 
 #ifdef __cplusplus
 PURLIN_END
-namespace purlin_detail { template <class... T> struct labels { const char *items[sizeof...(T)]; labels(T... t) : items{t...} {} }; }
+namespace purlin_detail { template <class... T> struct labels { const char *items[sizeof...(T) + 1]; labels(T... t) : items{t..., nullptr} {} }; }
 PURLIN_BEGIN
 #define PURLIN_LABELS_(...) (purlin_detail::labels{__VA_ARGS__}.items)
 #else
-#define PURLIN_LABELS_(...) ((const char *const[]){__VA_ARGS__})
+#define PURLIN_LABELS_(...) ((const char *const[]){__VA_ARGS__, NULL})
 #endif
 
 PURLIN_API void purlin_metric_add(const purlin_metric *metric, double by, const char *const *labels);
