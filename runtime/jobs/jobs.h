@@ -11,6 +11,7 @@
 
 #include <purlin/job.h>
 #include "core/buffer.h"
+#include "jobs/cron.h"
 #include "loop/context.h"
 
 typedef struct jobs_options {
@@ -41,11 +42,5 @@ PURLIN_CHECKED purlin_status jobs_enqueue_json(purlin_ctx *ctx, const char *job,
 /* Gives an attempt the identity that the job was enqueued with: access/ sets it at start. */
 typedef void jobs_identify(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project);
 void jobs_set_identify(jobs_identify *identify);
-
-/* Cron, for itself testable: the first time after `after_us` (UTC) that matches; false when there is none in 5 years. */
-typedef struct cron cron;
-PURLIN_CHECKED purlin_status cron_parse(const char *expression, const char *time_zone, cron **out, buffer *why); /* owned: cron_free */
-bool cron_next(const cron *c, int64_t after_us, int64_t *next_us);
-void cron_free(cron *c);
 
 #endif
