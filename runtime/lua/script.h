@@ -34,6 +34,10 @@ PURLIN_CHECKED purlin_status script_reload(purlin_ctx *ctx, buffer *why);
 PURLIN_CHECKED purlin_status script_watch(void);
 void script_stop(void);
 
+/* Adds the routes that scripts declared with purlin.route(). */
+struct http_router;
+PURLIN_CHECKED purlin_status script_routes(struct http_router *router, buffer *why);
+
 /* For the plugins page and tests: name, file, generation, state, last error of each. JSON array. */
 void script_describe(buffer *out);
 

@@ -60,6 +60,11 @@ typedef struct purlin_identity_note {
 /* The configuration of the plugin whose code runs: a struct of its configuration schema; lives as long as the plugin. */
 PURLIN_API const void *purlin_configuration(const purlin_ctx *ctx);
 
+/* Where the daemon keeps its files ("/var/lib/purlin"), and where it is reached ("http://127.0.0.1:8080"), both without a slash at
+ * the end. Static. */
+PURLIN_API const char *purlin_state_directory(void);
+PURLIN_API const char *purlin_server_url(void);
+
 /* ---- Capabilities: how one plugin uses another without knowing it ------------------------------------------------------------
  *
  * A contract is a header with a struct of functions, such as <purlin/contracts/storage.h>. A plugin provides it:

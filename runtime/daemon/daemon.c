@@ -1,0 +1,392 @@
+#include "daemon/daemon.h"
+#include "access/access.h"
+#include "client/client.h"
+#include "daemon/settings.h"
+#include "db/db.h"
+#include "events/events.h"
+#include "http/server.h"
+#include "jobs/jobs.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+#include "operation/operation.h"
+#include "plugin/lifecycle.h"
+#include "process/process.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What the steps of one start share. Each step says in `why` what is wrong; the first that does ends the start. */
+typedef struct starting {
+  daemon_arguments arguments;
+  settings settings;
+  db_options database;
+  buffer why;
+  int exit_code;
+  int lock;
+  bool stopping;
+  uv_signal_t signals[3];
+} starting;
+
+static int complain(starting *s, int exit_code) {
+  (void)fprintf(stderr, "purlind: %s\n", s->why.size ? buffer_end(&s->why) : "cannot start");
+  return exit_code;
+}
+
+/* ---- Before there are threads ---------------------------------------------------------------------------------------------------------- */
+
+/* One daemon per state directory: two would take each other's files. */
+static purlin_status take_state(starting *s) {
+  const char *state = s->settings.server.state;
+  if (mkdir(state, 0700) != 0 && errno != EEXIST) {
+    buffer_format(&s->why, "cannot make the state directory %s: %s", state, strerror(errno));
+    return PURLIN_UNAVAILABLE;
+  }
+  char absolute[PATH_MAX], path[PATH_MAX + 16];
+  if (!realpath(state, absolute)) {
+    buffer_format(&s->why, "cannot use the state directory %s: %s", state, strerror(errno));
+    return PURLIN_UNAVAILABLE;
+  }
+  s->settings.server.state = arena_copy(&s->settings.memory, absolute, strlen(absolute));
+  (void)snprintf(path, sizeof path, "%s/lock", absolute);
+  s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (s->lock < 0 || flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
+    buffer_format(&s->why, errno == EWOULDBLOCK ? "another purlind uses the state directory %s; stop it, or give --state another one"
+                                                : "cannot lock the state directory %s", absolute);
+    return PURLIN_UNAVAILABLE;
+  }
+  return PURLIN_OK;
+}
+
+static purlin_status fork_spawner(starting *s) {
+  char path[PATH_MAX], runner[PATH_MAX + 32];
+  const char *given = s->arguments.runner;
+  if (!given) {
+    ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (size <= 0) size = 0;
+    path[size] = '\0';
+    (void)snprintf(runner, sizeof runner, "%s/purlin-runner", dirname(path));
+    given = runner;
+  }
+  const char *kept = arena_copy(&s->settings.memory, given, strlen(given));
+  return kept ? process_spawner_fork(kept, &s->why) : PURLIN_UNAVAILABLE;
+}
+
+static purlin_status start_log(starting *s) {
+  static const char *const levels[] = {"debug", "info", "warning", "error"};
+  const log_settings *configured = &s->settings.log;
+  log_options options = {.descriptor = STDERR_FILENO, .access_descriptor = -1};
+  for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++)
+    if (strcmp(levels[i], configured->level) == 0) options.level = (purlin_level)i;
+  if (strcmp(configured->format, "json") == 0) options.format = LOG_JSON;
+  if (strcmp(configured->format, "human") == 0) options.format = LOG_HUMAN;
+  if (strcmp(configured->access, "stderr") == 0) options.access_descriptor = STDERR_FILENO;
+  else if (strcmp(configured->access, "off") != 0) {
+    options.access_descriptor = open(configured->access, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+    if (options.access_descriptor < 0) {
+      buffer_format(&s->why, "cannot open the access log %s: %s", configured->access, strerror(errno));
+      return PURLIN_UNAVAILABLE;
+    }
+  }
+  return log_start(&options);
+}
+
+static purlin_status start_database(starting *s) {
+  const database_settings *configured = &s->settings.database;
+  db_options_default(&s->database);
+  s->database.connections = (size_t)configured->connections;
+  s->database.database = configured->name;
+  if (s->arguments.dev) {
+    purlin_status status = db_dev_start(s->settings.server.state, &s->database, &s->why);
+    if (status != PURLIN_OK) return status;
+  } else {
+    s->database.socket = configured->socket;
+    s->database.host = configured->host;
+    s->database.port = (uint16_t)configured->port;
+    s->database.user = configured->user;
+    s->database.password = configured->password;
+  }
+  return db_start(&s->database, &s->why);
+}
+
+/* ---- Loops, server, plugins: still before anything runs ------------------------------------------------------------------------------------- */
+
+static size_t loops_wanted(const starting *s) {
+  if (s->settings.server.loops > 0) return (size_t)s->settings.server.loops;
+  long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  return cores > 0 ? (size_t)cores : 1;
+}
+
+static purlin_status start_loops(starting *s) {
+  purlin_status status = fiber_process_init();
+  if (status == PURLIN_OK) status = loops_create(loops_wanted(s));
+  client_options client;
+  client_options_default(&client);
+  if (status == PURLIN_OK) status = client_start(&client);
+  if (status == PURLIN_OK) status = process_start();
+  if (status == PURLIN_OK) status = metrics_register_own();
+  if (status != PURLIN_OK) buffer_text(&s->why, "the event loops cannot be made; is memory or a limit of processes short?");
+  return status;
+}
+
+static purlin_status load_plugins(starting *s) {
+  const plugins_settings *configured = &s->settings.plugins;
+  const plugins_options options = {.folders = configured->folders.items, .folder_count = configured->folders.count,
+                                   .disabled = configured->disabled.items, .disabled_count = configured->disabled.count};
+  purlin_status status = plugins_load(&options, &s->why);
+  if (status == PURLIN_OK) status = plugins_configure(s->settings.file, &s->why);
+  if (status == PURLIN_OK) status = plugins_register(&s->why);
+  return status;
+}
+
+/* Every route once, so that a collision is found by --check too. */
+static purlin_status make_router(starting *s, http_router **router) {
+  *router = http_router_create();
+  if (!*router) return PURLIN_UNAVAILABLE;
+  return operations_route(*router, &s->why);
+}
+
+static purlin_status handle_starting(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
+  (void)request;
+  (void)target;
+  purlin_retry_after(ctx, 1);
+  return purlin_fail(ctx, PURLIN_UNAVAILABLE, "the server is starting");
+}
+
+static purlin_status handle_health(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
+  const purlin_route *route = target->argument;
+  return route->run(ctx, request);
+}
+
+/* Until everything has started, only the health routes answer; all else is 503. */
+static void add_health(void *to, const plugin *p, const purlin_declaration *declared) {
+  (void)p;
+  const purlin_route *route = (const void *)declared;
+  if (strcmp(route->http, "GET /healthz") != 0 && strcmp(route->http, "GET /readyz") != 0 && strcmp(route->http, "GET /metrics") != 0) return;
+  http_target *target = calloc(1, sizeof *target);
+  if (!target) return;
+  *target = (http_target){.name = route->name, .plugin = "purlin", .permission = route->permission, .handle = handle_health, .argument = route};
+  buffer why = {0};
+  if (http_router_add(to, route->http, target, &why) != PURLIN_OK) log_write(PURLIN_ERROR, "daemon", "%s", buffer_end(&why));
+  buffer_free(&why);
+}
+
+static purlin_status listen_early(starting *s) {
+  static http_target not_yet[] = {{.name = "starting", .plugin = "purlin", .permission = "public", .handle = handle_starting},
+                                  {.name = "starting", .plugin = "purlin", .permission = "public", .handle = handle_starting},
+                                  {.name = "starting", .plugin = "purlin", .permission = "public", .handle = handle_starting},
+                                  {.name = "starting", .plugin = "purlin", .permission = "public", .handle = handle_starting}};
+  static const char *const rest[] = {"GET /{rest...}", "POST /{rest...}", "PUT /{rest...}", "DELETE /{rest...}"};
+  http_router *router = http_router_create();
+  if (!router) return PURLIN_UNAVAILABLE;
+  plugin_visit(plugins_first(), PURLIN_KIND_ROUTE, add_health, router);
+  for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) {
+    purlin_status status = http_router_add(router, rest[i], &not_yet[i], &s->why);
+    if (status != PURLIN_OK) return status;
+  }
+  http_set_router(router);
+  http_router_release(router);
+  const server_settings *configured = &s->settings.server;
+  http_options options;
+  http_options_default(&options);
+  options.address = configured->address;
+  options.port = (uint16_t)configured->port;
+  options.max_body = (uint64_t)configured->max_body_bytes;
+  options.max_connections = (size_t)configured->max_connections;
+  options.request_timeout_ms = (uint32_t)configured->request_timeout_ms;
+  return http_start(&options, &s->why);
+}
+
+static void announce(starting *s) {
+  char url[300];
+  const server_settings *configured = &s->settings.server;
+  bool six = strchr(configured->address, ':') != NULL;
+  (void)snprintf(url, sizeof url, six ? "http://[%s]:%u" : "http://%s:%u", configured->address, http_port());
+  settings_announce(configured->state, configured->url ? configured->url : url);
+}
+
+/* ---- On loop 0: what parks ------------------------------------------------------------------------------------------------------------------------ */
+
+static purlin_status begin_work(purlin_ctx *ctx, starting *s) {
+  script_options scripts;
+  script_options_default(&scripts);
+  scripts.policies = s->settings.lua.policies;
+  scripts.library = s->settings.lua.library;
+  scripts.memory_limit = (size_t)s->settings.lua.memory_mb * 1024 * 1024;
+  scripts.timeout_ms = (uint32_t)s->settings.lua.timeout_ms;
+  jobs_options jobs;
+  jobs_options_default(&jobs);
+  jobs.concurrency = (size_t)s->settings.jobs.concurrency;
+  jobs.lease_ms = (uint32_t)s->settings.jobs.lease_seconds * 1000;
+
+  buffer why = {0};
+  health_set_starting("policies are loaded");
+  /* A policy that does not load refuses itself alone: it is logged and listed, the server goes on. */
+  if (script_start(ctx, &scripts, &why) != PURLIN_OK) log_write(PURLIN_ERROR, "lua", "%s", buffer_end(&why));
+  buffer_free(&why);
+  if (script_watch() != PURLIN_OK) log_write(PURLIN_WARNING, "lua", "the folder of policies is not watched; send SIGHUP after a change");
+  health_set_starting("the queue starts");
+  purlin_status status = events_start();
+  if (status == PURLIN_OK) status = jobs_start(&jobs);
+  if (status != PURLIN_OK) buffer_text(&s->why, "the queue of jobs and events cannot start");
+  return status;
+}
+
+static purlin_status start_everything(purlin_ctx *ctx, starting *s) {
+  access_identify(ctx, "system", "default", "default");
+  health_set_starting("migrations and plugins start");
+  purlin_status status = plugins_start(ctx, &s->why);
+  if (status == PURLIN_OK) status = access_start(ctx, s->settings.server.state, &s->why);
+  if (status == PURLIN_OK) status = begin_work(ctx, s);
+  http_router *router = NULL;
+  if (status == PURLIN_OK) status = make_router(s, &router);
+  if (status == PURLIN_OK) status = script_routes(router, &s->why);
+  if (status != PURLIN_OK) {
+    if (router) http_router_release(router);
+    return status;
+  }
+  http_set_router(router);
+  health_set_router(router);
+  health_set_starting(NULL);
+  return PURLIN_OK;
+}
+
+static void run_start(purlin_ctx *ctx, void *argument) {
+  starting *s = argument;
+  purlin_status status = start_everything(ctx, s);
+  if (status == PURLIN_OK) {
+    log_write(PURLIN_INFO, "daemon", "ready at %s", purlin_server_url());
+    notify_systemd("READY=1");
+    return;
+  }
+  if (s->why.size == 0) buffer_text(&s->why, purlin_failure(ctx));
+  s->exit_code = complain(s, 1);
+  loops_stop();
+}
+
+/* ---- Stopping: no new requests, then jobs, events, plugins ---------------------------------------------------------------------------------------------- */
+
+static void run_stop(purlin_ctx *ctx, void *argument) {
+  (void)argument;
+  access_identify(ctx, "system", "default", "default");
+  plugins_stop(ctx);
+  log_write(PURLIN_INFO, "daemon", "stopped");
+  loops_stop();
+}
+
+static void stop_plugins(void *argument) {
+  if (context_start("purlin", "stop", run_stop, argument) != PURLIN_OK) loops_stop();
+}
+
+static void stop_events(void *argument) { events_drain(stop_plugins, argument); }
+static void stop_jobs(void *argument) {
+  starting *s = argument;
+  jobs_drain((uint32_t)s->settings.server.drain_seconds * 1000, stop_events, s);
+}
+
+static void on_stop(uv_signal_t *signal_watcher, int number) {
+  (void)number;
+  starting *s = signal_watcher->data;
+  if (s->stopping) _exit(130); /* asked twice: at once */
+  s->stopping = true;
+  log_write(PURLIN_INFO, "daemon", "stopping");
+  notify_systemd("STOPPING=1");
+  health_set_starting("the server stops");
+  http_drain((uint32_t)s->settings.server.drain_seconds * 1000, stop_jobs, s);
+}
+
+static void run_reload(purlin_ctx *ctx, void *argument) {
+  (void)argument;
+  buffer why = {0};
+  if (script_reload(ctx, &why) != PURLIN_OK) log_write(PURLIN_ERROR, "lua", "%s", buffer_end(&why));
+  else log_write(PURLIN_INFO, "lua", "policies reloaded");
+  buffer_free(&why);
+  notify_systemd("READY=1");
+}
+
+static void on_reload(uv_signal_t *signal_watcher, int number) {
+  (void)signal_watcher;
+  (void)number;
+  notify_systemd("RELOADING=1");
+  if (context_start("purlin", "reload", run_reload, NULL) != PURLIN_OK) log_write(PURLIN_ERROR, "lua", "no fiber for the reload");
+}
+
+static purlin_status watch_signals(starting *s) {
+  static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+    uv_signal_t *watcher = &s->signals[i];
+    watcher->data = s;
+    if (uv_signal_init(loop_uv(loop_at(0)), watcher) != 0) return PURLIN_UNAVAILABLE;
+    if (uv_signal_start(watcher, numbers[i] == SIGHUP ? on_reload : on_stop, numbers[i]) != 0) return PURLIN_UNAVAILABLE;
+    uv_unref((uv_handle_t *)watcher);
+  }
+  return PURLIN_OK;
+}
+
+/* ---- The program --------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void begin_on_loop(void *argument) {
+  starting *s = argument;
+  if (context_start("purlin", "start", run_start, s) == PURLIN_OK) return;
+  s->exit_code = complain(s, 1);
+  loops_stop();
+}
+
+static int serve(starting *s) {
+  typedef purlin_status step(starting * s);
+  static step *const steps[] = {take_state, fork_spawner, start_log, start_database, start_loops, load_plugins, listen_early, watch_signals};
+  for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
+    if (steps[i](s) != PURLIN_OK) {
+      process_stop();
+      db_dev_stop();
+      return complain(s, 1);
+    }
+  announce(s);
+  access_init();
+  static loop_post_item begin;
+  begin = (loop_post_item){.call = begin_on_loop, .argument = s};
+  loop_post(loop_at(0), &begin);
+  loops_run();
+  script_stop();
+  client_stop();
+  loops_destroy();
+  db_stop();
+  process_stop();
+  db_dev_stop();
+  log_stop();
+  return s->exit_code;
+}
+
+static int check(starting *s) {
+  purlin_status status = fork_spawner(s);
+  if (status == PURLIN_OK) status = load_plugins(s);
+  http_router *router = NULL;
+  if (status == PURLIN_OK) status = make_router(s, &router);
+  process_stop();
+  if (status != PURLIN_OK) return complain(s, 1);
+  size_t count = 0;
+  for (const plugin *p = plugins_first(); p; p = p->next) count++;
+  (void)printf("purlind: the configuration is valid; %zu plugins\n", count - 1);
+  return 0;
+}
+
+int purlin_daemon_main(int count, char **arguments) {
+  static starting s;
+  if (!daemon_arguments_parse(count, arguments, &s.arguments, &s.why)) return complain(&s, 2);
+  if (s.arguments.help || s.arguments.version) {
+    (void)fputs(s.arguments.help ? daemon_usage : "purlind " PURLIN_VERSION "\n", stdout);
+    return 0;
+  }
+  if (settings_load(&s.arguments, &s.settings, &s.why) != PURLIN_OK) return complain(&s, 1);
+  int exit_code = s.arguments.check ? check(&s) : serve(&s);
+  settings_free(&s.settings);
+  buffer_free(&s.why);
+  return exit_code;
+}

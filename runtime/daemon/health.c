@@ -1,0 +1,94 @@
+#include "daemon/daemon.h"
+#include "db/db.h"
+#include "lua/script.h"
+#include "observe/metrics.h"
+#include "operation/operation.h"
+#include "plugin/host.h"
+#include <purlin/route.h>
+#include <stdatomic.h>
+#include <string.h>
+
+static _Atomic(const char *) starting = "the process begins";
+static _Atomic(const http_router *) current_router;
+
+void health_set_starting(const char *step) { atomic_store(&starting, step); }
+void health_set_router(const http_router *router) { atomic_store(&current_router, router); }
+
+PURLIN_ROUTE(server_alive, "GET /healthz", .summary = "Whether the process is alive", .permission = "public", .answer = "application/json") {
+  static const char ok[] = "{\"status\":\"ok\"}";
+  return purlin_respond_bytes(ctx, request, 200, "application/json", ok, sizeof ok - 1);
+}
+
+typedef struct ready_check { const char *name; bool ready; purlin_opt_text detail; } ready_check;
+PURLIN_SCHEMA(ready_check, "One thing that has to be ready",
+    PURLIN_REQUIRED(name, "What"),
+    PURLIN_REQUIRED(ready, "Whether it is"),
+    PURLIN_OPTIONAL(detail, "What is not ready, and why"));
+
+typedef struct readiness { const char *status; PURLIN_LIST_OF(ready_check) checks; } readiness;
+PURLIN_SCHEMA(readiness, "Whether requests are welcome",
+    PURLIN_REQUIRED(status, "ready or not ready"),
+    PURLIN_LIST(checks, ready_check, "What was looked at"));
+
+static void add(purlin_ctx *ctx, readiness *r, const char *name, const char *detail) {
+  ready_check *check = &r->checks.items[r->checks.count++];
+  *check = (ready_check){.name = name, .ready = detail == NULL};
+  if (!detail) return;
+  check->detail = (purlin_opt_text){PURLIN_SET, purlin_copy(ctx, detail)};
+  r->status = "not ready";
+}
+
+static void add_database(purlin_ctx *ctx, readiness *r) {
+  buffer why = {0};
+  bool ready = db_ready(&why);
+  add(ctx, r, "database", ready ? NULL : why.size ? buffer_end(&why) : "no connection");
+  buffer_free(&why);
+}
+
+static void add_plugins(purlin_ctx *ctx, readiness *r, size_t room) {
+  for (const plugin *p = plugins_first(); p && room > 0; p = p->next, room--)
+    add(ctx, r, p->name, p->state == PLUGIN_STARTED ? NULL : p->error ? p->error : plugin_state_name(p->state));
+}
+
+PURLIN_ROUTE(server_ready, "GET /readyz", .summary = "Whether the server is ready, and what is not", .permission = "public", .out = readiness_schema) {
+  enum { MOST_CHECKS = 260 };
+  readiness r = {.status = "ready"};
+  r.checks.items = purlin_alloc_array(ctx, MOST_CHECKS + 2, sizeof(ready_check));
+  if (!r.checks.items) return PURLIN_TOO_LARGE;
+  add(ctx, &r, "start", atomic_load(&starting));
+  add_database(ctx, &r);
+  add_plugins(ctx, &r, MOST_CHECKS);
+  bool ready = strcmp(r.status, "ready") == 0;
+  if (!ready) {
+    purlin_status status = purlin_set_header(ctx, request, "Retry-After", "1");
+    if (status != PURLIN_OK) return status;
+  }
+  return purlin_respond(ctx, request, ready ? 200 : 503, readiness_schema(), &r);
+}
+
+static purlin_status respond_buffer(purlin_ctx *ctx, purlin_request *request, const char *media_type, buffer *body) {
+  purlin_status status = body->failed ? PURLIN_UNAVAILABLE : purlin_respond_bytes(ctx, request, 200, media_type, body->data, body->size);
+  buffer_free(body);
+  return status;
+}
+
+PURLIN_ROUTE(server_metrics, "GET /metrics", .summary = "Numbers for Prometheus", .permission = "public", .answer = "text/plain") {
+  const char *accept = purlin_header(request, "accept");
+  bool open = accept && strstr(accept, "application/openmetrics-text");
+  buffer body = {0};
+  if (open) metrics_render_open(&body);
+  else metrics_render(&body);
+  return respond_buffer(ctx, request, open ? "application/openmetrics-text; version=1.0.0; charset=utf-8" : "text/plain; version=0.0.4; charset=utf-8", &body);
+}
+
+PURLIN_ROUTE(server_openapi, "GET /openapi.json", .summary = "This API as OpenAPI 3.1", .permission = "public", .answer = "application/json") {
+  const http_router *router = atomic_load(&current_router);
+  if (!router) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "the server is starting");
+  buffer body = {0};
+  openapi_render(router, &body);
+  return respond_buffer(ctx, request, "application/json", &body);
+}
+
+PURLIN_ROUTE(server_docs, "GET /docs", .summary = "This API, to be read in a browser", .permission = "public", .answer = "text/html") {
+  return purlin_respond_bytes(ctx, request, 200, "text/html; charset=utf-8", docs_page, strlen(docs_page));
+}

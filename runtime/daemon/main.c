@@ -1,0 +1,3 @@
+#include "daemon/daemon.h"
+
+int main(int count, char **arguments) { return purlin_daemon_main(count, arguments); }

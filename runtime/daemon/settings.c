@@ -1,0 +1,109 @@
+#include "daemon/settings.h"
+#include <purlin/plugin.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+PURLIN_SCHEMA(server_settings, "server { ... }",
+    PURLIN_DEFAULT(address, "\"127.0.0.1\"", "Address to listen on"),
+    PURLIN_DEFAULT(port, "8080", "Port to listen on; 0 takes any free one", .min = 0, .max = 65535),
+    PURLIN_DEFAULT(loops, "0", "Event-loop threads; 0: one per core", .min = 0, .max = 256),
+    PURLIN_DEFAULT(drain_seconds, "10", "How long requests in flight may take when the daemon stops", .min = 0, .max = 3600),
+    PURLIN_DEFAULT(request_timeout_ms, "30000", "Deadline of a request, where it names none", .min = 100, .max = 3600000),
+    PURLIN_DEFAULT(max_body_bytes, "8388608", "Largest body, where a route names no limit", .min = 1024, .max = 1e12),
+    PURLIN_DEFAULT(max_connections, "10000", "Connections at once", .min = 10, .max = 1000000),
+    PURLIN_DEFAULT(state, "\"/var/lib/purlin\"", "Where files are kept"),
+    PURLIN_OPTIONAL(url, "Where others reach this server, for callbacks; default http://ADDRESS:PORT"));
+
+PURLIN_SCHEMA(database_settings, "database { ... }",
+    PURLIN_OPTIONAL(socket, "Unix socket of MariaDB; instead of host and port"),
+    PURLIN_DEFAULT(host, "\"127.0.0.1\"", "Host of MariaDB"),
+    PURLIN_DEFAULT(port, "3306", "Its port", .min = 1, .max = 65535),
+    PURLIN_DEFAULT(user, "\"purlin\"", "Who connects"),
+    PURLIN_OPTIONAL(password, "Password; env(\"NAME\") and file(\"PATH\") keep it out of this file", .secret = true),
+    PURLIN_DEFAULT(name, "\"purlin\"", "Name of the database", .pattern = "[A-Za-z0-9_]+", .max_length = 64),
+    PURLIN_DEFAULT(connections, "16", "Connections in all", .min = 2, .max = 1000));
+
+PURLIN_SCHEMA(log_settings, "log { ... }",
+    PURLIN_DEFAULT(level, "\"info\"", "Records below are not made", .choices = "debug, info, warning, error"),
+    PURLIN_DEFAULT(format, "\"auto\"", "auto is human on a terminal, else json", .choices = "auto, json, human"),
+    PURLIN_DEFAULT(access, "\"off\"", "The access log: off, stderr, or a file"));
+
+PURLIN_SCHEMA(jobs_settings, "jobs { ... }",
+    PURLIN_DEFAULT(concurrency, "64", "Jobs at once on this node", .min = 1, .max = 10000),
+    PURLIN_DEFAULT(lease_seconds, "30", "After a crash, jobs of this node start again after this time", .min = 3, .max = 3600));
+
+PURLIN_SCHEMA(lua_settings, "lua { ... }",
+    PURLIN_DEFAULT(policies, "\"/etc/purlin/policies\"", "Folder of policies and event rules"),
+    PURLIN_DEFAULT(library, "\"/usr/share/purlin/lua\"", "Folder that require reads from"),
+    PURLIN_DEFAULT(memory_mb, "16", "Memory of a script on a loop", .min = 1, .max = 4096),
+    PURLIN_DEFAULT(timeout_ms, "60000", "Time of a run of an event rule", .min = 10, .max = 3600000));
+
+PURLIN_SCHEMA(plugins_settings, "plugins { ... }",
+    PURLIN_DEFAULT(folders, "[\"/usr/lib/purlin/plugins\"]", "Where plugins are found"),
+    PURLIN_DEFAULT(disabled, "[]", "Plugins that are not loaded, by name"));
+
+static char state_directory[PATH_MAX] = ".";
+static char server_url[512] = "http://127.0.0.1:8080";
+
+const char *purlin_state_directory(void) { return state_directory; }
+const char *purlin_server_url(void) { return server_url; }
+
+void settings_announce(const char *state, const char *url) {
+  (void)snprintf(state_directory, sizeof state_directory, "%s", state);
+  (void)snprintf(server_url, sizeof server_url, "%s", url);
+}
+
+static const config_section NO_SECTION = {.file = "the defaults", .json = "{}", .json_size = 2};
+
+static const config_section *find(const config *file, const char *kind) {
+  for (size_t i = 0; file && i < config_count(file); i++)
+    if (strcmp(config_at(file, i)->kind, kind) == 0) return config_at(file, i);
+  return &NO_SECTION;
+}
+
+static purlin_status decode_all(settings *s, buffer *why) {
+  const struct { const char *kind; const purlin_schema *schema; void *place; } parts[] = {
+      {"server", server_settings_schema(), &s->server}, {"database", database_settings_schema(), &s->database},
+      {"log", log_settings_schema(), &s->log},          {"jobs", jobs_settings_schema(), &s->jobs},
+      {"lua", lua_settings_schema(), &s->lua},          {"plugins", plugins_settings_schema(), &s->plugins},
+  };
+  purlin_status status = PURLIN_OK;
+  for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == PURLIN_OK; i++)
+    status = config_decode(find(s->file, parts[i].kind), parts[i].schema, &s->memory, parts[i].place, why);
+  return status;
+}
+
+static void override(settings *s, const daemon_arguments *arguments) {
+  if (arguments->dev && find(s->file, "server") == &NO_SECTION) s->server.state = "./var";
+  if (arguments->state) s->server.state = arguments->state;
+  if (arguments->address) s->server.address = arguments->address;
+  if (arguments->port >= 0) s->server.port = arguments->port;
+  if (arguments->policies) s->lua.policies = arguments->policies;
+  if (arguments->library) s->lua.library = arguments->library;
+  if (!arguments->plugins) return;
+  const char **folder = arena_alloc(&s->memory, sizeof *folder);
+  if (!folder) return;
+  *folder = arguments->plugins;
+  s->plugins.folders = (purlin_texts){folder, 1};
+}
+
+purlin_status settings_load(const daemon_arguments *arguments, settings *out, buffer *why) {
+  static const char *const kinds[] = {"server", "database", "log", "jobs", "lua", "plugins", "plugin"};
+  static const char STANDARD[] = "/etc/purlin/purlin.lua";
+  *out = (settings){0};
+  arena_init(&out->memory, (size_t)16 * 1024 * 1024);
+  const char *path = arguments->config;
+  if (!path && !arguments->dev && access(STANDARD, R_OK) == 0) path = STANDARD;
+  purlin_status status = path ? config_load(path, kinds, sizeof kinds / sizeof kinds[0], &out->file, why) : PURLIN_OK;
+  if (status == PURLIN_OK) status = decode_all(out, why);
+  if (status == PURLIN_OK) override(out, arguments);
+  return status;
+}
+
+void settings_free(settings *s) {
+  config_free(s->file);
+  arena_free(&s->memory);
+}

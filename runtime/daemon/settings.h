@@ -1,0 +1,45 @@
+/* settings.h: the runtime's own sections of purlin.lua, each a schema. */
+#ifndef PURLIN_DAEMON_SETTINGS_H
+#define PURLIN_DAEMON_SETTINGS_H
+
+#include <purlin/schema.h>
+#include "core/arena.h"
+#include "daemon/daemon.h"
+#include "lua/script.h"
+
+typedef struct server_settings {
+  const char *address;
+  int64_t port, loops, drain_seconds, request_timeout_ms, max_body_bytes, max_connections;
+  const char *state;
+  const char *url;
+} server_settings;
+
+typedef struct database_settings {
+  const char *socket, *host, *user, *password, *name;
+  int64_t port, connections;
+} database_settings;
+
+typedef struct log_settings { const char *level, *format, *access; } log_settings;
+typedef struct jobs_settings { int64_t concurrency, lease_seconds; } jobs_settings;
+typedef struct lua_settings { const char *policies, *library; int64_t memory_mb, timeout_ms; } lua_settings;
+typedef struct plugins_settings { purlin_texts folders, disabled; } plugins_settings;
+
+typedef struct settings {
+  server_settings server;
+  database_settings database;
+  log_settings log;
+  jobs_settings jobs;
+  lua_settings lua;
+  plugins_settings plugins;
+  config *file; /* for the plugins' sections */
+  arena memory;
+} settings;
+
+/* Reads the file, applies defaults and what the command line overrides. `why` holds FILE:LINE: message. */
+PURLIN_CHECKED purlin_status settings_load(const daemon_arguments *arguments, settings *out, buffer *why);
+void settings_free(settings *s);
+
+/* What purlin_server_url() and purlin_state_directory() answer. The texts are copied. */
+void settings_announce(const char *state, const char *url);
+
+#endif
