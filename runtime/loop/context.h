@@ -11,6 +11,7 @@
 
 #define CONTEXT_MAX_FIELD_ERRORS 32
 #define CONTEXT_DEFAULT_LIMIT ((size_t)64 * 1024 * 1024)
+#define CONTEXT_FAILURE_LIMIT ((size_t)64 * 1024)
 
 typedef struct context_field_error { const char *field, *message; } context_field_error;
 
@@ -39,6 +40,7 @@ struct purlin_ctx {
   /* What to call when somebody cancels this context while its fiber is parked; set by context_park. */
   context_undo *on_cancel;
   void *on_cancel_argument;
+  purlin_status interrupted;  /* why context_park ended before its wake */
 
   /* identity */
   const identity *who;
