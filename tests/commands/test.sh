@@ -1,0 +1,27 @@
+# ./dev test: unit tests under AddressSanitizer and UBSan, the concurrent ones under ThreadSanitizer, then the real daemon.
+
+# Parts that several threads enter at once.
+CONCURRENT='^test_(loop|context|fiber|metrics|log|client|http_.*|jobs|process)$'
+
+run_ctest() { # run_ctest FOLDER [CTEST OPTION ...]
+  local folder=$1
+  shift
+  ctest --test-dir "$folder" --output-on-failure --timeout 300 "$@"
+}
+
+command_test() {
+  local full=no
+  [ "${1:-}" = --full ] && full=yes
+  need build run test
+  say "Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+  configure_and_build build-asan -DCMAKE_BUILD_TYPE=Debug -DPURLIN_SANITIZE=address,undefined -DPURLIN_TESTS=ON
+  ASAN_OPTIONS=detect_stack_use_after_return=0 run_ctest build-asan
+  say "Concurrent parts under ThreadSanitizer"
+  configure_and_build build-tsan -DCMAKE_BUILD_TYPE=Debug -DPURLIN_SANITIZE=thread -DPURLIN_TESTS=ON
+  run_ctest build-tsan -R "$CONCURRENT"
+  if compgen -G 'tests/integration/test_*.py' > /dev/null; then
+    say "Integration and fault tests on the real daemon"
+    build ON
+    PURLIN_FULL=$full python3 -m pytest -q -x tests/integration
+  fi
+}
