@@ -85,10 +85,16 @@ void fiber_park(void) {
   leave(t, f);
 }
 
+/* Stops the mistakes that would otherwise show as a broken queue much later. */
+static void check_wakeable(const fiber_thread *t, const fiber *f) {
+  if (f->home != t) fiber_defect("a fiber was woken on another thread than its own; loop_post is for that", f->name);
+  if (f->state != FIBER_PARKED) fiber_defect("a fiber was woken that is not parked", f->name);
+}
+
 void fiber_resume(fiber *f) {
   fiber_thread *t = &fiber_here;
   if (t->current) fiber_defect("fiber_resume was called inside a fiber; fiber_wake is for that", t->current->name);
-  if (f->state != FIBER_PARKED) fiber_defect("a fiber was resumed that is not parked", f->name);
+  check_wakeable(t, f);
   (void)enter(t, f);
 }
 
@@ -103,7 +109,7 @@ static void queue(fiber_thread *t, fiber *f) {
 }
 
 void fiber_wake(fiber *f) {
-  if (f->state != FIBER_PARKED) fiber_defect("a fiber was woken that is not parked", f->name);
+  check_wakeable(&fiber_here, f);
   queue(&fiber_here, f);
 }
 

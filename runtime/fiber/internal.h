@@ -21,6 +21,8 @@ typedef enum fiber_state {
 } fiber_state;
 
 /* Lives at the top of its own stack's mapping:  guard | low ... high | struct fiber | end */
+typedef struct fiber_thread fiber_thread;
+
 struct fiber {
   void *sp;       /* while it does not run */
   fiber *next;    /* in the ready queue or in the pool */
@@ -32,6 +34,7 @@ struct fiber {
   void *data;
   const char *name;
   uint64_t running_since;
+  const fiber_thread *home;
   char *low, *high;
   void *fake_stack; /* ASan's */
   void *tsan_fiber;
@@ -39,7 +42,7 @@ struct fiber {
 };
 
 /* Everything fibers keep per thread. */
-typedef struct fiber_thread {
+struct fiber_thread {
   fiber *current;  /* NULL: the thread's own stack */
   fiber *previous; /* who was left by the last switch */
   fiber base;      /* stands for the thread's own stack */
@@ -50,8 +53,8 @@ typedef struct fiber_thread {
   void *alternate_stack;
   size_t alternate_size;
   bool listed;
-  struct fiber_thread *list_next, **list_previous;
-} fiber_thread;
+  fiber_thread *list_next, **list_previous;
+};
 
 /* libpurlin is linked, never dlopen'ed, so its thread-local memory has a fixed place: no call to find it. */
 extern _Thread_local fiber_thread fiber_here __attribute__((tls_model("initial-exec"), visibility("hidden")));

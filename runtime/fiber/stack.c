@@ -109,6 +109,7 @@ static fiber *stack_map(fiber_thread *t) {
   fiber *f = (fiber *)(void *)(memory + MAPPING_BYTES - head);
   f->low = memory + FIBER_GUARD_BYTES;
   f->high = (char *)f;
+  f->home = t;
   stack_prepare(f);
   annotate_mapped(f);
   return f;

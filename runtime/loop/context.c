@@ -185,7 +185,7 @@ purlin_status purlin_sleep(purlin_ctx *ctx, uint32_t milliseconds) {
     fiber_yield();
     return purlin_still_wanted(ctx);
   }
-  sleeper s = {.who = ctx->fiber};
+  sleeper s = {.who = fiber_current()};
   uv_update_time(loop_uv(ctx->loop)); /* the cached clock may be behind, and we would sleep too short */
   loop_timer_start(ctx->loop, &s.timer, (uint64_t)milliseconds + 1, on_slept);
   return context_park(ctx, stop_sleeping, &s);

@@ -164,7 +164,8 @@ static void *loop_thread(void *argument) {
   while (gate_state == GATE_SHUT) (void)pthread_cond_wait(&gate_changed, &gate_lock);
   bool run = gate_state == GATE_OPEN;
   (void)pthread_mutex_unlock(&gate_lock);
-  if (run && fiber_thread_init() == PURLIN_OK) {
+  if (run) {
+    if (fiber_thread_init() != PURLIN_OK) context_defect("no memory for the signal stack of a loop");
     (void)uv_run(&l->uv, UV_RUN_DEFAULT);
     end_on_thread(l);
   }

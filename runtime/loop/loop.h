@@ -14,7 +14,8 @@ typedef struct loop loop;
 PURLIN_CHECKED purlin_status loops_create(size_t count);
 /* Runs loop 0 on the calling thread and the others on theirs, until loops_stop(). */
 void loops_run(void);
-/* From any thread (and from signal watchers): every loop ends when its handles are closed; loops_run returns. */
+/* From any thread (and from signal watchers): every loop ends when its handles are closed and its offloads are back, or
+ * after 3 s; loops_run returns. Timers of ours and fibers that sleep do not hold it: drain before. */
 void loops_stop(void);
 /* After loops_run: joins threads, closes what is left, frees. */
 void loops_destroy(void);
@@ -42,7 +43,9 @@ void loop_later(loop *l, loop_post_item *item);
  * driven by one uv timer. */
 void loop_sleep(uint32_t milliseconds);
 
-/* One-shot timers without allocation, for time-outs: intrusive, re-armed and cancelled in O(1). */
+/* One-shot timers without allocation, for time-outs: intrusive, re-armed and cancelled in O(1), on their loop's thread. Zeroed
+ * memory is a timer at rest. Never early by the loop's cached clock; timers of one millisecond run in any order. The call
+ * may start and stop any timer, its own too. */
 typedef struct loop_timer {
   struct loop_timer *next, **previous;
   uint64_t due_ms;

@@ -57,7 +57,7 @@ static bool leave_queue(purlin_ctx *ctx, void *argument) {
 
 purlin_status purlin_lock(purlin_ctx *ctx, purlin_mutex *opaque) {
   mutex *m = (mutex *)(void *)opaque;
-  const fiber *self = fiber_current();
+  fiber *self = fiber_current();
   guard_take(m);
   if (!m->held) {
     m->held = true;
@@ -73,7 +73,7 @@ purlin_status purlin_lock(purlin_ctx *ctx, purlin_mutex *opaque) {
     guard_drop(m);
     context_assert_may_park();
   }
-  waiter w = {.previous = m->last, .of = m, .home = ctx->loop, .who = ctx->fiber};
+  waiter w = {.previous = m->last, .of = m, .home = ctx->loop, .who = self};
   w.wake.call = on_granted;
   w.wake.argument = &w;
   if (m->last)

@@ -445,6 +445,18 @@ static void do_resume_ready(void) {
   fiber_resume(kept);
 }
 
+static void *wake_from_here(void *unused) {
+  (void)unused;
+  fiber_wake(kept);
+  return NULL;
+}
+
+static void do_wake_elsewhere(void) {
+  pthread_t thread;
+  if (fiber_start(keep_and_park, NULL) != PURLIN_OK || pthread_create(&thread, NULL, wake_from_here, NULL) != 0) _exit(2);
+  (void)pthread_join(thread, NULL);
+}
+
 static void resume_self(void *argument) {
   (void)argument;
   fiber_resume(fiber_current());
@@ -463,7 +475,8 @@ static const struct {
     {do_ordinary_fault, SIGSEGV, NULL},
     {do_park_outside, SIGABRT, "code that is not in a fiber tried to park\n"},
     {do_wake_twice, SIGABRT, "a fiber was woken that is not parked"},
-    {do_resume_ready, SIGABRT, "a fiber was resumed that is not parked"},
+    {do_resume_ready, SIGABRT, "a fiber was woken that is not parked"},
+    {do_wake_elsewhere, SIGABRT, "a fiber was woken on another thread than its own"},
     {do_resume_inside, SIGABRT, "fiber_resume was called inside a fiber"},
 };
 
