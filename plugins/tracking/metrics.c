@@ -32,7 +32,7 @@ PURLIN_SCHEMA(metric_in, "A measured value",
     PURLIN_REQUIRED(key, "What was measured", .min_length = 1, .max_length = 250),
     PURLIN_REQUIRED(value, "The value"),
     PURLIN_DEFAULT(step, "0", "At which step", .min = -9e15, .max = 9e15),
-    PURLIN_DEFAULT(at, NULL, "When; now, if it is left out"));
+    PURLIN_OPTIONAL(at, "When; now, if it is left out"));
 
 static purlin_status write_metric(purlin_ctx *ctx, const char *run_id, const metric_in *m) {
   purlin_time at = m->at.unix_us ? m->at : (purlin_time){purlin_now_us()};
@@ -59,7 +59,7 @@ PURLIN_SCHEMA(log_metric_in, "A measured value of a run",
     PURLIN_REQUIRED(key, "What was measured", .min_length = 1, .max_length = 250),
     PURLIN_REQUIRED(value, "The value"),
     PURLIN_DEFAULT(step, "0", "At which step", .min = -9e15, .max = 9e15),
-    PURLIN_DEFAULT(at, NULL, "When; now, if it is left out"));
+    PURLIN_OPTIONAL(at, "When; now, if it is left out"));
 
 PURLIN_OPERATION(log_metric, log_metric_in, purlin_nothing,
     .summary = "Log a metric of a run", .permission = "runs:write", .effect = PURLIN_CHANGES, .http = "POST /api/v1/runs/{run_id}/metrics")

@@ -1,0 +1,127 @@
+#include "storage.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct purlin_blob_reader {
+  int file;
+  int64_t size;
+  int64_t verified;   /* bytes hashed in order from the beginning; -1 once a read went elsewhere */
+  EVP_MD_CTX *digest;
+  char sha256[STORAGE_DIGITS + 1];
+  char path[PATH_MAX];
+  /* of the read on the pool */
+  int64_t offset;
+  void *buffer;
+  size_t wanted, got;
+  int error;
+  bool corrupt;
+};
+
+static bool is_name(const char *sha256) { return strlen(sha256) == STORAGE_DIGITS && strspn(sha256, "0123456789abcdef") == STORAGE_DIGITS; }
+
+static purlin_status open_file(void *argument) {
+  purlin_blob_reader *r = argument;
+  struct stat about;
+  r->file = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (r->file < 0 || fstat(r->file, &about) != 0) r->error = errno;
+  else r->size = about.st_size;
+  return PURLIN_OK;
+}
+
+static void verify(purlin_blob_reader *r) {
+  if (r->verified != r->offset) {
+    r->verified = -1;
+    return;
+  }
+  if (EVP_DigestUpdate(r->digest, r->buffer, r->got) != 1) r->corrupt = true;
+  r->verified += (int64_t)r->got;
+  if (r->verified < r->size && r->got > 0) return;
+  uint8_t hash[32];
+  char digits[STORAGE_DIGITS + 1];
+  if (EVP_DigestFinal_ex(r->digest, hash, NULL) != 1) r->corrupt = true;
+  for (size_t i = 0; i < sizeof hash; i++) (void)snprintf(digits + 2 * i, 3, "%02x", hash[i]);
+  if (strcmp(digits, r->sha256) != 0) r->corrupt = true;
+  r->verified = -1; /* done */
+}
+
+static purlin_status read_some(void *argument) {
+  purlin_blob_reader *r = argument;
+  ssize_t n;
+  do n = pread(r->file, r->buffer, r->wanted, r->offset);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) {
+    r->error = errno;
+    return PURLIN_OK;
+  }
+  r->got = (size_t)n;
+  if (r->verified >= 0) verify(r);
+  return PURLIN_OK;
+}
+
+static void end(purlin_blob_reader *r) {
+  if (r->file >= 0) (void)close(r->file);
+  EVP_MD_CTX_free(r->digest);
+  free(r);
+}
+
+purlin_status storage_open(purlin_ctx *ctx, const char *sha256, purlin_blob_reader **reader, int64_t *size) {
+  if (!is_name(sha256)) return purlin_fail(ctx, PURLIN_INVALID, "a blob is named by 64 hexadecimal digits");
+  purlin_blob_reader *r = calloc(1, sizeof *r);
+  if (!r) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
+  r->file = -1;
+  memcpy(r->sha256, sha256, sizeof r->sha256);
+  storage_path(sha256, false, r->path);
+  r->digest = EVP_MD_CTX_new();
+  purlin_status status = r->digest && EVP_DigestInit_ex(r->digest, EVP_sha256(), NULL) == 1
+                             ? purlin_offload(ctx, PURLIN_POOL_BLOCKING, open_file, r)
+                             : purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
+  if (status == PURLIN_OK && r->error == ENOENT) status = purlin_fail(ctx, PURLIN_NOT_FOUND, "no blob %s", sha256);
+  else if (status == PURLIN_OK && r->error) status = storage_fail(ctx, r->error, "opening a blob");
+  if (status != PURLIN_OK) {
+    end(r);
+    return status;
+  }
+  *reader = r;
+  *size = r->size;
+  return PURLIN_OK;
+}
+
+purlin_status storage_read(purlin_ctx *ctx, purlin_blob_reader *r, int64_t offset, void *buffer, size_t size, size_t *got) {
+  r->offset = offset;
+  r->buffer = buffer;
+  r->wanted = size;
+  purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, read_some, r);
+  if (status != PURLIN_OK) return status;
+  if (r->error) return storage_fail(ctx, r->error, "reading a blob");
+  if (r->corrupt) return purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s is damaged: its bytes do not have this SHA-256", r->sha256);
+  *got = r->got;
+  return PURLIN_OK;
+}
+
+void storage_close(purlin_ctx *ctx, purlin_blob_reader *r) {
+  (void)ctx;
+  end(r);
+}
+
+typedef struct removal { char path[PATH_MAX]; int error; } removal;
+
+static purlin_status unlink_file(void *argument) {
+  removal *r = argument;
+  if (unlink(r->path) != 0 && errno != ENOENT) r->error = errno;
+  return PURLIN_OK;
+}
+
+purlin_status storage_remove(purlin_ctx *ctx, const char *sha256) {
+  if (!is_name(sha256)) return purlin_fail(ctx, PURLIN_INVALID, "a blob is named by 64 hexadecimal digits");
+  removal *r = purlin_alloc(ctx, sizeof *r);
+  if (!r) return PURLIN_TOO_LARGE;
+  storage_path(sha256, false, r->path);
+  purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, unlink_file, r);
+  return status == PURLIN_OK && r->error ? storage_fail(ctx, r->error, "removing a blob") : status;
+}

@@ -1,0 +1,60 @@
+#include "storage.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char root[PATH_MAX - 100]; /* set at start */
+
+const char *storage_root(void) { return root; }
+
+void storage_path(const char *sha256, bool folder_only, char *out) {
+  (void)snprintf(out, PATH_MAX, folder_only ? "%s/%.2s" : "%s/%.2s/%s", root, sha256, sha256 + 2);
+}
+
+purlin_status storage_fail(purlin_ctx *ctx, int error, const char *tried) {
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG)
+    return purlin_fail(ctx, PURLIN_NO_SPACE, "the storage is full (%s)", tried);
+  if (error == EMFILE || error == ENFILE) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "too many files are open (%s)", tried);
+  return purlin_fail(ctx, PURLIN_INTERNAL, "%s in %s: %s", tried, root, strerror(error));
+}
+
+typedef struct preparation { int error; const char *tried; } preparation;
+
+static bool make_folder(const char *path) { return mkdir(path, 0700) == 0 || errno == EEXIST; }
+
+/* What a killed daemon was writing; nobody was told that it is there. */
+static bool clear(const char *folder) {
+  DIR *directory = opendir(folder);
+  if (!directory) return false;
+  bool fine = true;
+  for (struct dirent *entry = readdir(directory); entry; entry = readdir(directory))
+    if (entry->d_name[0] != '.' && unlinkat(dirfd(directory), entry->d_name, 0) != 0) fine = false;
+  return closedir(directory) == 0 && fine;
+}
+
+static purlin_status prepare(void *argument) {
+  preparation *p = argument;
+  char staging[PATH_MAX];
+  (void)snprintf(staging, sizeof staging, "%s/staging", root);
+  p->tried = "making the folders";
+  bool fine = make_folder(root) && make_folder(staging);
+  if (fine) p->tried = "clearing staging/";
+  fine = fine && clear(staging);
+  if (fine) p->tried = "writing";
+  fine = fine && access(staging, W_OK | X_OK) == 0;
+  if (!fine) p->error = errno;
+  return PURLIN_OK;
+}
+
+purlin_status storage_prepare(purlin_ctx *ctx, const char *path) {
+  if (strlen(path) >= sizeof root) return purlin_fail(ctx, PURLIN_INVALID, "the path of the storage is too long");
+  memcpy(root, path, strlen(path) + 1);
+  preparation p = {0};
+  purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, prepare, &p);
+  return status == PURLIN_OK && p.error ? storage_fail(ctx, p.error, p.tried) : status;
+}

@@ -1,0 +1,34 @@
+/* storage.h: what the files of this plugin share.
+ *
+ * root.c   the folder: ROOT/ab/cdef... for blobs, ROOT/staging for what is being written
+ * write.c  create, write, commit, abandon
+ * read.c   open, read, close, remove
+ *
+ * Calls that touch the disk run on the blocking pool; a writer gathers 256 KiB before it bothers the disk. */
+#ifndef STORAGE_H
+#define STORAGE_H
+
+#include <purlin/purlin.h>
+#include <purlin/contracts/storage.h>
+#include <limits.h>
+
+enum { STORAGE_BLOCK = 256 * 1024, STORAGE_DIGITS = 64 };
+
+/* Makes the folders, checks that they can be written, clears staging/. May park. */
+PURLIN_CHECKED purlin_status storage_prepare(purlin_ctx *ctx, const char *root);
+const char *storage_root(void);
+/* "ROOT/ab/cdef...", into PATH_MAX bytes; `folder_too` ends it after "ab". */
+void storage_path(const char *sha256, bool folder_only, char *out);
+/* The purlin_status of an errno, recorded with what was tried. */
+PURLIN_CHECKED purlin_status storage_fail(purlin_ctx *ctx, int error, const char *tried);
+
+purlin_status storage_create(purlin_ctx *ctx, purlin_blob_writer **writer);
+purlin_status storage_write(purlin_ctx *ctx, purlin_blob_writer *writer, const void *data, size_t size);
+purlin_status storage_commit(purlin_ctx *ctx, purlin_blob_writer *writer, purlin_blob *blob);
+void storage_abandon(purlin_ctx *ctx, purlin_blob_writer *writer);
+purlin_status storage_open(purlin_ctx *ctx, const char *sha256, purlin_blob_reader **reader, int64_t *size);
+purlin_status storage_read(purlin_ctx *ctx, purlin_blob_reader *reader, int64_t offset, void *buffer, size_t size, size_t *got);
+void storage_close(purlin_ctx *ctx, purlin_blob_reader *reader);
+purlin_status storage_remove(purlin_ctx *ctx, const char *sha256);
+
+#endif

@@ -1,0 +1,146 @@
+#include "storage.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct purlin_blob_writer {
+  int file;
+  EVP_MD_CTX *digest;
+  char path[PATH_MAX];
+  int64_t size;
+  size_t pending;
+  char block[STORAGE_BLOCK];
+  /* for the work on the pool */
+  int error;
+  const char *tried;
+  char sha256[STORAGE_DIGITS + 1];
+};
+
+static purlin_status failed(purlin_blob_writer *w, const char *tried) {
+  w->error = errno;
+  w->tried = tried;
+  return PURLIN_OK;
+}
+
+/* ---- On the pool ------------------------------------------------------------------------------------------------------------------- */
+
+static purlin_status open_file(void *argument) {
+  purlin_blob_writer *w = argument;
+  w->file = open(w->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  return w->file >= 0 ? PURLIN_OK : failed(w, "opening a staging file");
+}
+
+static purlin_status flush(void *argument) {
+  purlin_blob_writer *w = argument;
+  if (EVP_DigestUpdate(w->digest, w->block, w->pending) != 1) return errno = EIO, failed(w, "hashing");
+  for (size_t done = 0; done < w->pending;) {
+    ssize_t n = write(w->file, w->block + done, w->pending - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return failed(w, "writing");
+    done += (size_t)n;
+  }
+  w->size += (int64_t)w->pending;
+  w->pending = 0;
+  return PURLIN_OK;
+}
+
+static bool sync_folder(const char *path) {
+  int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return false;
+  bool fine = fsync(folder) == 0;
+  return close(folder) == 0 && fine;
+}
+
+static bool name_it(purlin_blob_writer *w) {
+  uint8_t hash[32];
+  if (EVP_DigestFinal_ex(w->digest, hash, NULL) != 1) return errno = EIO, false;
+  for (size_t i = 0; i < sizeof hash; i++) (void)snprintf(w->sha256 + 2 * i, 3, "%02x", hash[i]);
+  return true;
+}
+
+static purlin_status publish(void *argument) {
+  purlin_blob_writer *w = argument;
+  (void)flush(w);
+  if (w->error) return PURLIN_OK;
+  char folder[PATH_MAX], path[PATH_MAX];
+  if (!name_it(w)) return failed(w, "hashing");
+  storage_path(w->sha256, true, folder);
+  storage_path(w->sha256, false, path);
+  if (fsync(w->file) != 0) return failed(w, "flushing to the disk");
+  bool new_folder = mkdir(folder, 0700) == 0;
+  if (!new_folder && errno != EEXIST) return failed(w, "making a folder");
+  if (rename(w->path, path) != 0) return failed(w, "naming the blob");
+  if (!sync_folder(folder) || (new_folder && !sync_folder(storage_root()))) return failed(w, "flushing the folder");
+  return PURLIN_OK;
+}
+
+static purlin_status discard(void *argument) {
+  purlin_blob_writer *w = argument;
+  if (w->file >= 0) (void)close(w->file);
+  (void)unlink(w->path); /* gone already after a rename */
+  return PURLIN_OK;
+}
+
+/* ---- On the loop --------------------------------------------------------------------------------------------------------------------- */
+
+static purlin_status on_pool(purlin_ctx *ctx, purlin_blob_writer *w, purlin_work *work) {
+  purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, work, w);
+  return status == PURLIN_OK && w->error ? storage_fail(ctx, w->error, w->tried) : status;
+}
+
+static void end(purlin_ctx *ctx, purlin_blob_writer *w) {
+  /* A full queue of the pool must not leave a file behind. */
+  if (purlin_offload(ctx, PURLIN_POOL_BLOCKING, discard, w) != PURLIN_OK) (void)discard(w);
+  EVP_MD_CTX_free(w->digest);
+  free(w);
+}
+
+purlin_status storage_create(purlin_ctx *ctx, purlin_blob_writer **writer) {
+  const char *id = purlin_new_id(ctx, "blob");
+  purlin_blob_writer *w = id ? malloc(sizeof *w) : NULL;
+  if (!w) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
+  w->file = -1;
+  w->size = 0;
+  w->pending = 0;
+  w->error = 0;
+  w->digest = EVP_MD_CTX_new();
+  (void)snprintf(w->path, sizeof w->path, "%s/staging/%s", storage_root(), id);
+  purlin_status status = w->digest && EVP_DigestInit_ex(w->digest, EVP_sha256(), NULL) == 1
+                             ? on_pool(ctx, w, open_file)
+                             : purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
+  if (status == PURLIN_OK) *writer = w;
+  else end(ctx, w);
+  return status;
+}
+
+purlin_status storage_write(purlin_ctx *ctx, purlin_blob_writer *w, const void *data, size_t size) {
+  const char *from = data;
+  while (size > 0) {
+    size_t part = STORAGE_BLOCK - w->pending < size ? STORAGE_BLOCK - w->pending : size;
+    memcpy(w->block + w->pending, from, part);
+    w->pending += part;
+    from += part;
+    size -= part;
+    if (w->pending < STORAGE_BLOCK) continue;
+    purlin_status status = on_pool(ctx, w, flush);
+    if (status != PURLIN_OK) return status;
+  }
+  return PURLIN_OK;
+}
+
+purlin_status storage_commit(purlin_ctx *ctx, purlin_blob_writer *w, purlin_blob *blob) {
+  purlin_status status = on_pool(ctx, w, publish);
+  if (status == PURLIN_OK) {
+    *blob = (purlin_blob){purlin_copy(ctx, w->sha256), w->size};
+    if (!blob->sha256) status = PURLIN_TOO_LARGE;
+  }
+  end(ctx, w);
+  return status;
+}
+
+void storage_abandon(purlin_ctx *ctx, purlin_blob_writer *w) { end(ctx, w); }
