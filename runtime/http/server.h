@@ -19,7 +19,7 @@ typedef struct http_options {
   size_t max_headers;           /* 100 */
   uint64_t max_body;            /* 8 MiB unless the target says otherwise */
   size_t max_connections;       /* per process: 10,000 */
-  size_t max_pipelined;         /* 64 */
+  size_t max_pipelined;         /* requests of one connection before others have their turn: 64 */
   uint32_t header_timeout_ms;   /* 10 s from the first byte */
   uint32_t idle_timeout_ms;     /* 75 s */
   uint32_t body_timeout_ms;     /* without progress: 20 s; also the minimum rate: 1 KiB/s over that time */
@@ -38,7 +38,8 @@ uint16_t http_port(void);
  * `grace_ms`; then calls `done` on loop 0. */
 void http_drain(uint32_t grace_ms, void (*done)(void *argument), void *argument);
 
-/* The table of routes; a new one replaces the old at once on every loop, requests in flight keep theirs (reference counted). */
+/* The table of routes; a new one replaces the old at once on every loop, requests in flight keep theirs. Takes a reference of its
+ * own and leaves the caller's. */
 void http_set_router(http_router *router);
 
 /* What stands before every target: authenticates, sets who/workspace/permission, checks the target's permission. Runs in the
@@ -61,8 +62,9 @@ void http_problem(purlin_ctx *ctx, purlin_request *request, purlin_status status
 
 typedef struct http_stream http_stream;
 /* From a route's handler: begins a text/event-stream answer and detaches it from the fiber; the handler then returns.
- * `closed(argument)` is called once, on the loop, when the client has gone or the server drains; after it the stream is
- * gone. A comment is sent every 15 s. */
+ * `closed(argument)` is called exactly once, on the loop and never inside a call below, however the stream ends: the client has
+ * gone, the server drains, http_stream_close. Until then the pointer is good, and sending to an ended stream is false; after it the
+ * stream is gone. A comment is sent when nothing was for 15 s. */
 PURLIN_CHECKED purlin_status http_stream_open(purlin_ctx *ctx, purlin_request *request, void (*closed)(void *argument),
                                               void *argument, http_stream **stream);
 /* On the stream's loop. False when more than 1 MiB waits: the client is too slow, the stream is closed. */
