@@ -62,23 +62,25 @@ static const char *bearer(const char *header) {
   return header;
 }
 
+/* Nobody, or somebody unknown: 401 with the header that says how to come back. */
+static purlin_status challenge(purlin_ctx *ctx, purlin_request *request, const char *how, const char *what) {
+  purlin_status status = purlin_set_header(ctx, request, "WWW-Authenticate", how);
+  return status == PURLIN_OK ? purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "%s", what) : status;
+}
+
 purlin_status access_gate(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
-  const char *header = purlin_header(request, "authorization");
-  const char *token = bearer(header);
+  if (strcmp(target->permission, "callback") == 0) return PURLIN_OK; /* the route checks a token of its own */
+  const char *token = bearer(purlin_header(request, "authorization"));
   if (token) {
     identity *who = NULL;
     purlin_status status = token_identity(ctx, token, &who);
-    if (status == PURLIN_NOT_FOUND && strcmp(target->permission, "callback") != 0) {
-      (void)purlin_set_header(ctx, request, "WWW-Authenticate", "Bearer error=\"invalid_token\"");
-      return purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "the token is not valid");
-    }
-    if (status == PURLIN_OK) assume(ctx, who);
-    else if (status != PURLIN_NOT_FOUND) return status;
+    if (status == PURLIN_NOT_FOUND) return challenge(ctx, request, "Bearer error=\"invalid_token\"", "the token is not valid");
+    if (status != PURLIN_OK) return status;
+    assume(ctx, who);
   }
-  if (strcmp(target->permission, "callback") == 0) return PURLIN_OK; /* the route checks a token of its own */
   purlin_status status = access_require(ctx, target->permission);
-  if (status == PURLIN_UNAUTHENTICATED) (void)purlin_set_header(ctx, request, "WWW-Authenticate", "Bearer");
-  return status;
+  if (status != PURLIN_UNAUTHENTICATED) return status;
+  return challenge(ctx, request, "Bearer", "send the header 'Authorization: Bearer TOKEN'");
 }
 
 void access_init(void) {
