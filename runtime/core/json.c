@@ -6,6 +6,8 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "find_special takes the lowest byte for the first");
 
+const char json_no_memory[] = "no memory for a text";
+
 /* What may come next. */
 enum {
   EXPECT_VALUE,
@@ -161,7 +163,7 @@ static bool read_text(json_reader *r, bool only_check) {
   r->text = begin;
   r->text_size = (size_t)(at - begin);
   r->text_in_memory = false;
-  if (escaped && !only_check && !unescape(r, begin, at)) return json_fail(r, begin, "no memory for a text"), false;
+  if (escaped && !only_check && !unescape(r, begin, at)) return json_fail(r, begin, json_no_memory), false;
   r->at = at + 1;
   return true;
 }

@@ -9,6 +9,8 @@
 
 #define JSON_MAX_DEPTH 100
 
+extern const char json_no_memory[]; /* the error, by its address, that is not the text's fault */
+
 typedef enum json_kind {
   JSON_END, JSON_ERROR, JSON_OBJECT, JSON_OBJECT_END, JSON_ARRAY, JSON_ARRAY_END, JSON_KEY, JSON_TEXT, JSON_INT, JSON_DOUBLE,
   JSON_TRUE, JSON_FALSE, JSON_NULL

@@ -48,7 +48,7 @@ static bool refuse(json_reader *r, const char *at, const char *error) {
 }
 
 static bool see_key(json_reader *r, seen_keys *seen) {
-  if (!make_room(seen)) return refuse(r, r->value_start, "no memory for the names of an object");
+  if (!make_room(seen)) return refuse(r, r->value_start, json_no_memory);
   seen_key *key = &seen->keys[seen->count];
   *key = (seen_key){r->text, r->text_size, r->value_start};
   size_t first = seen->first[r->depth];

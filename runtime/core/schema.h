@@ -7,7 +7,8 @@
 #include "core/arena.h"
 #include "core/buffer.h"
 
-/* Where messages about single fields go: "metrics[3].step", "must be at least 0". */
+/* Where messages about single fields go: "metrics[3].step", "must be at least 0". Both texts are borrowed until return. A
+ * body that is no JSON, or no object, is one complaint with the field "" (or the prefix). After 32 the reading ends. */
 typedef void schema_complain(void *to, const char *field, const char *message);
 
 typedef struct schema_reading {
@@ -24,15 +25,18 @@ typedef struct schema_reading {
 
 #define SCHEMA_MAX_FIELDS 256 /* per schema; schema_check refuses more */
 
-/* The i-th field, whatever the size of a field in the plugin's layout. */
+/* The i-th field, whatever the size of a field in the plugin's layout. Everything up to `secret` is there, as in 1.0;
+ * members that later versions append must be read only when schema->field_size covers them. */
 const purlin_field *schema_field(const purlin_schema *schema, size_t index);
 const purlin_field *schema_find(const purlin_schema *schema, const char *name, size_t name_size);
 size_t schema_field_index(const purlin_schema *schema, const purlin_field *field);
 
-/* Checks the table itself at start: known types, defaults that decode, patterns that compile, sane limits; false writes why. */
+/* Checks the table itself at start: known types, defaults that decode, patterns that compile, sane limits; false writes why.
+ * The other functions rely on it. A .max of 0 below a positive .min means no upper limit. */
 bool schema_check(const purlin_schema *schema, buffer *why);
 
-/* Decodes an object. Returns PURLIN_OK, PURLIN_INVALID (complaints were made) or PURLIN_TOO_LARGE. */
+/* Decodes an object. null stands for an absent member where it is optional without a default; JSON and bytes have no
+ * default max_length; 5.0 is an integer. Tolerantly, null is NaN where a number is required, as NaN is encoded so. Returns PURLIN_OK, PURLIN_INVALID (complaints were made) or PURLIN_TOO_LARGE. */
 purlin_status schema_decode(const schema_reading *reading, const purlin_schema *schema, const char *json, size_t size, void *out);
 
 /* Sets one field from text, as it comes from a path, a query string, a command line or a database column of text: numbers
