@@ -20,7 +20,7 @@ typedef enum breaker_phase { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_TRIAL } break
 typedef struct breaker {
   struct breaker *next;
   breaker_phase phase;
-  uint32_t failures;    /* in a row */
+  uint32_t failures; /* in a row */
   uint64_t open_until_ms;
   char origin[];
 } breaker;

@@ -10,12 +10,12 @@
 #include <purlin/http.h>
 
 typedef struct client_options {
-  uint32_t connect_timeout_ms;    /* 5 s */
-  size_t max_per_origin;          /* connections per loop and origin: 32; more calls wait */
-  size_t max_in_flight;           /* calls per loop: 1,000; more are PURLIN_UNAVAILABLE */
-  uint32_t breaker_failures;      /* in a row that open a breaker: 5 */
-  uint32_t breaker_open_ms;       /* then one trial call is let through: 10 s */
-  const char *user_agent;         /* "purlin/VERSION"; borrowed while the client runs */
+  uint32_t connect_timeout_ms; /* 5 s */
+  size_t max_per_origin;       /* connections per loop and origin: 32; more calls wait */
+  size_t max_in_flight;        /* calls per loop: 1,000; more are PURLIN_UNAVAILABLE */
+  uint32_t breaker_failures;   /* in a row that open a breaker: 5 */
+  uint32_t breaker_open_ms;    /* then one trial call is let through: 10 s */
+  const char *user_agent;      /* "purlin/VERSION"; borrowed while the client runs */
 } client_options;
 
 void client_options_default(client_options *options);

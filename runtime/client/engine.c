@@ -138,8 +138,7 @@ static int on_socket(CURL *easy, curl_socket_t descriptor, int what, void *argum
 
 static curl_socket_t on_open(void *argument, curlsocktype purpose, struct curl_sockaddr *address) {
   (void)purpose;
-  curl_socket_t descriptor =
-      socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+  curl_socket_t descriptor = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
   if (descriptor < 0) return CURL_SOCKET_BAD;
   if (poll_make(argument, descriptor, true) != NULL) return descriptor;
   (void)close(descriptor);

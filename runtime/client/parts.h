@@ -43,10 +43,10 @@ typedef enum attempt_end {
   END_UNTRUSTED,  /* its certificate is not valid: nothing was sent, and trying again is no use */
   END_LOST,       /* the connection broke after the request was sent, or part of it */
   END_TIMEOUT,
-  END_NONSENSE,   /* no HTTP */
-  END_REFUSED,    /* by the breaker */
-  END_LOCAL,      /* our side: `local` says what */
-  END_STOPPED     /* cancelled, or client_stop() */
+  END_NONSENSE, /* no HTTP */
+  END_REFUSED,  /* by the breaker */
+  END_LOCAL,    /* our side: `local` says what */
+  END_STOPPED   /* cancelled, or client_stop() */
 } attempt_end;
 
 typedef enum attempt_phase { PHASE_IDLE, PHASE_QUEUED, PHASE_RUNNING, PHASE_PAUSE } attempt_phase;
@@ -62,9 +62,9 @@ typedef struct client_call {
   const char *method;
   bool idempotent, sends_body;
   char origin[CLIENT_ORIGIN_BYTES];
-  bool loopback;          /* never by a proxy */
-  int body_descriptor;    /* -1: none */
-  int answer_descriptor;  /* -1: none */
+  bool loopback;         /* never by a proxy */
+  int body_descriptor;   /* -1: none */
+  int answer_descriptor; /* -1: none */
   uint64_t body_file_size;
 
   struct client_call *next, **previous; /* all waiting calls of the engine */
@@ -73,13 +73,13 @@ typedef struct client_call {
   attempt_phase phase;
   attempt_end end;
   purlin_status local;
-  uint64_t launched_ms;   /* clock of the loop */
+  uint64_t launched_ms; /* clock of the loop */
   bool trial;
-  bool sent;              /* the request was begun */
+  bool sent; /* the request was begun */
   CURL *easy;
   struct curl_slist *headers;
   loop_timer timer;
-  uint64_t body_sent;     /* of the file */
+  uint64_t body_sent; /* of the file */
   uint64_t received;
   unsigned status;
   uint32_t retry_after_s; /* 0: none */
@@ -118,9 +118,9 @@ void request_free(client_call *call);
 
 struct engine {
   loop *home;
-  CURLM *multi;       /* NULL: not begun yet, or stopped */
+  CURLM *multi; /* NULL: not begun yet, or stopped */
   bool stopped;
-  loop_timer timer;   /* libcurl's one timer */
+  loop_timer timer; /* libcurl's one timer */
   loop_post_item kick;
   bool kick_queued, kick_wanted;
   struct poll **polls; /* by descriptor */
@@ -128,8 +128,8 @@ struct engine {
   CURL *idle[CLIENT_IDLE_HANDLES];
   size_t idle_count;
   client_call *calls;
-  size_t call_count;  /* in purlin_http() */
-  lane *lanes;        /* origins that are being talked to */
+  size_t call_count; /* in purlin_http() */
+  lane *lanes;       /* origins that are being talked to */
 };
 
 /* The engine of this loop, begun; NULL: stopped, or no memory. */

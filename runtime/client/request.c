@@ -65,7 +65,8 @@ bool request_origin(const char *url, char origin[CLIENT_ORIGIN_BYTES], bool *loo
 
 static size_t token_size(const char *text) {
   size_t size = 0;
-  while (isalnum((unsigned char)text[size]) || (text[size] != '\0' && strchr("!#$%&'*+-.^_`|~", text[size]) != NULL)) size++;
+  while (isalnum((unsigned char)text[size]) || (text[size] != '\0' && strchr("!#$%&'*+-.^_`|~", text[size]) != NULL))
+    size++;
   return size;
 }
 
@@ -115,7 +116,8 @@ purlin_status request_check(client_call *call) {
   }
   for (const char *const *header = asked->headers; header != NULL && *header != NULL; header++) {
     if (!header_fit(*header)) {
-      return purlin_fail(call->ctx, PURLIN_INVALID, "the header '%.*s' is not valid here", (int)token_size(*header), *header);
+      return purlin_fail(call->ctx, PURLIN_INVALID, "the header '%.*s' is not valid here", (int)token_size(*header),
+                         *header);
     }
   }
   call->idempotent = any_of(call->method, repeatable);
@@ -126,7 +128,9 @@ purlin_status request_check(client_call *call) {
 /* ---- Files --------------------------------------------------------------------------------------------------------------------- */
 
 static purlin_status status_of_errno(int error) {
-  return error == ENOSPC || error == EDQUOT || error == EFBIG ? PURLIN_NO_SPACE : error == EEXIST ? PURLIN_CONFLICT : PURLIN_INTERNAL;
+  return error == ENOSPC || error == EDQUOT || error == EFBIG ? PURLIN_NO_SPACE
+         : error == EEXIST                                    ? PURLIN_CONFLICT
+                                                              : PURLIN_INTERNAL;
 }
 
 purlin_status request_open_files(client_call *call) {
@@ -167,9 +171,7 @@ static size_t on_read(char *out, size_t size, size_t count, void *argument) {
   size_t want = size * count < left ? size * count : (size_t)left;
   if (want == 0) return 0;
   ssize_t got;
-  do {
-    got = pread(call->body_descriptor, out, want, (off_t)call->body_sent);
-  } while (got < 0 && errno == EINTR);
+  do { got = pread(call->body_descriptor, out, want, (off_t)call->body_sent); } while (got < 0 && errno == EINTR);
   if (got <= 0) { /* an error, or somebody has cut the file */
     call->local = PURLIN_INTERNAL;
     return CURL_READFUNC_ABORT;
@@ -378,12 +380,17 @@ static const struct {
   CURLcode code;
   attempt_end end;
 } ends[] = {
-    {CURLE_PEER_FAILED_VERIFICATION, END_UNTRUSTED}, {CURLE_SSL_CACERT_BADFILE, END_UNTRUSTED},
-    {CURLE_SSL_ISSUER_ERROR, END_UNTRUSTED},         {CURLE_SSL_INVALIDCERTSTATUS, END_UNTRUSTED},
-    {CURLE_UNSUPPORTED_PROTOCOL, END_NONSENSE},      {CURLE_WEIRD_SERVER_REPLY, END_NONSENSE},
-    {CURLE_BAD_CONTENT_ENCODING, END_NONSENSE},      
-    {CURLE_OUT_OF_MEMORY, END_LOCAL},                {CURLE_BAD_FUNCTION_ARGUMENT, END_LOCAL},
-    {CURLE_WRITE_ERROR, END_LOCAL},                  {CURLE_READ_ERROR, END_LOCAL},
+    {CURLE_PEER_FAILED_VERIFICATION, END_UNTRUSTED},
+    {CURLE_SSL_CACERT_BADFILE, END_UNTRUSTED},
+    {CURLE_SSL_ISSUER_ERROR, END_UNTRUSTED},
+    {CURLE_SSL_INVALIDCERTSTATUS, END_UNTRUSTED},
+    {CURLE_UNSUPPORTED_PROTOCOL, END_NONSENSE},
+    {CURLE_WEIRD_SERVER_REPLY, END_NONSENSE},
+    {CURLE_BAD_CONTENT_ENCODING, END_NONSENSE},
+    {CURLE_OUT_OF_MEMORY, END_LOCAL},
+    {CURLE_BAD_FUNCTION_ARGUMENT, END_LOCAL},
+    {CURLE_WRITE_ERROR, END_LOCAL},
+    {CURLE_READ_ERROR, END_LOCAL},
 };
 
 static attempt_end end_of(const client_call *call, CURLcode code) {

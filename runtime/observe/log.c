@@ -31,7 +31,9 @@ static struct {
 
 /* ---- A thread's own memory for lines ------------------------------------------------------------------------------------------ */
 
-typedef struct scratch { buffer line, message; } scratch;
+typedef struct scratch {
+  buffer line, message;
+} scratch;
 
 static pthread_key_t scratch_key;
 static bool scratch_key_made;
@@ -100,7 +102,9 @@ bool log_enabled(purlin_level level) { return (int)level >= atomic_load_explicit
 
 void log_set_level(purlin_level level) { atomic_store_explicit(&state.level, (int)level, memory_order_relaxed); }
 
-void log_set_origin_reader(void (*read)(const purlin_ctx *ctx, log_origin *origin)) { atomic_store(&state.read_origin, read); }
+void log_set_origin_reader(void (*read)(const purlin_ctx *ctx, log_origin *origin)) {
+  atomic_store(&state.read_origin, read);
+}
 
 /* ---- Records ---------------------------------------------------------------------------------------------------------------------- */
 

@@ -12,10 +12,10 @@
 typedef enum log_format { LOG_AUTO, LOG_JSON, LOG_HUMAN } log_format;
 
 typedef struct log_options {
-  int descriptor;          /* usually 2; borrowed until log_stop */
-  log_format format;       /* LOG_AUTO: for people on a terminal, else JSON; colours only on a terminal, without NO_COLOR */
-  purlin_level level;      /* records below are not made */
-  int access_descriptor;   /* -1: no access log; always JSON */
+  int descriptor;        /* usually 2; borrowed until log_stop */
+  log_format format;     /* LOG_AUTO: for people on a terminal, else JSON; colours only on a terminal, without NO_COLOR */
+  purlin_level level;    /* records below are not made */
+  int access_descriptor; /* -1: no access log; always JSON */
 } log_options;
 
 /* PURLIN_CONFLICT when started already, PURLIN_UNAVAILABLE without memory or threads. */

@@ -12,7 +12,7 @@ typedef struct log_record {
   log_origin origin;
   const char *message;
   size_t message_size;
-  bool cut;         /* the message was longer than LOG_MAX_MESSAGE */
+  bool cut; /* the message was longer than LOG_MAX_MESSAGE */
 } log_record;
 
 #define LOG_MAX_MESSAGE ((size_t)32 * 1024)

@@ -59,9 +59,7 @@ static struct timespec after_ms(long milliseconds) {
 static bool wait_writable(int descriptor, int patience_ms) {
   struct pollfd wait = {.fd = descriptor, .events = POLLOUT};
   int ready;
-  do {
-    ready = poll(&wait, 1, patience_ms);
-  } while (ready < 0 && errno == EINTR);
+  do { ready = poll(&wait, 1, patience_ms); } while (ready < 0 && errno == EINTR);
   return ready > 0;
 }
 

@@ -379,8 +379,8 @@ static metrics_family *family_settle(metrics_family *family) {
   return same ? there : NULL;
 }
 
-static purlin_status family_register(const char *prefix, const purlin_metric *metric, double (*read)(void *), void *argument,
-                                     buffer *why) {
+static purlin_status family_register(const char *prefix, const purlin_metric *metric, double (*read)(void *),
+                                     void *argument, buffer *why) {
   metrics_family *family = family_make(prefix, metric, why);
   if (family == NULL) return PURLIN_INVALID;
   pthread_mutex_lock(&registry.lock);

@@ -14,7 +14,8 @@ PURLIN_CHECKED purlin_status metrics_register(const char *prefix, const purlin_m
 /* Values that are read when asked: queue lengths, pool sizes; no labels, no histogram. `read` is called on the thread that
  * renders, under the registry's lock: it may not use the registry. Registering again replaces it; NULL ends it, and it is
  * not called any more when this returns. */
-PURLIN_CHECKED purlin_status metrics_register_read(const purlin_metric *metric, double (*read)(void *argument), void *argument);
+PURLIN_CHECKED purlin_status metrics_register_read(const purlin_metric *metric, double (*read)(void *argument),
+                                                   void *argument);
 /* Families declared in the runtime itself with PURLIN_COUNTER etc. are found in this library's own section. */
 PURLIN_CHECKED purlin_status metrics_register_own(void);
 

@@ -6,13 +6,11 @@
 
 /* Words that a name may not hold: units that are not base units, and types. promtool complains of the same. */
 static const char *const refused_words[] = {
-    "ms",     "us",     "ns",   "milliseconds", "microseconds", "nanoseconds", "minutes", "hours",     "days",  "weeks",
-    "bits",   "kb",     "mb",   "kilobytes",    "megabytes",    "gigabytes",   "percent", "millimeters", "celsius", "counter",
-    "gauge",  "histogram", "summary"};
+    "ms",      "us",          "ns",      "milliseconds", "microseconds", "nanoseconds", "minutes",   "hours",
+    "days",    "weeks",       "bits",    "kb",           "mb",           "kilobytes",   "megabytes", "gigabytes",
+    "percent", "millimeters", "celsius", "counter",      "gauge",        "histogram",   "summary"};
 
-static bool name_char(char c, bool first) {
-  return c == '_' || (c >= 'a' && c <= 'z') || (!first && c >= '0' && c <= '9');
-}
+static bool name_char(char c, bool first) { return c == '_' || (c >= 'a' && c <= 'z') || (!first && c >= '0' && c <= '9'); }
 
 static bool name_ok(const char *name, size_t size) {
   if (size == 0 || size > 128) return false;
@@ -91,7 +89,8 @@ bool metrics_name_check(const purlin_metric *metric, buffer *why) {
   }
   const char *word = refused_word(metric->name);
   if (word != NULL) {
-    buffer_format(why, "'%s' holds '%s': use base units (seconds, bytes, ratio) and leave the type out", metric->name, word);
+    buffer_format(why, "'%s' holds '%s': use base units (seconds, bytes, ratio) and leave the type out", metric->name,
+                  word);
     return false;
   }
   return suffix_check(metric, why) && buckets_check(metric, why);
@@ -101,7 +100,8 @@ static bool label_check(const char *name, size_t size, char *const *earlier, siz
   bool reserved = (size == 2 && memcmp(name, "le", 2) == 0) || (size == 8 && memcmp(name, "quantile", 8) == 0) ||
                   (size >= 2 && memcmp(name, "__", 2) == 0);
   if (!name_ok(name, size) || reserved) {
-    buffer_format(why, "'%.*s' is no label name: lower-case letters, digits and _; not le, quantile or __...", (int)size, name);
+    buffer_format(why, "'%.*s' is no label name: lower-case letters, digits and _; not le, quantile or __...", (int)size,
+                  name);
     return false;
   }
   for (size_t i = 0; i < count; i++) {

@@ -25,8 +25,8 @@ struct metrics_series {
   metrics_family *family;
   metrics_series *next; /* in order of creation */
   uint64_t hash;
-  char *key;            /* the label values, each with its NUL */
-  char *labels;         /* as they are written: endpoint="x",outcome="ok" */
+  char *key;                                    /* the label values, each with its NUL */
+  char *labels;                                 /* as they are written: endpoint="x",outcome="ok" */
   _Atomic(metrics_cell *) cells[METRICS_SLOTS]; /* made at a slot's first use; a gauge has one, that all share */
 };
 
@@ -38,7 +38,7 @@ typedef struct metrics_table {
 } metrics_table;
 
 struct metrics_family {
-  metrics_family *next;     /* ordered by name */
+  metrics_family *next; /* ordered by name */
   char *name, *help;
   purlin_metric_type type;
   size_t label_count;

@@ -45,7 +45,10 @@ static struct {
   unsigned port;
   server_connection connections[SERVER_MOST_CONNECTIONS];
   size_t count;
-  struct { char path[128]; unsigned count; } paths[SERVER_MOST_PATHS]; /* under the lock, as the two below */
+  struct {
+    char path[128];
+    unsigned count;
+  } paths[SERVER_MOST_PATHS]; /* under the lock, as the two below */
   unsigned accepted, most_at_once;
 } server = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -60,7 +63,8 @@ static unsigned server_requests(const char *path, unsigned more) {
   unsigned count = 0;
   pthread_mutex_lock(&server.lock);
   for (size_t i = 0; i < SERVER_MOST_PATHS; i++) {
-    if (server.paths[i].count == 0 && more > 0) (void)snprintf(server.paths[i].path, sizeof server.paths[i].path, "%s", path);
+    if (server.paths[i].count == 0 && more > 0)
+      (void)snprintf(server.paths[i].path, sizeof server.paths[i].path, "%s", path);
     if (strcmp(server.paths[i].path, path) != 0) continue;
     count = server.paths[i].count += more;
     break;
@@ -69,14 +73,14 @@ static unsigned server_requests(const char *path, unsigned more) {
   return count;
 }
 
-static unsigned server_accepted(void) {
+PURLIN_MAYBE_UNUSED static unsigned server_accepted(void) {
   pthread_mutex_lock(&server.lock);
   unsigned accepted = server.accepted;
   pthread_mutex_unlock(&server.lock);
   return accepted;
 }
 
-static unsigned server_most_at_once(void) {
+PURLIN_MAYBE_UNUSED static unsigned server_most_at_once(void) {
   pthread_mutex_lock(&server.lock);
   unsigned most = server.most_at_once;
   server.most_at_once = 0;
@@ -85,8 +89,8 @@ static unsigned server_most_at_once(void) {
 }
 
 static void server_plain(server_connection *c, unsigned status, const char *extra, const char *body) {
-  buffer_format(&c->out, "HTTP/1.1 %u Whatever\r\nContent-Type: text/plain\r\n%sContent-Length: %zu\r\n\r\n%s", status, extra,
-                strlen(body), body);
+  buffer_format(&c->out, "HTTP/1.1 %u Whatever\r\nContent-Type: text/plain\r\n%sContent-Length: %zu\r\n\r\n%s", status,
+                extra, strlen(body), body);
 }
 
 static char server_byte(size_t at) { return (char)('a' + (at * 7 + at / 1000) % 26); }
@@ -119,22 +123,29 @@ static bool server_path_number(const char *path, const char *prefix, unsigned *n
 static void server_script(server_connection *c, const char *path, size_t request_size) {
   unsigned n = 0, seen = server_requests(path, 1);
   char retry[64] = "";
-  if (strcmp(path, "/ok") == 0) server_plain(c, 200, "", "hello");
+  if (strcmp(path, "/ok") == 0)
+    server_plain(c, 200, "", "hello");
   else if (strcmp(path, "/echo") == 0) {
     buffer_format(&c->out, "HTTP/1.1 200 OK\r\nContent-Type: message/http\r\nContent-Length: %zu\r\n\r\n", request_size);
     buffer_add(&c->out, c->in.data, request_size);
-  } else if (server_path_number(path, "/status/", &n)) server_plain(c, n, "", "as asked");
-  else if (server_path_number(path, "/again/", &n)) server_plain(c, seen > n ? 200 : 503, "Retry-After: 1\r\n", "maybe");
-  else if (server_path_number(path, "/fails/", &n)) server_plain(c, seen > n ? 200 : 503, "", "maybe");
+  } else if (server_path_number(path, "/status/", &n))
+    server_plain(c, n, "", "as asked");
+  else if (server_path_number(path, "/again/", &n))
+    server_plain(c, seen > n ? 200 : 503, "Retry-After: 1\r\n", "maybe");
+  else if (server_path_number(path, "/fails/", &n))
+    server_plain(c, seen > n ? 200 : 503, "", "maybe");
   else if (server_path_number(path, "/retry/", &n)) {
     (void)snprintf(retry, sizeof retry, "Retry-After: %u\r\n", n);
     server_plain(c, 503, retry, "later");
   } else if (server_path_number(path, "/delay/", &n)) {
     c->answer_at_ms = server_now_ms() + n;
     server_plain(c, 200, "", "late");
-  } else if (server_path_number(path, "/size/", &n)) server_bytes(c, n, false);
-  else if (server_path_number(path, "/flood/", &n)) server_bytes(c, n, true);
-  else if (strcmp(path, "/drop") == 0) c->close_after = true;
+  } else if (server_path_number(path, "/size/", &n))
+    server_bytes(c, n, false);
+  else if (server_path_number(path, "/flood/", &n))
+    server_bytes(c, n, true);
+  else if (strcmp(path, "/drop") == 0)
+    c->close_after = true;
   else if (strcmp(path, "/half") == 0) {
     buffer_text(&c->out, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
     c->close_after = true;
@@ -146,8 +157,10 @@ static void server_script(server_connection *c, const char *path, size_t request
   } else if (strcmp(path, "/hints") == 0) {
     buffer_text(&c->out, "HTTP/1.1 103 Early Hints\r\nLocation: /wrong\r\n\r\n");
     server_plain(c, 200, "", "hello");
-  } else if (strcmp(path, "/redirect") == 0) server_plain(c, 302, "Location:  /ok \r\n", "");
-  else if (strcmp(path, "/slow") != 0) server_plain(c, 404, "", "no such script");
+  } else if (strcmp(path, "/redirect") == 0)
+    server_plain(c, 302, "Location:  /ok \r\n", "");
+  else if (strcmp(path, "/slow") != 0)
+    server_plain(c, 404, "", "no such script");
 }
 
 /* Handles one request if it is there as a whole. */

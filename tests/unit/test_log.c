@@ -107,7 +107,8 @@ static void human_record(void **unused) {
   (void)read_output(target);
   assert_null(strchr(output, '\033')); /* neither colours, since this is no terminal, nor the message's own */
   assert_non_null(strstr(output, " debug db         first\n                         second?[31m?\n"));
-  assert_non_null(strstr(output, " ERROR registry   broken operation=registry.create_model workspace=ws_1 actor=user:ann trace=4bf92"));
+  assert_non_null(
+      strstr(output, " ERROR registry   broken operation=registry.create_model workspace=ws_1 actor=user:ann trace=4bf92"));
   assert_non_null(strstr(output, " info  -          no origin\n"));
   assert_true(output[2] == ':' && output[5] == ':' && output[8] == '.' && output[12] == ' ');
 }
@@ -159,7 +160,8 @@ static void access_lines(void **unused) {
   (void)unused;
   assert_false(log_access_enabled());
   log_access(&(access_record){.method = "GET"}); /* harmless */
-  assert_int_equal(log_start(&(log_options){open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_JSON, PURLIN_INFO, target}), PURLIN_OK);
+  assert_int_equal(log_start(&(log_options){open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_JSON, PURLIN_INFO, target}),
+                   PURLIN_OK);
   assert_true(log_access_enabled());
   log_access(&(access_record){.method = "POST",
                               .path = "/api/v1/models?x=\"1\"",
@@ -179,7 +181,8 @@ static void access_lines(void **unused) {
   assert_non_null(record);
   assert_string_equal(text_of(record, "path"), "/api/v1/models?x=\"1\"");
   assert_string_equal(text_of(record, "actor"), "token:t1");
-  assert_non_null(strstr(output, ",\"status\":201,\"duration_us\":1234,\"request_bytes\":12,\"answer_bytes\":18446744073709551615,"));
+  assert_non_null(
+      strstr(output, ",\"status\":201,\"duration_us\":1234,\"request_bytes\":12,\"answer_bytes\":18446744073709551615,"));
   cJSON_Delete(record);
 }
 
@@ -228,7 +231,8 @@ static void *drain(void *argument) {
   int descriptor = *(int *)argument;
   size_t told = 0, used = 0; /* told: the lines that records say were dropped */
   ssize_t got;
-  while (used < sizeof output - 1 && (got = read(descriptor, output + used, sizeof output - 1 - used)) > 0) used += (size_t)got;
+  while (used < sizeof output - 1 && (got = read(descriptor, output + used, sizeof output - 1 - used)) > 0)
+    used += (size_t)got;
   output[used] = '\0';
   for (const char *at = output; (at = strstr(at, " log lines were dropped")) != NULL; at++) {
     const char *number = at;
@@ -321,9 +325,17 @@ static void access_is_cheap(void **unused) {
   (void)unused;
   int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
   assert_int_equal(log_start(&(log_options){null, LOG_JSON, PURLIN_INFO, null}), PURLIN_OK);
-  access_record record = {.method = "POST", .path = "/v2/models/price/infer", .route = "/v2/models/{name}/infer",
-                          .actor = "token:t1", .workspace = "default", .trace_id = "4bf92f3577b34da6a3ce929d0e0e4736",
-                          .address = "127.0.0.1", .status = 200, .request_bytes = 120, .answer_bytes = 200, .duration_ns = 54321};
+  access_record record = {.method = "POST",
+                          .path = "/v2/models/price/infer",
+                          .route = "/v2/models/{name}/infer",
+                          .actor = "token:t1",
+                          .workspace = "default",
+                          .trace_id = "4bf92f3577b34da6a3ce929d0e0e4736",
+                          .address = "127.0.0.1",
+                          .status = 200,
+                          .request_bytes = 120,
+                          .answer_bytes = 200,
+                          .duration_ns = 54321};
   struct timespec from, to;
   enum { RECORDS = 200000 };
   (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);

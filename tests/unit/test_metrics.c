@@ -273,8 +273,8 @@ static void cardinality_is_bounded(void **unused) {
 static void process_and_build(void **unused) {
   (void)unused;
   buffer text = rendered(false);
-  static const char *const names[] = {"\nprocess_resident_memory_bytes ", "\nprocess_open_fds ", "\nprocess_cpu_seconds_total ",
-                                      "\nprocess_start_time_seconds "};
+  static const char *const names[] = {"\nprocess_resident_memory_bytes ", "\nprocess_open_fds ",
+                                      "\nprocess_cpu_seconds_total ", "\nprocess_start_time_seconds "};
   double values[4];
   for (size_t i = 0; i < 4; i++) {
     const char *at = strstr(text.data, names[i]);
@@ -333,7 +333,8 @@ static void counting_is_cheap(void **unused) {
   enum { COUNTS = 1000000 };
   struct timespec from, to;
   (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
-  for (int i = 0; i < COUNTS; i++) purlin_count(speed_total, 1, "an-endpoint-of-usual-length", i % 2 == 0 ? "ok" : "failed");
+  for (int i = 0; i < COUNTS; i++)
+    purlin_count(speed_total, 1, "an-endpoint-of-usual-length", i % 2 == 0 ? "ok" : "failed");
   (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
   double each = ((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) / COUNTS;
   print_message("purlin_count with two labels: %.0f ns\n", each);
