@@ -1,0 +1,138 @@
+#include "datasets.h"
+#include <stdio.h>
+
+enum { BLOCK = 64 * 1024 };
+
+typedef struct adding { const new_version *what; version *out; } adding;
+
+static purlin_status add(purlin_ctx *ctx, void *argument) {
+  adding *a = argument;
+  return datasets_add(ctx, a->what, a->out);
+}
+
+/* ---- In: the stream goes to storage and through the scan at the same time ------------------------------------------------------------------- */
+
+static purlin_status copy_in(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage, purlin_blob_writer *writer, scan *s) {
+  char *block = purlin_alloc(ctx, BLOCK);
+  if (!block) return PURLIN_TOO_LARGE;
+  for (;;) {
+    size_t got = 0;
+    purlin_status status = purlin_read(ctx, request, block, BLOCK, &got);
+    if (status != PURLIN_OK || got == 0) return status;
+    status = scan_feed(ctx, s, block, got);
+    if (status == PURLIN_OK) status = storage->write(ctx, writer, block, got);
+    if (status == PURLIN_OK) status = purlin_yield(ctx);
+    if (status != PURLIN_OK) return status;
+  }
+}
+
+static purlin_status receive(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage, scan *s, new_version *what) {
+  purlin_blob_writer *writer = NULL;
+  purlin_status status = storage->create(ctx, &writer);
+  if (status != PURLIN_OK) return status;
+  status = copy_in(ctx, request, storage, writer, s);
+  if (status == PURLIN_OK) status = scan_end(ctx, s, &what->columns, &what->rows);
+  if (status == PURLIN_OK) return storage->commit(ctx, writer, &what->blob);
+  storage->abandon(ctx, writer);
+  return status;
+}
+
+PURLIN_ROUTE(upload, "POST /api/v1/datasets/{name}/versions",
+    .summary = "Upload a version of a dataset, as a stream", .permission = "datasets:write", .body = "text/csv", .out = version_schema,
+    .max_body = UINT64_MAX, .timeout_ms = UINT32_MAX)
+{
+  const purlin_storage *storage = purlin_use(ctx, storage, NULL);
+  if (!storage) return PURLIN_UNAVAILABLE;
+  new_version what = {.name = purlin_parameter(request, "name"), .origin = "upload"};
+  version made;
+  scan *s = NULL;
+  purlin_status status = scan_begin(ctx, &s);
+  if (status == PURLIN_OK) status = receive(ctx, request, storage, s, &what);
+  scan_free(s);
+  if (status == PURLIN_OK) status = purlin_transaction(ctx, add, &(adding){&what, &made});
+  return status == PURLIN_OK ? purlin_respond(ctx, request, 201, version_schema(), &made) : status;
+}
+
+typedef struct add_version_in { const char *name, *sha256, *origin; } add_version_in;
+PURLIN_SCHEMA(add_version_in, "Stored bytes to register as a version",
+    PURLIN_REQUIRED(name, "The dataset", .pattern = "[^/]+", .max_length = 250),
+    PURLIN_REQUIRED(sha256, "The bytes in storage: CSV with a header line", .pattern = "[0-9a-f]{64}"),
+    PURLIN_DEFAULT(origin, "\"\"", "Where they came from, in words", .max_length = 500));
+
+static purlin_status scan_blob(purlin_ctx *ctx, const purlin_storage *storage, const char *sha256, scan *s, new_version *what) {
+  purlin_blob_reader *reader = NULL;
+  int64_t size = 0, at = 0;
+  char *block = purlin_alloc(ctx, BLOCK);
+  purlin_status status = block ? storage->open(ctx, sha256, &reader, &size) : PURLIN_TOO_LARGE;
+  if (status != PURLIN_OK) return status;
+  while (status == PURLIN_OK && at < size) {
+    size_t got = 0;
+    status = storage->read(ctx, reader, at, block, BLOCK, &got);
+    if (status == PURLIN_OK && got == 0) status = purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s ended early", sha256);
+    if (status == PURLIN_OK) status = scan_feed(ctx, s, block, got);
+    at += (int64_t)got;
+  }
+  storage->close(ctx, reader);
+  what->blob = (purlin_blob){sha256, size};
+  return status == PURLIN_OK ? scan_end(ctx, s, &what->columns, &what->rows) : status;
+}
+
+PURLIN_OPERATION(add_version, add_version_in, version,
+    .summary = "Register stored bytes as a version of a dataset", .permission = "datasets:write", .effect = PURLIN_CREATES,
+    .http = "POST /api/v1/datasets/{name}/blobs")
+{
+  const purlin_storage *storage = purlin_use(ctx, storage, NULL);
+  if (!storage) return PURLIN_UNAVAILABLE;
+  new_version what = {.name = in->name, .origin = in->origin};
+  scan *s = NULL;
+  purlin_status status = scan_begin(ctx, &s);
+  if (status == PURLIN_OK) status = scan_blob(ctx, storage, in->sha256, s, &what);
+  scan_free(s);
+  return status == PURLIN_OK ? datasets_add(ctx, &what, out) : status;
+}
+
+/* ---- Out ------------------------------------------------------------------------------------------------------------------------------------------ */
+
+static purlin_status copy_out(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage, purlin_blob_reader *reader,
+                              uint64_t first, uint64_t length) {
+  char *block = purlin_alloc(ctx, BLOCK);
+  if (!block) return PURLIN_TOO_LARGE;
+  while (length > 0) {
+    size_t got = 0;
+    purlin_status status = storage->read(ctx, reader, (int64_t)first, block, length < BLOCK ? (size_t)length : BLOCK, &got);
+    if (status == PURLIN_OK && got == 0) status = purlin_fail(ctx, PURLIN_INTERNAL, "the blob ended early");
+    if (status == PURLIN_OK) status = purlin_write(ctx, request, block, got);
+    if (status != PURLIN_OK) return status;
+    first += got;
+    length -= got;
+  }
+  return PURLIN_OK;
+}
+
+static purlin_status send(purlin_ctx *ctx, purlin_request *request, const version *what) {
+  const purlin_storage *storage = purlin_use(ctx, storage, NULL);
+  purlin_blob_reader *reader = NULL;
+  int64_t size = 0;
+  purlin_status status = storage ? storage->open(ctx, what->sha256, &reader, &size) : PURLIN_UNAVAILABLE;
+  if (status != PURLIN_OK) return status;
+  uint64_t first = 0, length = (uint64_t)size;
+  const char *etag = purlin_format(ctx, "\"%s\"", what->sha256);
+  unsigned http = purlin_range(ctx, request, (uint64_t)size, etag, &first, &length);
+  if (http == 416) status = purlin_fail(ctx, PURLIN_RANGE, "the dataset has %lld bytes", (long long)size);
+  if (status == PURLIN_OK) status = purlin_respond_begin(ctx, request, http, "text/csv; charset=utf-8", (int64_t)length);
+  if (status == PURLIN_OK) status = copy_out(ctx, request, storage, reader, first, length);
+  storage->close(ctx, reader);
+  return status;
+}
+
+PURLIN_ROUTE(download, "GET /api/v1/datasets/{name}/versions/{version}/content",
+    .summary = "The bytes of a version, also a range of them", .permission = "datasets:read", .answer = "text/csv", .timeout_ms = UINT32_MAX)
+{
+  long long number = 0;
+  char rest = '\0';
+  if (sscanf(purlin_parameter(request, "version"), "%15lld%c", &number, &rest) != 1 || number < 0)
+    return purlin_fail_field(ctx, "version", "expected a number");
+  version what;
+  purlin_status status = datasets_version(ctx, purlin_parameter(request, "name"), number, &what);
+  return status == PURLIN_OK ? send(ctx, request, &what) : status;
+}
