@@ -131,6 +131,9 @@ static purlin_status start_loops(starting *s) {
   client_options_default(&client);
   if (status == PURLIN_OK) status = client_start(&client);
   if (status == PURLIN_OK) status = process_start();
+  char runs[PATH_MAX + 8];
+  (void)snprintf(runs, sizeof runs, "%s/runs", s->settings.server.state);
+  process_set_runs(runs);
   if (status == PURLIN_OK) status = metrics_register_own();
   if (status != PURLIN_OK) buffer_text(&s->why, "the event loops cannot be made; is memory or a limit of processes short?");
   return status;

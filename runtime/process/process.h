@@ -11,13 +11,20 @@
 
 /* Forks the spawner; first thing in main, before threads and before files are opened. `runner` is the path of purlin-runner. */
 PURLIN_CHECKED purlin_status process_spawner_fork(const char *runner, buffer *why);
+/* Where children find their private working directories, RUNS/PID-STARTED (made when it is missing; absolute). Those that an earlier daemon
+ * left behind are removed, unless their process still runs. Without it: a fresh directory under /tmp. */
+void process_set_runs(const char *directory);
 /* Attaches the spawner's socket to loop 0; after loops_create. */
 PURLIN_CHECKED purlin_status process_start(void);
 /* Ends bound children and the spawner. */
 void process_stop(void);
 
 /* For purlin_contained_start: which plugin file provides a contract, filled by plugin/. */
-typedef struct process_provider { const char *contract, *name, *plugin, *path, *summary; purlin_json specification; const char *configuration; } process_provider;
+typedef struct process_provider {
+  const char *contract, *name, *plugin, *path, *summary;
+  purlin_json specification;
+  const char *configuration;
+} process_provider;
 PURLIN_CHECKED purlin_status process_provider_add(const process_provider *provider); /* texts are kept by the caller */
 
 /* At start, before loops: runs `purlin-runner describe FILE` and returns what it printed (owned: free). The plugin's code runs in that

@@ -1,0 +1,74 @@
+#include "process/parts.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DEEPEST 64 /* folders within folders that a removal follows; each holds a descriptor open */
+
+static bool append(char *out, size_t size, size_t *at, const char *text, size_t text_size) {
+  if (text_size >= size - *at) return false;
+  memcpy(out + *at, text, text_size);
+  *at += text_size;
+  out[*at] = '\0';
+  return true;
+}
+
+static bool append_number(char *out, size_t size, size_t *at, int64_t value) {
+  char digits[24];
+  size_t first = sizeof digits;
+  uint64_t rest = value > 0 ? (uint64_t)value : 0;
+  do digits[--first] = (char)('0' + rest % 10);
+  while ((rest /= 10) > 0);
+  return append(out, size, at, digits + first, sizeof digits - first);
+}
+
+bool directory_path(char *out, size_t size, const char *runs, int64_t pid, int64_t started) {
+  size_t at = 0;
+  return append(out, size, &at, runs, strlen(runs)) && append(out, size, &at, "/", 1) &&
+         append_number(out, size, &at, pid) && append(out, size, &at, "-", 1) && append_number(out, size, &at, started);
+}
+
+/* Takes over `folder`. Symbolic links are removed, never followed. */
+static void empty_folder(int folder, int depth) {
+  DIR *entries = fdopendir(folder);
+  if (!entries) {
+    (void)close(folder);
+    return;
+  }
+  for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    if (unlinkat(folder, entry->d_name, 0) == 0 || depth == 0) continue;
+    int inner = openat(folder, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (inner < 0) continue;
+    (void)fchmod(inner, 0700); /* a child may have taken its own write permission away */
+    empty_folder(inner, depth - 1);
+    (void)unlinkat(folder, entry->d_name, AT_REMOVEDIR);
+  }
+  (void)closedir(entries);
+}
+
+void directory_remove(const char *path) {
+  int folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (folder < 0) return;
+  empty_folder(folder, DEEPEST);
+  (void)rmdir(path);
+}
+
+void directory_sweep(const char *runs) {
+  DIR *entries = opendir(runs);
+  if (!entries) return;
+  for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
+    char *end = NULL, path[4096];
+    int64_t pid = strtoll(entry->d_name, &end, 10);
+    if (pid <= 0 || *end != '-') continue;
+    int64_t started = strtoll(end + 1, &end, 10);
+    process_stat stat;
+    bool lives = process_read_stat(pid, &stat) && stat.started == started && stat.state != 'Z';
+    if (*end != '\0' || lives) continue;
+    if (directory_path(path, sizeof path, runs, pid, started)) directory_remove(path);
+  }
+  (void)closedir(entries);
+}

@@ -1,0 +1,109 @@
+/* parts.h: what the files of process/ share; nobody else includes it.
+ *
+ * process/wire.c       messages between the daemon and the spawner
+ * process/identity.c   which process is which: start time and boot
+ * process/directory.c  private working directories: RUNS/PID-STARTED
+ * process/child.c      in the child, between fork and exec
+ * process/spawner.c    the spawner's own program
+ * process/process.c    the daemon's end: the table of children, what the spawner says
+ * process/wait.c       waiting for an end, and bringing it about
+ * process/provider.c   who provides which contract; describe and start */
+#ifndef PURLIN_PROCESS_PARTS_H
+#define PURLIN_PROCESS_PARTS_H
+
+#include "loop/context.h"
+#include "process/process.h"
+#include "process/wire.h"
+#include <sys/types.h>
+
+/* ---- identity.c ---- */
+
+typedef struct process_stat {
+  char state; /* 'R', 'S', 'Z', ... */
+  int64_t session;
+  int64_t started; /* clock ticks since boot */
+} process_stat;
+/* Reads /proc/PID/stat; false when there is no such process. Only system calls: also for the child after fork. */
+bool process_read_stat(int64_t pid, process_stat *stat);
+const char *process_boot_id(void); /* static; "" when the kernel does not tell */
+/* SIGKILL for every process of a session, in whatever group. */
+void process_kill_session(int64_t session);
+
+/* ---- directory.c: only system calls in the first two ---- */
+
+PURLIN_CHECKED bool directory_path(char *out, size_t size, const char *runs, int64_t pid, int64_t started);
+void directory_remove(const char *path); /* and all that is in it */
+void directory_sweep(const char *runs);  /* those whose process has gone */
+
+/* ---- child.c ---- */
+
+typedef struct child_plan {
+  const char *runs, *log_file, *directory; /* "": none */
+  char *const *arguments;
+  bool detached;
+  uint64_t memory_limit;
+  int input, output, error; /* -1: none */
+  pid_t spawner;
+} child_plan;
+
+typedef struct child_failure {
+  int number; /* errno */
+  char what[124];
+} child_failure;
+
+/* Becomes the program, or writes a child_failure to `report` and exits. */
+_Noreturn void child_become(const child_plan *plan, int report);
+
+/* ---- spawner.c ---- */
+
+_Noreturn void spawner_run(int socket);
+
+/* ---- process.c: the daemon's table of children; every member under `lock` ---- */
+
+typedef struct process_waiter {
+  struct process_waiter *next;
+  loop_post_item post;
+  loop *loop;
+  fiber *fiber;
+} process_waiter;
+
+typedef enum process_phase { PROCESS_ASKED, PROCESS_RUNNING, PROCESS_REFUSED, PROCESS_ENDED, PROCESS_LOST } process_phase;
+
+typedef struct process_record {
+  struct process_record *next;
+  uint64_t id;
+  process_phase phase;
+  int64_t pid, started;
+  int exit_code;
+  int error;      /* errno of PROCESS_REFUSED */
+  char what[124]; /* and what failed */
+  bool wanted;    /* somebody will still look at it */
+  process_waiter *waiters;
+} process_record;
+
+void process_lock(void);
+void process_unlock(void);
+process_record *process_find(int64_t pid, int64_t started); /* NULL; under the lock */
+
+typedef struct process_order {
+  const char *log_file, *directory;
+  const char *const *arguments; /* without the program, ended by NULL */
+  bool detached;
+  uint64_t memory_limit;
+  int input, output, error; /* borrowed; -1: none */
+} process_order;
+
+/* Starts a child and waits until it runs: parks in a fiber; without one (before the loops) it blocks. `record` belongs to the table. */
+PURLIN_CHECKED purlin_status process_spawn(const process_order *order, process_record **record, buffer *why);
+/* Without fibers: until the record's phase is other than `phase`. False when time is over or the spawner has gone. */
+PURLIN_CHECKED bool process_wait_blocking(process_record *record, process_phase phase, int timeout_ms);
+/* Whoever started it has seen what it wanted to see. */
+void process_forget(process_record *record);
+/* A signal for the whole group, through the spawner; directly when it has gone. */
+void process_signal(const purlin_process *process, int number);
+
+/* ---- provider.c ---- */
+
+void providers_free(void);
+
+#endif
