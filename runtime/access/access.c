@@ -54,6 +54,10 @@ void access_identify(purlin_ctx *ctx, const char *actor, const char *workspace, 
   assume(ctx, who);
 }
 
+void purlin_act_as(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project) {
+  access_identify(ctx, actor, workspace, project);
+}
+
 /* "Bearer TOKEN": the scheme in any case, one space or more. */
 static const char *bearer(const char *header) {
   if (!header || strncasecmp(header, "bearer ", 7) != 0) return NULL;

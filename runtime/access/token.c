@@ -102,6 +102,22 @@ purlin_status token_identity(purlin_ctx *ctx, const char *token, identity **who)
   return PURLIN_OK;
 }
 
+void purlin_sha256(const void *data, size_t size, char digits[65]) {
+  uint8_t hash[HASH_BYTES];
+  text_sha256(data, size, hash);
+  text_hex(hash, HASH_BYTES, digits);
+}
+
+const char *purlin_new_secret(purlin_ctx *ctx, const char *prefix) {
+  size_t size = strlen(prefix);
+  char *secret = purlin_alloc(ctx, size + 1 + TOKEN_RANDOM + 1);
+  if (!secret) return NULL;
+  memcpy(secret, prefix, size);
+  secret[size] = '_';
+  text_random_id(secret + size + 1, TOKEN_RANDOM);
+  return secret;
+}
+
 /* ---- The first token ---------------------------------------------------------------------------------------------------------------- */
 
 typedef struct count_row { int64_t tokens; } count_row;

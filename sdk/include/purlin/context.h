@@ -51,6 +51,9 @@ PURLIN_API const char *purlin_workspace(const purlin_ctx *ctx); /* id of the wor
 PURLIN_API const char *purlin_project(const purlin_ctx *ctx);   /* id of the project; "default" where none was chosen */
 PURLIN_API const char *purlin_actor(const purlin_ctx *ctx);     /* who acts: "user:..", "token:..", "job:..", "system" */
 PURLIN_API const char *purlin_trace_id(const purlin_ctx *ctx);  /* 32 hexadecimal digits */
+/* From here on this context acts as somebody else, with every permission within that workspace: for routes that check a token of their
+ * own ("callback") and for work that a plugin does by itself. Does not park. */
+PURLIN_API void purlin_act_as(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project);
 /* Whether the actor holds a permission such as "models:write". */
 PURLIN_API bool purlin_permitted(const purlin_ctx *ctx, const char *permission);
 /* Milliseconds until the deadline; INT64_MAX when there is none, 0 when it has passed. */
@@ -60,6 +63,10 @@ PURLIN_API PURLIN_CHECKED purlin_status purlin_still_wanted(purlin_ctx *ctx);
 /* The wall clock, in microseconds since 1970, and a clock that never jumps, in nanoseconds. */
 PURLIN_API int64_t purlin_now_us(void);
 PURLIN_API uint64_t purlin_ticks_ns(void);
+/* The SHA-256 of bytes as 64 hexadecimal digits and a NUL; for tokens, of which only the hash is kept. */
+PURLIN_API void purlin_sha256(const void *data, size_t size, char digits[65]);
+/* A new secret: `prefix`, "_" and 40 random letters and digits. Arena. */
+PURLIN_API const char *purlin_new_secret(purlin_ctx *ctx, const char *prefix);
 /* A new public identifier: `prefix`, "_" and 20 random letters and digits, such as "run_8k3v...". Arena. */
 PURLIN_API const char *purlin_new_id(purlin_ctx *ctx, const char *prefix);
 

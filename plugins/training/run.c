@@ -1,0 +1,103 @@
+#include "training.h"
+#include <string.h>
+
+enum { STOP_GRACE_MS = 5000 };
+
+static const char BEGIN_ATTEMPT[] = "UPDATE training_jobs SET state = 'running', attempt = attempt + 1, token_hash = ?, pid = NULL, pid_started = NULL,"
+                                    " boot = NULL, progress = 0, message = 'starting', started_at = NOW(6) WHERE id = ?";
+static const char RECORD_PROCESS[] = "UPDATE training_jobs SET pid = ?, pid_started = ?, boot = ? WHERE id = ? AND attempt = ? AND state = 'running'";
+static const char END_ATTEMPT[] = "UPDATE training_jobs SET token_hash = NULL, pid = NULL, message = ? WHERE id = ? AND attempt = ? AND state = 'running'";
+
+typedef struct run_in { const char *job_id; } run_in;
+PURLIN_SCHEMA(run_in, "Which training job", PURLIN_REQUIRED(job_id, "Its id"));
+
+static bool is(const job_row *job, const char *state) { return strcmp(job->state, state) == 0; }
+static bool over(const job_row *job) { return !is(job, "queued") && !is(job, "running"); }
+
+/* ---- An attempt begins ---------------------------------------------------------------------------------------------------------------- */
+
+typedef struct beginning { const char *job_id, *token; job_row job; } beginning;
+
+static purlin_status begin(purlin_ctx *ctx, void *argument) {
+  beginning *b = argument;
+  purlin_status status = training_row(ctx, b->job_id, true, &b->job);
+  if (status != PURLIN_OK || over(&b->job)) return status;
+  char hash[65];
+  purlin_sha256(b->token, strlen(b->token), hash);
+  status = purlin_db_run(ctx, BEGIN_ATTEMPT, hash, b->job_id);
+  return status == PURLIN_OK ? training_row(ctx, b->job_id, false, &b->job) : status;
+}
+
+static purlin_status describe(purlin_ctx *ctx, const job_row *job, const char *token, purlin_json *out) {
+  const char *base = purlin_format(ctx, "%s/api/v1/training/attempts/%s/%lld", purlin_server_url(), job->id, (long long)job->attempt);
+  if (!base) return PURLIN_TOO_LARGE;
+  purlin_training training = {.job_id = job->id, .trainer = job->trainer, .specification = job->specification,
+                              .dataset_url = purlin_format(ctx, "%s/dataset", base), .artifact_url = purlin_format(ctx, "%s/artifacts", base),
+                              .callback_url = purlin_format(ctx, "%s/reports", base), .token = token, .attempt = job->attempt};
+  if (!training.dataset_url || !training.artifact_url || !training.callback_url) return PURLIN_TOO_LARGE;
+  return purlin_encode(ctx, purlin_training_schema(), &training, out);
+}
+
+static purlin_status start(purlin_ctx *ctx, const char *job_id, job_row *job, purlin_process *process) {
+  beginning b = {.job_id = job_id, .token = purlin_new_secret(ctx, "attempt")};
+  if (!b.token) return PURLIN_TOO_LARGE;
+  purlin_status status = purlin_transaction(ctx, begin, &b);
+  *job = b.job;
+  if (status != PURLIN_OK || over(job)) return status;
+  purlin_json message;
+  status = describe(ctx, job, b.token, &message);
+  if (status == PURLIN_OK)
+    status = purlin_contained_start(ctx, "trainer", job->trainer, message, &(purlin_process_options){.detached = true}, process);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, RECORD_PROCESS, process->pid, process->started, process->boot, job->id, job->attempt);
+  return status;
+}
+
+/* The process of an attempt that an earlier daemon started, if it still lives: a training outlives a restart. */
+static bool adopt(const job_row *job, purlin_process *process) {
+  if (!is(job, "running") || job->pid.state != PURLIN_SET || job->boot.state != PURLIN_SET) return false;
+  *process = (purlin_process){job->pid.value, job->pid_started.value, job->boot.value};
+  return purlin_process_alive(process);
+}
+
+/* ---- It ends -------------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct giving_up { const job_row *job; const char *message; } giving_up;
+
+static purlin_status give_up(purlin_ctx *ctx, void *argument) {
+  giving_up *g = argument;
+  job_row now;
+  purlin_status status = training_row(ctx, g->job->id, true, &now);
+  if (status != PURLIN_OK || over(&now)) return status;
+  return training_end(ctx, &now, "failed", g->message);
+}
+
+/* The trainer has gone without a last word: the queue tries again, at last the job has failed. */
+static purlin_status died(purlin_ctx *ctx, const job_row *job, int exit_code) {
+  const char *message = exit_code < 0 ? "the trainer ended while nobody watched"
+                                      : purlin_format(ctx, "the trainer ended without a report (exit code %d)", exit_code);
+  if (!message) return PURLIN_TOO_LARGE;
+  if (purlin_job_attempt(ctx) >= TRAINING_ATTEMPTS) return purlin_transaction(ctx, give_up, &(giving_up){job, message});
+  purlin_status status = purlin_db_run(ctx, END_ATTEMPT, message, job->id, job->attempt);
+  return status == PURLIN_OK ? purlin_fail(ctx, PURLIN_UNAVAILABLE, "%s", message) : status;
+}
+
+PURLIN_JOB(run, run_in, .summary = "Run a training job", .max_attempts = TRAINING_ATTEMPTS, .backoff_ms = 500, .timeout_ms = UINT32_MAX)
+{
+  job_row job;
+  purlin_process process = {0};
+  purlin_status status = training_row(ctx, in->job_id, false, &job);
+  if (status != PURLIN_OK || over(&job)) return status;
+  if (!adopt(&job, &process)) status = start(ctx, in->job_id, &job, &process);
+  if (status != PURLIN_OK || over(&job)) return status;
+  int exit_code = 0;
+  status = purlin_process_wait(ctx, &process, &exit_code);
+  if (status == PURLIN_CANCELLED) {
+    /* Cancelled by somebody: the job says so. The daemon stops: the training goes on, and the next one finds it. */
+    bool unwanted = training_row(ctx, in->job_id, false, &job) == PURLIN_OK && over(&job);
+    if (unwanted) purlin_process_stop(ctx, &process, STOP_GRACE_MS);
+    return unwanted ? PURLIN_OK : status;
+  }
+  if (status == PURLIN_OK) status = training_row(ctx, in->job_id, false, &job);
+  if (status != PURLIN_OK || over(&job)) return status;
+  return died(ctx, &job, exit_code);
+}

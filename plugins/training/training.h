@@ -1,0 +1,77 @@
+/* training.h: what the files of this plugin share.
+ *
+ * jobs.c      training jobs: create, look at, cancel
+ * run.c       the durable job behind each: an attempt, its process, its end
+ * attempt.c   who may speak for an attempt; the data going out, artifacts coming in
+ * report.c    what a trainer reports, and what follows from its last report
+ * log.c       the text that a trainer wrote
+ *
+ * An attempt has a token of its own. What an attempt does is checked against the row, locked, in the same transaction: when another
+ * attempt has begun or the job has ended, the token opens nothing any more. */
+#ifndef TRAINING_H
+#define TRAINING_H
+
+#include <purlin/purlin.h>
+#include <purlin/contracts/storage.h>
+#include <purlin/contracts/trainer.h>
+
+enum { TRAINING_ATTEMPTS = 5 };
+
+/* The whole row; inside the plugin only. */
+typedef struct job_row {
+  const char *id, *workspace, *project, *state, *trainer;
+  purlin_json specification;
+  const char *dataset;
+  int64_t dataset_version;
+  const char *dataset_sha256;
+  int64_t dataset_rows, validation_rows;
+  purlin_opt_text model;
+  bool registers;
+  purlin_opt_int version;
+  purlin_opt_text cause;
+  purlin_json labels;
+  double progress;
+  const char *message;
+  purlin_opt_text framework, artifact_sha256;
+  purlin_json signature;
+  purlin_opt_int artifact_size;
+  int64_t attempt;
+  purlin_opt_text token_hash;
+  purlin_opt_int pid, pid_started;
+  purlin_opt_text boot, queue_job;
+} job_row;
+PURLIN_SCHEMA(job_row, "A row of training_jobs",
+    PURLIN_REQUIRED(id, "id"), PURLIN_REQUIRED(workspace, "workspace"), PURLIN_REQUIRED(project, "project"),
+    PURLIN_REQUIRED(state, "state"), PURLIN_REQUIRED(trainer, "trainer"), PURLIN_REQUIRED(specification, "specification"),
+    PURLIN_REQUIRED(dataset, "dataset"), PURLIN_REQUIRED(dataset_version, "its version"),
+    PURLIN_REQUIRED(dataset_sha256, "its bytes"), PURLIN_REQUIRED(dataset_rows, "its rows"),
+    PURLIN_REQUIRED(validation_rows, "held out"), PURLIN_OPTIONAL(model, "model"), PURLIN_REQUIRED(registers, "registers"),
+    PURLIN_OPTIONAL(version, "of the model"), PURLIN_OPTIONAL(cause, "cause"), PURLIN_REQUIRED(labels, "labels"),
+    PURLIN_REQUIRED(progress, "progress"), PURLIN_REQUIRED(message, "message"), PURLIN_OPTIONAL(framework, "framework"),
+    PURLIN_OPTIONAL(artifact_sha256, "the model's bytes"), PURLIN_OPTIONAL(signature, "signature"),
+    PURLIN_OPTIONAL(artifact_size, "the model's size"), PURLIN_REQUIRED(attempt, "attempt"),
+    PURLIN_OPTIONAL(token_hash, "token", .secret = true), PURLIN_OPTIONAL(pid, "process"),
+    PURLIN_OPTIONAL(pid_started, "its start"), PURLIN_OPTIONAL(boot, "boot"), PURLIN_OPTIONAL(queue_job, "job of the queue"));
+
+#define JOB_ROW_COLUMNS                                                                                                         \
+  "id, workspace, project, state, trainer, specification, dataset, dataset_version, dataset_sha256, dataset_rows, validation_rows, model," \
+  " registers, version, cause, labels, progress, message, framework, artifact_sha256, signature, artifact_size, attempt, token_hash, pid," \
+  " pid_started, boot, queue_job"
+
+/* By id, whatever its workspace: for work that the job itself does. PURLIN_NOT_FOUND is recorded. May park. */
+PURLIN_CHECKED purlin_status training_row(purlin_ctx *ctx, const char *id, bool lock, job_row *out);
+
+/* The attempt that a request of a trainer speaks for: path parameters {job} and {attempt}, and the token. Acts as the job from then on.
+ * PURLIN_UNAUTHENTICATED; PURLIN_CONFLICT when the attempt is over. May park. */
+PURLIN_CHECKED purlin_status training_attempt(purlin_ctx *ctx, purlin_request *request, job_row *out);
+/* The same check again inside a transaction, with the row locked. */
+PURLIN_CHECKED purlin_status training_fence(purlin_ctx *ctx, const job_row *seen, job_row *now);
+
+/* Ends a job in the running transaction: its state, its message, the event training.finished. */
+PURLIN_CHECKED purlin_status training_end(purlin_ctx *ctx, const job_row *job, const char *state, const char *message);
+/* The latest value of each metric as a JSON object. May park. */
+PURLIN_CHECKED purlin_status training_metrics_object(purlin_ctx *ctx, const char *job_id, purlin_json *out);
+/* Appends to the job's log. May park. */
+PURLIN_CHECKED purlin_status training_log(purlin_ctx *ctx, const job_row *job, const char *text);
+
+#endif
