@@ -1,0 +1,273 @@
+/* The predictor's trees against the library's: models are trained here with libxgboost, saved as JSON, and random rows, also with
+ * missing values, predicted by both. */
+#include "model.h"
+#include <math.h>
+#include <purlin/context.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xgboost/c_api.h>
+#include <cmocka.h>
+
+enum { ROWS = 2000, COLUMNS = 7 };
+static const char *const NAMES[COLUMNS] = {"a", "b", "c", "d", "e", "f", "g"};
+
+static uint64_t seed = 1;
+
+static double uniform(void) {
+  seed = seed * 6364136223846793005u + 1442695040888963407u;
+  return (double)(seed >> 11) / 9007199254740992.0;
+}
+
+#define CALL(call) assert_int_equal(call, 0)
+
+/* ---- Training ---------------------------------------------------------------------------------------------------------------------- */
+
+static void make_rows(float *values, double missing) {
+  for (size_t i = 0; i < (size_t)ROWS * COLUMNS; i++)
+    values[i] = uniform() < missing ? NAN : uniform() < 0.2 ? roundf((float)(uniform() * 4)) : (float)(uniform() * 20 - 10);
+}
+
+static void make_labels(const float *values, float *labels, int classes) {
+  for (size_t i = 0; i < ROWS; i++) {
+    const float *row = values + i * COLUMNS;
+    float score = 0;
+    for (size_t c = 0; c < COLUMNS; c++) score += isnan(row[c]) ? 2 : row[c] * (c % 2 ? 1.0f : -0.5f);
+    labels[i] = classes == 0 ? score + (float)uniform() : fmodf(fabsf(floorf(score)), (float)classes);
+  }
+}
+
+static BoosterHandle train(DMatrixHandle data, const char *objective, const char *depth, const char *base, int rounds, int classes) {
+  BoosterHandle booster;
+  char text[16];
+  CALL(XGBoosterCreate(&data, 1, &booster));
+  const char *const settings[][2] = {{"objective", objective}, {"max_depth", depth}, {"base_score", base}, {"nthread", "1"}, {"verbosity", "0"}};
+  for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) CALL(XGBoosterSetParam(booster, settings[i][0], settings[i][1]));
+  (void)snprintf(text, sizeof text, "%d", classes);
+  if (strncmp(objective, "multi:", 6) == 0) CALL(XGBoosterSetParam(booster, "num_class", text));
+  for (int i = 0; i < rounds; i++) CALL(XGBoosterUpdateOneIter(booster, i, data));
+  return booster;
+}
+
+static char *saved(BoosterHandle booster, const char *format, size_t *size) {
+  bst_ulong length = 0;
+  const char *bytes = NULL;
+  CALL(XGBoosterSaveModelToBuffer(booster, format, &length, &bytes));
+  char *copy = malloc(length);
+  assert_non_null(copy);
+  memcpy(copy, bytes, length);
+  *size = length;
+  return copy;
+}
+
+/* ---- The same results --------------------------------------------------------------------------------------------------------------- */
+
+typedef struct trial { const char *objective, *depth, *base; int rounds, classes; double missing; } trial;
+
+static const trial TRIALS[] = {
+    {"binary:logistic", "6", "0.5", 100, 2, 0},    {"binary:logistic", "3", "0.3", 33, 2, 0.2}, {"binary:logistic", "1", "0.5", 7, 2, 0.1},
+    {"binary:logistic", "12", "0.5", 20, 2, 0.05}, {"binary:logitraw", "4", "0.3", 21, 2, 0.1}, {"reg:squarederror", "6", "0.5", 50, 0, 0},
+    {"reg:squarederror", "5", "-3.25", 50, 0, 0.3}, {"reg:logistic", "4", "0.7", 30, 2, 0.1},   {"multi:softprob", "4", "0.5", 12, 5, 0.1},
+    {"multi:softmax", "6", "0.5", 10, 3, 0.1},     {"multi:softprob", "3", "0.5", 3, 80, 0},  
+};
+
+static void compare(const trial *t, BoosterHandle booster, const float *values, size_t *unequal, double *worst) {
+  size_t size = 0;
+  char *json = saved(booster, "{\"format\":\"json\"}", &size), why[MODEL_WHY];
+  purlin_model *model = model_parse(json, size, NAMES, COLUMNS, why);
+  free(json);
+  if (!model) fail_msg("%s: %s", t->objective, why);
+  DMatrixHandle data;
+  const bst_ulong *shape = NULL;
+  bst_ulong dimensions = 0, count = 1;
+  const float *expected = NULL;
+  CALL(XGDMatrixCreateFromMat(values, ROWS, COLUMNS, NAN, &data));
+  const char *config = "{\"type\":0,\"training\":false,\"iteration_begin\":0,\"iteration_end\":0,\"strict_shape\":false}";
+  CALL(XGBoosterPredictFromDMatrix(booster, data, config, &shape, &dimensions, &expected));
+  for (bst_ulong i = 0; i < dimensions; i++) count *= shape[i];
+  assert_int_equal(count, ROWS * model->outputs);
+  float *found = calloc(count, sizeof *found);
+  assert_true(model_predict(model, values, ROWS, found));
+  *unequal = 0;
+  *worst = 0;
+  for (size_t i = 0; i < count; i++) {
+    *unequal += memcmp(&found[i], &expected[i], sizeof found[i]) != 0;
+    *worst = fmax(*worst, fabs((double)found[i] - (double)expected[i]) / fmax(1, fabs((double)expected[i])));
+  }
+  free(found);
+  CALL(XGDMatrixFree(data));
+  model_free(model);
+}
+
+static void test_equal_to_the_library(void **state) {
+  (void)state;
+  float *values = malloc(sizeof(float) * ROWS * COLUMNS), *others = malloc(sizeof(float) * ROWS * COLUMNS), *labels = malloc(sizeof(float) * ROWS);
+  assert_true(values && others && labels);
+  for (size_t i = 0; i < sizeof TRIALS / sizeof TRIALS[0]; i++) {
+    const trial *t = &TRIALS[i];
+    make_rows(values, t->missing);
+    make_rows(others, 0.1);
+    make_labels(values, labels, t->classes);
+    DMatrixHandle data;
+    CALL(XGDMatrixCreateFromMat(values, ROWS, COLUMNS, NAN, &data));
+    CALL(XGDMatrixSetFloatInfo(data, "label", labels, ROWS));
+    BoosterHandle booster = train(data, t->objective, t->depth, t->base, t->rounds, t->classes);
+    size_t unequal = 0;
+    double worst = 0;
+    compare(t, booster, others, &unequal, &worst);
+    print_message("%-17s depth %2s: %zu results differ in a bit, by at most %.2g\n", t->objective, t->depth, unequal, worst);
+    if (strcmp(t->objective, "multi:softprob") != 0) assert_int_equal(unequal, 0);
+    assert_true(worst <= 1e-6);
+    CALL(XGBoosterFree(booster));
+    CALL(XGDMatrixFree(data));
+  }
+  free(values);
+  free(others);
+  free(labels);
+}
+
+/* ---- What other releases write, and what is refused ---------------------------------------------------------------------------------------- */
+
+#define TREE(more)                                                                                                                   \
+  "{\"left_children\":[1,-1,-1],\"right_children\":[2,-1,-1],\"split_indices\":[0,0,0],\"split_conditions\":[0.5,-1E0,2E0],"        \
+  "\"default_left\":[1,0,0],\"tree_param\":{\"num_nodes\":\"3\",\"size_leaf_vector\":\"1\"}" more "}"
+#define LEAF                                                                                                                         \
+  "{\"left_children\":[-1],\"right_children\":[-1],\"split_indices\":[0],\"split_conditions\":[1.5E0],\"default_left\":[false]}"
+#define MODEL(base, classes, objective, booster, tree, info)                                                                        \
+  "{\"learner\":{\"learner_model_param\":{\"base_score\":\"" base "\",\"num_class\":\"" classes "\",\"num_feature\":\"2\",\"num_target\":\"1\"}," \
+  "\"objective\":{\"name\":\"" objective "\"},\"feature_names\":[\"a\",\"b\"],\"gradient_booster\":{\"name\":\"" booster           \
+  "\",\"model\":{\"trees\":[" tree "],\"tree_info\":[" info "]}}},\"version\":[3,1,0]}"
+
+static void assert_predicts(const char *json, float value, size_t outputs, const float *expected) {
+  char why[MODEL_WHY];
+  const float row[2] = {value, 0};
+  float out[4] = {0};
+  purlin_model *model = model_parse(json, strlen(json), NAMES, 2, why);
+  if (!model) fail_msg("%s", why);
+  assert_int_equal(model->outputs, outputs);
+  assert_true(model_predict(model, row, 1, out));
+  for (size_t i = 0; i < outputs; i++) assert_float_equal(out[i], expected[i], 1e-6f);
+  model_free(model);
+}
+
+static void test_base_scores_of_all_releases(void **state) {
+  (void)state;
+  assert_predicts(MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(""), "0"), 0, 1, (float[]){-0.5f});
+  assert_predicts(MODEL("[5E-1]", "0", "reg:squarederror", "gbtree", TREE(""), "0"), 0.5f, 1, (float[]){2.5f}); /* not below: right */
+  assert_predicts(MODEL("[5E-1]", "0", "reg:squarederror", "gbtree", TREE(""), "0"), NAN, 1, (float[]){-0.5f}); /* missing: left */
+  assert_predicts(MODEL("5E-1", "0", "reg:squarederror", "gbtree", LEAF "," TREE(""), "0,0"), NAN, 1, (float[]){1});
+  assert_predicts(MODEL("[1E0,2E0,9E0]", "3", "multi:softmax", "gbtree", TREE(""), "0"), 0, 1, (float[]){2});
+  assert_predicts(MODEL("[1E0,2E0,-9E0]", "3", "multi:softmax", "gbtree", TREE(""), "0"), 3, 1, (float[]){0});
+}
+
+static void assert_refused(const char *json, size_t columns, const char *part) {
+  char why[MODEL_WHY];
+  purlin_model *model = model_parse(json, strlen(json), NAMES, columns, why);
+  assert_null(model);
+  if (!strstr(why, part)) fail_msg("expected '%s' in '%s'", part, why);
+}
+
+static void test_refusals(void **state) {
+  (void)state;
+  assert_refused("", 2, "save the model as JSON");
+  assert_refused("{L\1", 2, "save the model as JSON");
+  assert_refused("binf", 2, "save the model as JSON");
+  assert_refused("{\"a\":", 2, "not valid JSON");
+  assert_refused("{}", 2, "no 'learner'");
+  assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(""), "0"), 3, "takes 2 columns and its signature names 3");
+  assert_refused(MODEL("5E-1", "0", "rank:ndcg", "gbtree", TREE(""), "0"), 2, "'rank:ndcg' is not served");
+  assert_refused(MODEL("5E-1", "0", "reg:squarederror", "dart", TREE(""), "0"), 2, "booster 'dart'");
+  assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gblinear", TREE(""), "0"), 2, "booster 'gblinear'");
+  assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(",\"categories_nodes\":[0]"), "0"), 2, "categories");
+  assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(""), "1"), 2, "belongs to no class");
+  assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(""), ""), 2, "belongs to no class");
+  assert_refused(MODEL("x", "0", "reg:squarederror", "gbtree", TREE(""), "0"), 2, "base_score");
+  assert_refused(MODEL("[1E0,2E0]", "0", "reg:squarederror", "gbtree", TREE(""), "0"), 2, "2 base scores for 1");
+  assert_refused(MODEL("2E0", "0", "binary:logistic", "gbtree", TREE(""), "0"), 2, "not a probability");
+  assert_refused(MODEL("5E-1", "1", "multi:softprob", "gbtree", TREE(""), "0"), 2, "num_class");
+  assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gbtree", "{}", "0"), 2, "has no nodes");
+  assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gbtree", "{\"left_children\":[1]}", "0"), 2, "damaged");
+}
+
+#define DAMAGED(left, right, index)                                                                                                \
+  MODEL("5E-1", "0", "reg:squarederror", "gbtree",                                                                                 \
+        "{\"left_children\":[" left "],\"right_children\":[" right "],\"split_indices\":[" index "],\"split_conditions\":[0,0,0]," \
+        "\"default_left\":[true,false,false]}", "0")
+
+static void test_damaged_trees(void **state) {
+  (void)state;
+  assert_refused(DAMAGED("0,-1,-1", "2,-1,-1", "0,0,0"), 2, "no tree");  /* a cycle */
+  assert_refused(DAMAGED("1,-1,-1", "3,-1,-1", "0,0,0"), 2, "no tree");  /* out of range */
+  assert_refused(DAMAGED("1,-1,-1", "-1,-1,-1", "0,0,0"), 2, "no tree"); /* half a split */
+  assert_refused(DAMAGED("1,-1,-1", "2,-1,-1", "2,0,0"), 2, "column 3 of 2");
+  assert_refused(DAMAGED("1,-1,-1", "2,-1,-1", "-1,0,0"), 2, "column 0 of 2");
+  assert_refused(DAMAGED("1,-1", "2,-1,-1", "0,0,0"), 2, "damaged");
+  assert_refused(DAMAGED("1,-1,\\\"x\\\"", "2,-1,-1", "0,0,0"), 2, "JSON");
+}
+
+static void test_names_and_binary(void **state) {
+  (void)state;
+  char why[MODEL_WHY];
+  const char *json = MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(""), "0");
+  const char *const others[] = {"a", "c"};
+  assert_null(model_parse(json, strlen(json), others, 2, why));
+  assert_string_equal(why, "column 2 of the model is 'b' and of its signature 'c'");
+
+  float values[COLUMNS * 4] = {0}, labels[4] = {0, 1, 0, 1};
+  DMatrixHandle data;
+  CALL(XGDMatrixCreateFromMat(values, 4, COLUMNS, NAN, &data));
+  CALL(XGDMatrixSetFloatInfo(data, "label", labels, 4));
+  BoosterHandle booster = train(data, "reg:squarederror", "2", "0.5", 1, 0);
+  size_t size = 0;
+  char *bytes = saved(booster, "{\"format\":\"ubj\"}", &size);
+  assert_null(model_parse(bytes, size, NAMES, COLUMNS, why));
+  assert_non_null(strstr(why, "save the model as JSON"));
+  free(bytes);
+  CALL(XGBoosterFree(booster));
+  CALL(XGDMatrixFree(data));
+}
+
+/* Not a test of speed, which a busy machine would make a lottery: it tells the figure. */
+static void test_time_per_row(void **state) {
+  (void)state;
+  float *values = malloc(sizeof(float) * ROWS * COLUMNS), *labels = malloc(sizeof(float) * ROWS), *out = malloc(sizeof(float) * ROWS);
+  assert_true(values && labels && out);
+  make_rows(values, 0);
+  make_labels(values, labels, 2);
+  DMatrixHandle data;
+  CALL(XGDMatrixCreateFromMat(values, ROWS, COLUMNS, NAN, &data));
+  CALL(XGDMatrixSetFloatInfo(data, "label", labels, ROWS));
+  BoosterHandle booster = train(data, "binary:logistic", "6", "0.5", 100, 2);
+  size_t size = 0;
+  char *json = saved(booster, "{\"format\":\"json\"}", &size), why[MODEL_WHY];
+  uint64_t began = purlin_ticks_ns();
+  purlin_model *model = model_parse(json, size, NAMES, COLUMNS, why);
+  assert_non_null(model);
+  print_message("100 trees of depth 6: %zu nodes, parsed in %.1f ms\n", model->node_count, (double)(purlin_ticks_ns() - began) / 1e6);
+  uint64_t best = UINT64_MAX;
+  for (int round = 0; round < 10; round++) {
+    began = purlin_ticks_ns();
+    for (size_t i = 0; i < ROWS; i++) assert_true(model_predict(model, values + i * COLUMNS, 1, out + i));
+    uint64_t took = purlin_ticks_ns() - began;
+    best = took < best ? took : best;
+  }
+  print_message("%.0f ns per row\n", (double)best / ROWS);
+  for (size_t i = 0; i < ROWS; i++) assert_true(out[i] > 0 && out[i] < 1);
+  model_free(model);
+  free(json);
+  free(values);
+  free(labels);
+  free(out);
+  CALL(XGBoosterFree(booster));
+  CALL(XGDMatrixFree(data));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_equal_to_the_library), cmocka_unit_test(test_base_scores_of_all_releases), cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_damaged_trees),        cmocka_unit_test(test_names_and_binary),            cmocka_unit_test(test_time_per_row),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
