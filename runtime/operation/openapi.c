@@ -173,8 +173,20 @@ static void add_path(void *to, const char *method, const char *path, const http_
   buffer_char(d->out, '"');
   for (const char *at = method; *at; at++) buffer_char(d->out, (char)(*at | 0x20));
   buffer_text(d->out, "\":{");
+  if (op) buffer_text(d->out, "\"x-operation\":true,");
   if (op) describe_operation(d, method, path, op);
   else describe_route(d, method, path, route);
+  buffer_char(d->out, '}');
+}
+
+/* Operations without a binding of their own are found under their name. */
+static void add_unbound(void *to, const operation *op) {
+  document *d = to;
+  if (op->declared->http) return;
+  if (d->path) buffer_text(d->out, "},");
+  d->path = op->name;
+  buffer_format(d->out, "\"/api/v1/op/%s\":{\"post\":{\"x-operation\":true,", op->name);
+  describe_operation(d, "POST", "", op);
   buffer_char(d->out, '}');
 }
 
@@ -203,6 +215,7 @@ void openapi_render(const http_router *router, buffer *out) {
   buffer_text(out, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Purlin\",\"version\":\"" PURLIN_VERSION "\",\"license\":{\"name\":"
                    "\"Apache-2.0\",\"identifier\":\"Apache-2.0\"}},\"security\":[{\"token\":[]}],\"paths\":{");
   http_router_visit(router, add_path, &d);
+  operations_visit(add_unbound, &d);
   if (d.path) buffer_char(out, '}');
   buffer_text(out, "},\"components\":{\"schemas\":{");
   add_schemas(&d);

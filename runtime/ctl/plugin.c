@@ -1,0 +1,133 @@
+#include "ctl/ctl.h"
+#include "plugin/host.h"
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int refuse(buffer *why) {
+  (void)fprintf(stderr, "purlin: %s\n", buffer_end(why));
+  buffer_free(why);
+  return 1;
+}
+
+static int show(const char *path) {
+  buffer why = {0}, out = {0};
+  plugin *p = NULL;
+  if (plugin_open(path, true, &p, &why) != PURLIN_OK) return refuse(&why);
+  plugin_document(p, &out);
+  (void)fputs(buffer_end(&out), stdout);
+  buffer_free(&out);
+  plugin_free(p);
+  return 0;
+}
+
+static int check(const char *path) {
+  buffer why = {0};
+  plugin *p = NULL;
+  if (plugin_open(path, true, &p, &why) != PURLIN_OK) return refuse(&why);
+  (void)printf("%s %s: fits this release (ABI %d.%d)\n", p->name, p->version, PURLIN_ABI_MAJOR, PURLIN_ABI_MINOR);
+  plugin_free(p);
+  return 0;
+}
+
+/* ---- new: the template's files, with NAME and name_ in their place ------------------------------------------------------------------------- */
+
+static const char *template_folder(char *out) {
+  const char *given = getenv("PURLIN_TEMPLATE");
+  if (given) return given;
+  static const char installed[] = "/usr/share/purlin/template";
+  if (access(installed, R_OK) == 0) return installed;
+  /* In a build tree: build/bin/purlin, sdk/template. */
+  char self[PATH_MAX];
+  ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+  if (size <= 0) return installed;
+  self[size] = '\0';
+  for (int i = 0; i < 3; i++) {
+    char *slash = strrchr(self, '/');
+    if (slash) *slash = '\0';
+  }
+  (void)snprintf(out, PATH_MAX, "%s/sdk/template", self);
+  return out;
+}
+
+static void replace(buffer *out, const char *text, size_t size, const char *name) {
+  static const struct { const char *mark; char dash; } marks[] = {{"@NAME@", '-'}, {"@name@", '_'}};
+  for (size_t i = 0; i < size;) {
+    size_t m = 0;
+    while (m < 2 && (size - i < 6 || memcmp(text + i, marks[m].mark, 6) != 0)) m++;
+    if (m == 2) {
+      buffer_char(out, text[i++]);
+      continue;
+    }
+    for (const char *at = name; *at; at++) buffer_char(out, *at == '-' ? marks[m].dash : *at);
+    i += 6;
+  }
+}
+
+static bool copy_file(const char *from, const char *to, const char *name) {
+  FILE *in = fopen(from, "re");
+  if (!in) return false;
+  char text[65536];
+  size_t size = fread(text, 1, sizeof text, in);
+  (void)fclose(in);
+  buffer replaced = {0};
+  replace(&replaced, text, size, name);
+  FILE *out = replaced.failed ? NULL : fopen(to, "wxe");
+  bool fine = out && fwrite(replaced.data, 1, replaced.size, out) == replaced.size;
+  if (out && fclose(out) != 0) fine = false;
+  buffer_free(&replaced);
+  return fine;
+}
+
+static bool copy_folder(const char *from, const char *to, const char *name) {
+  DIR *directory = opendir(from);
+  if (!directory) return false;
+  if (mkdir(to, 0777) != 0) {
+    int error = errno;
+    (void)closedir(directory);
+    errno = error;
+    return false;
+  }
+  bool fine = true;
+  for (struct dirent *entry = readdir(directory); entry && fine; entry = readdir(directory)) {
+    if (entry->d_name[0] == '.') continue;
+    char source[PATH_MAX], target[PATH_MAX];
+    (void)snprintf(source, sizeof source, "%s/%s", from, entry->d_name);
+    (void)snprintf(target, sizeof target, "%s/%s", to, entry->d_name);
+    struct stat about;
+    fine = stat(source, &about) == 0 && (S_ISDIR(about.st_mode) ? copy_folder(source, target, name) : copy_file(source, target, name));
+  }
+  return closedir(directory) == 0 && fine;
+}
+
+static int make(const char *name) {
+  bool fine = islower((unsigned char)name[0]) && strlen(name) < 64;
+  for (const char *at = name; *at; at++) fine = fine && (islower((unsigned char)*at) || isdigit((unsigned char)*at) || *at == '-');
+  if (!fine) {
+    (void)fprintf(stderr, "purlin: a plugin's name is of lower-case letters, digits and '-', and begins with a letter\n");
+    return 2;
+  }
+  char place[PATH_MAX];
+  const char *from = template_folder(place);
+  errno = 0;
+  if (!copy_folder(from, name, name)) {
+    (void)fprintf(stderr, "purlin: cannot make the plugin in the folder %s from %s: %s\n", name, from, strerror(errno));
+    return 1;
+  }
+  (void)printf("Made the plugin %s. Next:\n\n  cd %s\n  cmake -S . -B build && cmake --build build && ctest --test-dir build\n", name, name);
+  return 0;
+}
+
+int plugin_command(int count, char **arguments) {
+  static const struct { const char *name; int (*run)(const char *); } commands[] = {{"show", show}, {"check", check}, {"new", make}};
+  for (size_t i = 0; count == 2 && i < sizeof commands / sizeof commands[0]; i++)
+    if (strcmp(arguments[0], commands[i].name) == 0) return commands[i].run(arguments[1]);
+  (void)fprintf(stderr, "Usage: purlin plugin show FILE.so | check FILE.so | new NAME\n");
+  return 2;
+}
