@@ -52,8 +52,8 @@ static const char *template_folder(char *out) {
     char *slash = strrchr(self, '/');
     if (slash) *slash = '\0';
   }
-  (void)snprintf(out, PATH_MAX, "%s/sdk/template", self);
-  return out;
+  int length = snprintf(out, PATH_MAX, "%s/sdk/template", self);
+  return length > 0 && length < PATH_MAX ? out : installed;
 }
 
 static void replace(buffer *out, const char *text, size_t size, const char *name) {

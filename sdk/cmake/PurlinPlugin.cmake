@@ -24,3 +24,9 @@ function(purlin_plugin name)
     install(TARGETS ${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/purlin/plugins)
   endif()
 endfunction()
+
+# purlin_plugin_test(NAME): a test that this release can load the plugin: identity, symbols, manifest, schemas.
+function(purlin_plugin_test name)
+  add_test(NAME ${name}_loads COMMAND ${PURLIN_COMMAND} plugin check $<TARGET_FILE:${name}>)
+  add_test(NAME ${name}_documents_itself COMMAND ${PURLIN_COMMAND} plugin show $<TARGET_FILE:${name}>)
+endfunction()
