@@ -1,11 +1,15 @@
 /* db.h: the inside of <purlin/database.h>: one pool of connections per loop, a session per context, transactions,
  * migrations, and the private server of --dev.
  *
- * db/pool.c      connections: opened on a blocking thread, used without blocking, waited for in FIFO order with a bound
- * db/statement.c preparing, binding, fetching; an LRU of prepared statements per connection
- * db/session.c   a context's connection and transaction
- * db/migrate.c   forward-only migrations of the runtime and of each plugin
- * db/dev.c       mariadbd as a child for --dev */
+ * db/connection.c  opened on a blocking thread; the connector's calls park the fiber where they would wait
+ * db/pool.c        a loop's connections, waited for in order and with a bound
+ * db/statement.c   preparing, binding, fetching; an LRU of prepared statements per connection
+ * db/plan.c        from columns to the members of a struct, worked out once per statement and schema
+ * db/session.c     a context's connection and transaction
+ * db/call.c        one statement: checks, retries; purlin_db_run, _row, _list (cursor.c, bulk.c, json_rows.c: the others)
+ * db/service.c     start and stop, the checker that knows whether the database is there, KILL QUERY
+ * db/migrate.c     forward-only migrations of the runtime and of each plugin
+ * db/dev.c         mariadbd as a child for --dev */
 #ifndef PURLIN_DB_DB_H
 #define PURLIN_DB_DB_H
 
@@ -15,14 +19,14 @@
 #include "loop/context.h"
 
 typedef struct db_options {
-  const char *socket;           /* path; or host and port */
+  const char *socket; /* path; or host and port */
   const char *host;
   uint16_t port;
   const char *user, *password, *database;
-  size_t connections;           /* in all, divided among the loops; default 16 */
-  uint32_t wait_ms;             /* for a free connection: 2 s, then PURLIN_UNAVAILABLE */
-  uint32_t connect_timeout_ms;  /* 5 s */
-  size_t statements;            /* prepared per connection: 256, and under max_prepared_stmt_count */
+  size_t connections;          /* in all, divided among the loops; default 16 */
+  uint32_t wait_ms;            /* for a free connection: 2 s, then PURLIN_UNAVAILABLE */
+  uint32_t connect_timeout_ms; /* 5 s */
+  size_t statements;           /* prepared per connection: 256, and under max_prepared_stmt_count */
 } db_options;
 
 void db_options_default(db_options *options);
@@ -30,6 +34,7 @@ void db_options_default(db_options *options);
 /* Connects once to check server, version (>= 10.6), character set and rights; `why` says what is wrong and what to do.
  * Creates the database if it is not there and may be. Blocks: at start, before the loops run. */
 PURLIN_CHECKED purlin_status db_start(const db_options *options, buffer *why);
+/* After the loops have run (loops_run has returned) and before loops_destroy. */
 void db_stop(void);
 /* Whether a connection works now; for /readyz; `why` says what not. Does not park (last known state, kept by a checker). */
 bool db_ready(buffer *why);
@@ -39,9 +44,11 @@ bool db_ready(buffer *why);
 void db_use_reserve(purlin_ctx *ctx);
 
 /* Runs an operation's body as PURLIN_CHANGES: the transaction begins at the first statement that writes (or locks: SELECT ...
- * FOR UPDATE), commits when the body returns PURLIN_OK; 1213 and 1205 roll back, reset the arena to a mark and run the body again, up to 5 times with
- * jitter. `before_commit` hooks (audit, outbox, idempotency) run inside it. */
-PURLIN_CHECKED purlin_status db_transact(purlin_ctx *ctx, purlin_status (*body)(purlin_ctx *ctx, void *argument), void *argument);
+ * FOR UPDATE), commits when the body returns PURLIN_OK; 1213 and 1205 roll back, reset the arena to a mark and run the body
+ * again, up to 5 times with jitter. What belongs to the change (audit, outbox, idempotency) is written by the body too. Within
+ * a running transaction the body just runs. */
+PURLIN_CHECKED purlin_status db_transact(purlin_ctx *ctx, purlin_status (*body)(purlin_ctx *ctx, void *argument),
+                                         void *argument);
 bool db_in_transaction(const purlin_ctx *ctx);
 /* In an operation that only reads, statements that write are a defect: PURLIN_INTERNAL. */
 void db_set_read_only(purlin_ctx *ctx, bool read_only);
@@ -53,15 +60,18 @@ PURLIN_CHECKED purlin_status db_after_commit(purlin_ctx *ctx, void (*call)(void 
 PURLIN_CHECKED purlin_status db_query_json(purlin_ctx *ctx, const char *sql, const purlin_value *values, size_t count,
                                            size_t max_rows, purlin_json *rows);
 
-/* Applies a component's migrations that are not yet recorded, in order of name, under a lock row, one statement at a time, each
- * recorded. A changed migration, a missing one and one that failed half-way are explained in `why`. Blocks or parks: it runs
- * in a fiber at start. */
+/* Applies a component's migrations that are not yet recorded, in order of name, under a lease row, one statement at a time, each
+ * recorded. What a repetition would do twice is not: a statement that changes rows commits with its record, and a definition
+ * that an interrupted start has already made is recognised. A changed migration, one that failed half-way and one that is
+ * recorded but not ours are explained in `why`; with PURLIN_OK `why` is a warning: the database was used by a newer release.
+ * Parks: it runs in a fiber at start, in no transaction. */
 PURLIN_CHECKED purlin_status db_migrate(purlin_ctx *ctx, const char *component, const purlin_migration *const *migrations,
                                         size_t count, buffer *why);
 
 /* --dev: a private mariadbd with its data in DIRECTORY/mariadb and a Unix socket there; initialises it at first; waits until it
- * answers. Ended by db_dev_stop (SIGTERM, waits) and, should the daemon die, by its parent-death signal. `child` allows a
- * spawner to own it: NULL forks directly, before any thread exists. */
+ * answers. Ended by db_dev_stop (SIGTERM, waits) and, should the daemon die, by its parent-death signal. Forks: call it on the
+ * main thread before any other exists. One left behind by a daemon that was killed is ended first. Sets where and who in
+ * `options`; the texts live until the next call. */
 PURLIN_CHECKED purlin_status db_dev_start(const char *directory, db_options *options, buffer *why);
 void db_dev_stop(void);
 

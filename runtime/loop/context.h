@@ -59,6 +59,7 @@ struct purlin_ctx {
 
   /* state of the floors above, made on demand and ended by their hooks when the context ends */
   struct db_session *db;       /* the fiber's connection and transaction */
+  bool transaction_open;       /* set by db: only its calls may park until the transaction ends */
   struct lua_run *lua;         /* the running script */
   struct plugin *plugin_state; /* the plugin whose code runs (configuration) */
   struct http_exchange *exchange;

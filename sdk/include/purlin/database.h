@@ -54,12 +54,16 @@ static inline purlin_value purlin_value_itself_(purlin_value value) { return val
 
 /* ---- Statements. Each may park. -------------------------------------------------------------------------------------------
  * Errors of all: PURLIN_UNAVAILABLE (no connection in time, or the database is away; the client may retry), PURLIN_TIMEOUT,
- * PURLIN_CANCELLED, PURLIN_CONFLICT (a unique key exists already; nothing is recorded for the client, the caller says what
- * exists), PURLIN_NO_SPACE, PURLIN_INTERNAL (the statement is wrong: a defect, logged with its text). */
+ * PURLIN_CANCELLED, PURLIN_CONFLICT (a unique key exists already, or other rows refer to this one), PURLIN_NOT_FOUND (a foreign
+ * key refers to a row that is not there; for both nothing is recorded for the client, the caller says what is wrong),
+ * PURLIN_NO_SPACE, PURLIN_INTERNAL (the statement is wrong: a defect, logged with its text). */
 
-/* A statement without rows. purlin_affected() tells how many rows it changed, purlin_inserted() the AUTO_INCREMENT value. */
+/* A statement without rows. purlin_affected() tells how many rows it found and changed (an UPDATE that sets what was there
+ * counts too: 0 means "no such row"), purlin_inserted() the AUTO_INCREMENT value. */
 #define purlin_db_run(ctx, ...) purlin_db_run_(ctx, PURLIN_VALUES_(__VA_ARGS__))
-/* The first row into *out, a struct with schema `type`. PURLIN_NOT_FOUND without one; nothing is recorded for the client. */
+/* The first row into *out, a struct with schema `type`. PURLIN_NOT_FOUND without one; nothing is recorded for the client. Every
+ * column is a member, every required member a column that is not NULL; members that are not selected are zero. Lists and
+ * objects are read from JSON text. */
 #define purlin_db_row(ctx, type, out, ...) purlin_db_row_(ctx, type##_schema(), PURLIN_SAME_(type, out), PURLIN_VALUES_(__VA_ARGS__))
 /* All rows into a PURLIN_LIST_OF(type) in the arena; at most 100,000. */
 #define purlin_db_list(ctx, type, list, ...) \
