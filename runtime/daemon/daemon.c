@@ -261,6 +261,14 @@ static purlin_status start_everything(purlin_ctx *ctx, starting *s) {
   return PURLIN_OK;
 }
 
+/* The last step on the loops: what is open is closed, so that they can end. */
+static void end_loops(starting *s) {
+  client_stop();
+  for (size_t i = 0; i < sizeof s->signals / sizeof s->signals[0]; i++)
+    if (!uv_is_closing((uv_handle_t *)&s->signals[i])) uv_close((uv_handle_t *)&s->signals[i], NULL);
+  loops_stop();
+}
+
 static void run_start(purlin_ctx *ctx, void *argument) {
   starting *s = argument;
   purlin_status status = start_everything(ctx, s);
@@ -271,21 +279,20 @@ static void run_start(purlin_ctx *ctx, void *argument) {
   }
   if (s->why.size == 0) buffer_text(&s->why, purlin_failure(ctx));
   s->exit_code = complain(s, 1);
-  loops_stop();
+  end_loops(s);
 }
 
 /* ---- Stopping: no new requests, then jobs, events, plugins ---------------------------------------------------------------------------------------------- */
 
 static void run_stop(purlin_ctx *ctx, void *argument) {
-  (void)argument;
   access_identify(ctx, "system", "default", "default");
   plugins_stop(ctx);
   log_write(PURLIN_INFO, "daemon", "stopped");
-  loops_stop();
+  end_loops(argument);
 }
 
 static void stop_plugins(void *argument) {
-  if (context_start("purlin", "stop", run_stop, argument) != PURLIN_OK) loops_stop();
+  if (context_start("purlin", "stop", run_stop, argument) != PURLIN_OK) end_loops(argument);
 }
 
 static void stop_events(void *argument) { events_drain(stop_plugins, argument); }
@@ -339,7 +346,7 @@ static void begin_on_loop(void *argument) {
   starting *s = argument;
   if (context_start("purlin", "start", run_start, s) == PURLIN_OK) return;
   s->exit_code = complain(s, 1);
-  loops_stop();
+  end_loops(s);
 }
 
 static int serve(starting *s) {
@@ -358,7 +365,6 @@ static int serve(starting *s) {
   loop_post(loop_at(0), &begin);
   loops_run();
   script_stop();
-  client_stop();
   loops_destroy();
   db_stop();
   process_stop();

@@ -82,6 +82,10 @@ PURLIN_CHECKED bool thread_start(pthread_t *thread, void *(*run)(void *), void *
 /* Says what code did that it must not do, in which operation, and aborts. */
 __attribute__((noreturn)) void context_defect(const char *message);
 
+/* ---- origin.c ---- */
+
+void context_register_origin(void); /* tells observe/ how to read a context */
+
 /* ---- memory.c ---- */
 
 /* The calling thread's buffer, empty; it serves all its fibers, so whoever uses it must not park meanwhile. */

@@ -228,6 +228,7 @@ static bool init_loop(loop *l, size_t index) {
 
 purlin_status loops_create(size_t count) {
   if (loops || count == 0) return PURLIN_INTERNAL;
+  context_register_origin();
   (void)signal(SIGPIPE, SIG_IGN); /* a peer that has gone is an error of write, not the end of the process */
   purlin_status status = fiber_process_init();
   if (status == PURLIN_OK) status = fiber_thread_init();
