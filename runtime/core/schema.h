@@ -36,7 +36,8 @@ size_t schema_field_index(const purlin_schema *schema, const purlin_field *field
 bool schema_check(const purlin_schema *schema, buffer *why);
 
 /* Decodes an object. null stands for an absent member where it is optional without a default; JSON and bytes have no
- * default max_length; 5.0 is an integer. Tolerantly, null is NaN where a number is required, as NaN is encoded so. Returns PURLIN_OK, PURLIN_INVALID (complaints were made) or PURLIN_TOO_LARGE. */
+ * default max_length; 5.0 is an integer. Tolerantly, null is NaN where a number is required, as NaN is encoded so.
+ * Returns PURLIN_OK, PURLIN_INVALID (complaints were made) or PURLIN_TOO_LARGE. */
 purlin_status schema_decode(const schema_reading *reading, const purlin_schema *schema, const char *json, size_t size, void *out);
 
 /* Sets one field from text, as it comes from a path, a query string, a command line or a database column of text: numbers

@@ -2,7 +2,8 @@
  *
  *   schema.c          the table of fields: looking up, choices, layout, visiting, copying
  *   schema_check.c    the table itself is right
- *   schema_pattern.c  compiled patterns
+ *   schema_pattern.c  compiled patterns, found by their text
+ *   schema_automaton.c  what most of them become
  *   schema_rule.c     complaints, and the rules that one value must keep
  *   schema_decode.c   from JSON
  *   schema_text.c     from single texts
@@ -80,6 +81,11 @@ int64_t schema_get_enum(const purlin_field *field, const void *at);
 typedef struct schema_pattern schema_pattern;
 const schema_pattern *schema_pattern_of(const char *pattern);
 bool schema_pattern_matches(const schema_pattern *pattern, const char *text, size_t size);
+
+/* What most patterns become; NULL for those that need regexec. free() ends it. */
+typedef struct schema_automaton schema_automaton;
+schema_automaton *schema_automaton_compile(const char *pattern);
+bool schema_automaton_matches(const schema_automaton *automaton, const char *text, size_t size);
 
 /* Decodes the value whose first token is `kind` into the member at `at`. false: nothing more can be decoded. */
 bool schema_decode_value(schema_decoding *d, const purlin_field *field, json_kind kind, void *at, const schema_path *path);

@@ -13,6 +13,7 @@
 
 struct schema_pattern {
   const schema_pattern *next;
+  const schema_automaton *automaton; /* NULL: `compiled` it is */
   regex_t compiled;
   bool broken;
   char text[];
@@ -42,6 +43,9 @@ static schema_pattern *compile(const char *text) {
   memcpy(anchored + 2 + size, ")$", 3);
   p->broken = regcomp(&p->compiled, anchored, REG_EXTENDED | REG_NOSUB) != 0;
   free(anchored);
+  if (p->broken) return p;
+  p->automaton = schema_automaton_compile(text);
+  if (p->automaton != NULL) regfree(&p->compiled);
   return p;
 }
 
@@ -63,6 +67,7 @@ const schema_pattern *schema_pattern_of(const char *pattern) {
 }
 
 bool schema_pattern_matches(const schema_pattern *pattern, const char *text, size_t size) {
+  if (pattern->automaton != NULL) return schema_automaton_matches(pattern->automaton, text, size);
   char few[512], *copy = size < sizeof few ? few : malloc(size + 1); /* regexec wants a NUL */
   if (copy == NULL) return false;
   memcpy(copy, text, size);

@@ -1,6 +1,7 @@
 #include "core/schema.h"
 
 #include "core/json.h"
+#include "core/schema_parts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <cmocka.h>
 #include <math.h>
 #include <pthread.h>
+#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -748,6 +750,62 @@ static void patterns_match_the_whole_text(void **state) {
     if (matches(cases[i].pattern, cases[i].text) != cases[i].match) fail_msg("%s on %s", cases[i].pattern, cases[i].text);
 }
 
+static unsigned random_below(uint64_t *seed, unsigned limit) {
+  *seed ^= *seed << 13;
+  *seed ^= *seed >> 7;
+  *seed ^= *seed << 17;
+  return (unsigned)((*seed >> 20) % limit);
+}
+
+static void random_pattern(buffer *out, uint64_t *seed, int depth) {
+  static const char *const atoms[] = {"a", "b", "c", ".", "[ab]", "[^a]", "[a-c]", "\\.", "[]b]", "[[:alpha:]]"};
+  static const char *const counts[] = {"", "", "", "", "*", "+", "?", "{2}", "{1,3}", "{2,}", "{0,2}"};
+  unsigned pieces = random_below(seed, 4);
+  for (unsigned i = 0; i < pieces; i++) {
+    if (depth > 0 && random_below(seed, 3) == 0) {
+      buffer_char(out, '(');
+      random_pattern(out, seed, depth - 1);
+      buffer_char(out, '|');
+      random_pattern(out, seed, depth - 1);
+      buffer_char(out, ')');
+    } else {
+      buffer_text(out, atoms[random_below(seed, sizeof atoms / sizeof atoms[0])]);
+    }
+    buffer_text(out, counts[random_below(seed, sizeof counts / sizeof counts[0])]);
+  }
+}
+
+/* The automata agree with the C library on random expressions and texts. */
+static void automata_agree_with_regexec(void **state) {
+  (void)state;
+  uint64_t seed = 20240501;
+  unsigned compiled = 0, matched = 0;
+  for (int round = 0; round < 1500; round++) {
+    buffer pattern = {0}, anchored = {0};
+    random_pattern(&pattern, &seed, 2);
+    buffer_format(&anchored, "^(%s)$", buffer_end(&pattern));
+    regex_t regex;
+    assert_int_equal(regcomp(&regex, buffer_end(&anchored), REG_EXTENDED | REG_NOSUB), 0);
+    schema_automaton *automaton = schema_automaton_compile(buffer_end(&pattern));
+    for (int i = 0; automaton != NULL && i < 20; i++) {
+      char text[9];
+      size_t size = random_below(&seed, sizeof text);
+      for (size_t k = 0; k < size; k++) text[k] = "abc.\xe9"[random_below(&seed, 5)];
+      text[size] = '\0';
+      bool expected = regexec(&regex, text, 0, NULL, 0) == 0;
+      matched += expected;
+      if (schema_automaton_matches(automaton, text, size) != expected) fail_msg("%s on %s", buffer_end(&pattern), text);
+    }
+    compiled += automaton != NULL;
+    free(automaton);
+    regfree(&regex);
+    buffer_free(&pattern);
+    buffer_free(&anchored);
+  }
+  assert_in_range(compiled, 1000, 1500);
+  assert_in_range(matched, 1500, 28000);
+}
+
 static void *decode_often(void *argument) {
   arena own;
   char pattern[32];
@@ -860,6 +918,7 @@ int main(void) {
       TEST(wrong_schemas_are_refused),
       TEST(wrong_nested_schemas_are_refused),
       TEST(patterns_match_the_whole_text),
+      TEST(automata_agree_with_regexec),
       TEST(patterns_are_shared_by_threads),
       TEST(writes_json_schema),
   };

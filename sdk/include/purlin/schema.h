@@ -130,6 +130,17 @@ template <class A, class B> struct purlin_same_ {
 extern "C" {
 #endif
 
+/* What a field does not say is zero, and C++17 compilers know designated initializers as an extension: no warnings of it. */
+#ifdef __cplusplus
+#define PURLIN_LENIENT_ _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"") \
+                        _Pragma("GCC diagnostic ignored \"-Wpedantic\"") \
+                        _Pragma("GCC diagnostic ignored \"-Wc++20-extensions\"")
+#define PURLIN_STRICT_ _Pragma("GCC diagnostic pop")
+#else
+#define PURLIN_LENIENT_
+#define PURLIN_STRICT_
+#endif
+
 /* ---- Declaring --------------------------------------------------------------------------------------------------------- */
 
 #define PURLIN_AT_(member) .name = #member, .offset = (uint32_t)offsetof(purlin_self_, member), \
@@ -149,7 +160,9 @@ extern "C" {
 #define PURLIN_SCHEMA(type_, text, ...)                                      \
   PURLIN_MAYBE_UNUSED static inline const purlin_schema *type_##_schema(void) { \
     typedef type_ purlin_self_;                                              \
+    PURLIN_LENIENT_                                                          \
     static const purlin_field fields[] = {__VA_ARGS__};                      \
+    PURLIN_STRICT_                                                           \
     static const purlin_schema schema = {                                    \
         (uint32_t)sizeof(type_), (uint32_t)sizeof(purlin_field),             \
         (uint32_t)(sizeof fields / sizeof fields[0]), #type_, text, fields}; \
