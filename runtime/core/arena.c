@@ -23,7 +23,7 @@ static size_t block_size(const arena_block *block) { return sizeof(arena_block) 
 
 /* The class of a block of exactly this size, or CLASSES for a size that is not cached. */
 static size_t class_of(size_t size) {
-  for (size_t class = 0; class < CLASSES; class++)
+  for (size_t class = 0; class < CLASSES; class ++)
     if (size == FIRST_BLOCK << class) return class;
   return CLASSES;
 }
@@ -118,7 +118,7 @@ void arena_reset(arena *a, purlin_mark mark) {
 void arena_free(arena *a) { arena_reset(a, (purlin_mark){.block = NULL, .used = 0}); }
 
 void arena_thread_end(void) {
-  for (size_t class = 0; class < CLASSES; class++) {
+  for (size_t class = 0; class < CLASSES; class ++) {
     while (cache.free[class] != NULL) {
       arena_block *block = cache.free[class];
       cache.free[class] = block->previous;

@@ -36,10 +36,10 @@ typedef struct arena_block {
 } arena_block;
 
 typedef struct arena {
-  arena_block *block;  /* the newest, that we allocate from */
-  size_t used;         /* bytes used of it */
-  size_t total_bytes;  /* of all blocks */
-  size_t limit_bytes;  /* the cap on total_bytes; 0: none */
+  arena_block *block; /* the newest, that we allocate from */
+  size_t used;        /* bytes used of it */
+  size_t total_bytes; /* of all blocks */
+  size_t limit_bytes; /* the cap on total_bytes; 0: none */
 } arena;
 
 void arena_init(arena *a, size_t limit_bytes);

@@ -63,9 +63,9 @@ void buffer_double(buffer *b, double value) {
 }
 
 /* What stands for a byte below 0x80 in a JSON text: 0 itself, 'u' a \u00XX escape, otherwise a backslash and this. */
-static const char escapes[128] = {
-    'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'b', 't', 'n', 'u', 'f', 'r', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u',
-    'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', ['"'] = '"', ['\\'] = '\\'};
+static const char escapes[128] = {'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'b',         't',          'n', 'u',
+                                  'f', 'r', 'u', 'u', 'u', 'u', 'u', 'u', 'u',         'u',          'u', 'u',
+                                  'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', ['"'] = '"', ['\\'] = '\\'};
 
 static void escape(buffer *b, unsigned char c) {
   char out[6] = {'\\', escapes[c], '0', '0', "0123456789abcdef"[c >> 4], "0123456789abcdef"[c & 15]};
@@ -91,8 +91,10 @@ void buffer_json_text(buffer *b, const char *text, size_t size) {
       continue;
     }
     buffer_add(b, plain, (size_t)(at - plain));
-    if (c < 0x80) escape(b, c);
-    else buffer_add(b, "\xef\xbf\xbd", 3);
+    if (c < 0x80)
+      escape(b, c);
+    else
+      buffer_add(b, "\xef\xbf\xbd", 3);
     plain = ++at;
   }
   buffer_add(b, plain, (size_t)(at - plain));
@@ -113,8 +115,10 @@ void buffer_format(buffer *b, const char *format, ...) {
     length = vsnprintf(b->data + b->size, room, format, list);
     va_end(list);
   }
-  if (length < 0) b->failed = true;
-  else b->size += (size_t)length;
+  if (length < 0)
+    b->failed = true;
+  else
+    b->size += (size_t)length;
 }
 
 void buffer_consume(buffer *b, size_t size) {

@@ -13,8 +13,8 @@ enum {
   EXPECT_VALUE,
   EXPECT_FIRST_ITEM, /* a value or ']' */
   EXPECT_FIRST_KEY,  /* a key or '}' */
-  EXPECT_MORE,    /* ',' or the end of the container */
-  EXPECT_NOTHING, /* the value is complete */
+  EXPECT_MORE,       /* ',' or the end of the container */
+  EXPECT_NOTHING,    /* the value is complete */
   BROKEN
 };
 
@@ -52,7 +52,8 @@ static const char *find_special(const char *at, const char *end) {
     memcpy(&word, at, 8);
     uint64_t quote = word ^ EACH_BYTE('"'), backslash = word ^ EACH_BYTE('\\');
     uint64_t found = (((quote - EACH_BYTE(1)) & ~quote) | ((backslash - EACH_BYTE(1)) & ~backslash) |
-                      ((word - EACH_BYTE(0x20)) & ~word) | word) & EACH_BYTE(0x80);
+                      ((word - EACH_BYTE(0x20)) & ~word) | word) &
+                     EACH_BYTE(0x80);
     if (found != 0) return at + __builtin_ctzll(found) / 8;
     at += 8;
   }
@@ -66,7 +67,9 @@ static uint32_t four_digits(const char *at, const char *end) {
   if (end - at < 4) return UINT32_MAX;
   for (int i = 0; i < 4; i++) {
     unsigned char c = (unsigned char)at[i];
-    uint32_t digit = c - (uint32_t)'0' < 10 ? c - (uint32_t)'0' : (c | 32) - (uint32_t)'a' < 6 ? (c | 32) - (uint32_t)'a' + 10 : 99;
+    uint32_t digit = c - (uint32_t)'0' < 10         ? c - (uint32_t)'0'
+                     : (c | 32) - (uint32_t)'a' < 6 ? (c | 32) - (uint32_t)'a' + 10
+                                                    : 99;
     if (digit == 99) return UINT32_MAX;
     value = value << 4 | digit;
   }
@@ -182,7 +185,8 @@ static json_kind read_number(json_reader *r) {
     at++;
   } else {
     for (; is_digit(at, end); at++)
-      fits = fits && !__builtin_mul_overflow(value, 10U, &value) && !__builtin_add_overflow(value, (unsigned)(*at - '0'), &value);
+      fits = fits && !__builtin_mul_overflow(value, 10U, &value) &&
+             !__builtin_add_overflow(value, (unsigned)(*at - '0'), &value);
   }
   if (at < end && *at == '.') {
     whole = false;
@@ -203,7 +207,8 @@ static json_kind read_number(json_reader *r) {
     value_done(r);
     return JSON_INT;
   }
-  if (!text_to_double(begin, (size_t)(at - begin), &r->number)) return json_fail(r, begin, "a number that is too large or too long");
+  if (!text_to_double(begin, (size_t)(at - begin), &r->number))
+    return json_fail(r, begin, "a number that is too large or too long");
   r->at = at;
   value_done(r);
   return JSON_DOUBLE;

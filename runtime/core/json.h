@@ -12,23 +12,34 @@
 extern const char json_no_memory[]; /* the error, by its address, that is not the text's fault */
 
 typedef enum json_kind {
-  JSON_END, JSON_ERROR, JSON_OBJECT, JSON_OBJECT_END, JSON_ARRAY, JSON_ARRAY_END, JSON_KEY, JSON_TEXT, JSON_INT, JSON_DOUBLE,
-  JSON_TRUE, JSON_FALSE, JSON_NULL
+  JSON_END,
+  JSON_ERROR,
+  JSON_OBJECT,
+  JSON_OBJECT_END,
+  JSON_ARRAY,
+  JSON_ARRAY_END,
+  JSON_KEY,
+  JSON_TEXT,
+  JSON_INT,
+  JSON_DOUBLE,
+  JSON_TRUE,
+  JSON_FALSE,
+  JSON_NULL
 } json_kind;
 
 typedef struct json_reader {
   const char *at, *end, *start;
-  arena *memory;          /* for texts that hold escapes; others are borrowed from the input and NOT NUL-terminated.
-                             NULL: texts with escapes are an error */
-  const char *text;       /* of the last KEY or TEXT */
+  /* For texts that hold escapes; others are borrowed from the input and NOT NUL-terminated. NULL: such texts are an error. */
+  arena *memory;
+  const char *text; /* of the last KEY or TEXT */
   size_t text_size;
-  bool text_in_memory;    /* the text lies in `memory` and ends with a NUL; else it is borrowed */
-  int64_t integer;        /* of the last INT */
-  double number;          /* of the last INT or DOUBLE */
-  const char *value_start;/* where the last token began, for json_skip and for raw values */
-  const char *error;      /* static text, after JSON_ERROR; at - start is the place */
+  bool text_in_memory;     /* the text lies in `memory` and ends with a NUL; else it is borrowed */
+  int64_t integer;         /* of the last INT */
+  double number;           /* of the last INT or DOUBLE */
+  const char *value_start; /* where the last token began, for json_skip and for raw values */
+  const char *error;       /* static text, after JSON_ERROR; at - start is the place */
   uint8_t depth, state;
-  bool skipping;          /* texts, but not keys, are checked only */
+  bool skipping;                               /* texts, but not keys, are checked only */
   uint8_t in_object[(JSON_MAX_DEPTH + 8) / 8]; /* a bit per level */
 } json_reader;
 

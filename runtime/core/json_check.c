@@ -22,7 +22,9 @@ typedef struct seen_keys {
   seen_key few[4 * FEW_KEYS];
 } seen_keys;
 
-static bool same_key(const seen_key *a, const seen_key *b) { return a->size == b->size && memcmp(a->text, b->text, a->size) == 0; }
+static bool same_key(const seen_key *a, const seen_key *b) {
+  return a->size == b->size && memcmp(a->text, b->text, a->size) == 0;
+}
 
 static int compare_keys(const void *left, const void *right) {
   const seen_key *a = left, *b = right;

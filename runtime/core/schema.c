@@ -6,7 +6,8 @@
 
 /* ---- The table of fields ---------------------------------------------------------------------------------------------- */
 
-#define OPTIONAL_TYPE(text, struct_, base_) {text, sizeof(struct_), base_, offsetof(struct_, value), false}
+#define OPTIONAL_TYPE(text, struct_, base_)                                                                                \
+  { text, sizeof(struct_), base_, offsetof(struct_, value), false }
 
 static const schema_type types[] = {
     [PURLIN_T_BOOL] = {"true or false", sizeof(bool), PURLIN_T_BOOL, 0, false},
@@ -105,7 +106,8 @@ static bool is_among(const ancestor *a, const purlin_schema *schema) {
   return false;
 }
 
-static void visit_below(const purlin_schema *schema, const ancestor *up, void (*visit)(void *, const purlin_schema *), void *to) {
+static void visit_below(const purlin_schema *schema, const ancestor *up, void (*visit)(void *, const purlin_schema *),
+                        void *to) {
   ancestor self = {up, schema};
   visit(to, schema);
   for (size_t i = 0; i < schema->field_count; i++) {

@@ -15,8 +15,8 @@ typedef struct schema_reading {
   arena *memory;
   schema_complain *complain;
   void *complain_to;
-  bool tolerant;        /* unknown members ignored, null for a default means absent */
-  const char *prefix;   /* put before field paths; may be NULL */
+  bool tolerant;      /* unknown members ignored, null for a default means absent */
+  const char *prefix; /* put before field paths; may be NULL */
   /* Of the outermost object, when the caller gathers it from several places: schema_decode then neither zeroes it nor fills
    * defaults, refuses members whose bit is set ("is given twice"), sets the bits of those it read, and leaves the rest to
    * schema_finish. NULL otherwise. */
@@ -38,11 +38,13 @@ bool schema_check(const purlin_schema *schema, buffer *why);
 /* Decodes an object. null stands for an absent member where it is optional without a default; JSON and bytes have no
  * default max_length; 5.0 is an integer. Tolerantly, null is NaN where a number is required, as NaN is encoded so.
  * Returns PURLIN_OK, PURLIN_INVALID (complaints were made) or PURLIN_TOO_LARGE. */
-purlin_status schema_decode(const schema_reading *reading, const purlin_schema *schema, const char *json, size_t size, void *out);
+purlin_status schema_decode(const schema_reading *reading, const purlin_schema *schema, const char *json, size_t size,
+                            void *out);
 
 /* Sets one field from text, as it comes from a path, a query string, a command line or a database column of text: numbers
  * and booleans are parsed, lists of texts collect repeated calls, JSON is checked. `path` names it in complaints. */
-purlin_status schema_set_text(const schema_reading *reading, const purlin_field *field, void *out, const char *text, size_t size);
+purlin_status schema_set_text(const schema_reading *reading, const purlin_field *field, void *out, const char *text,
+                              size_t size);
 /* Starts such a struct: zeroes it. Ends it: fills defaults and complains of required fields that were not set.
  * `was_set` has one bit per field, as schema_set_text's callers keep it (bit i of was_set[i/64]). */
 purlin_status schema_finish(const schema_reading *reading, const purlin_schema *schema, void *out, const uint64_t *was_set);

@@ -12,10 +12,10 @@
 
 /* A position is one set of bytes in the expression. Sets of positions are bits. */
 struct schema_automaton {
-  uint64_t first, last;            /* where a match may begin and end */
+  uint64_t first, last; /* where a match may begin and end */
   bool empty_matches;
-  uint64_t follow[MAX_POSITIONS];  /* what may come after each */
-  uint64_t of_byte[256];           /* the positions whose set holds the byte */
+  uint64_t follow[MAX_POSITIONS]; /* what may come after each */
+  uint64_t of_byte[256];          /* the positions whose set holds the byte */
 };
 
 /* A part of the expression that was read. */
@@ -49,7 +49,9 @@ static part join(parser *p, part a, part b) {
 
 /* ---- Sets of bytes ------------------------------------------------------------------------------------------------------ */
 
-typedef struct byte_set { bool has[256]; } byte_set;
+typedef struct byte_set {
+  bool has[256];
+} byte_set;
 
 static part add_position(parser *p, const byte_set *set) {
   if (p->positions == MAX_POSITIONS) return give_up(p);
@@ -67,9 +69,12 @@ static part add_byte(parser *p, char c) {
 
 /* "[:alpha:]" at p->at, as the C locale has it. */
 static bool add_class(parser *p, byte_set *set) {
-  static const struct { const char *name; int (*holds)(int); } classes[] = {
-      {"[:alpha:]", isalpha}, {"[:digit:]", isdigit}, {"[:alnum:]", isalnum}, {"[:upper:]", isupper}, {"[:lower:]", islower},
-      {"[:space:]", isspace}, {"[:xdigit:]", isxdigit}, {"[:punct:]", ispunct}, {"[:blank:]", isblank}};
+  static const struct {
+    const char *name;
+    int (*holds)(int);
+  } classes[] = {{"[:alpha:]", isalpha},   {"[:digit:]", isdigit}, {"[:alnum:]", isalnum},
+                 {"[:upper:]", isupper},   {"[:lower:]", islower}, {"[:space:]", isspace},
+                 {"[:xdigit:]", isxdigit}, {"[:punct:]", ispunct}, {"[:blank:]", isblank}};
   for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
     size_t size = strlen(classes[i].name);
     if (strncmp(p->at, classes[i].name, size) != 0) continue;

@@ -31,7 +31,8 @@ static bool is_plain_name(const char *name) {
 static bool check_name(const checking *c) {
   if (c->field->name == NULL || !is_plain_name(c->field->name))
     return refuse(c, "a field's name must be 1 to 64 letters, digits, '_', '-' or '.'");
-  if (schema_find(c->schema, c->field->name, strlen(c->field->name)) != c->field) return refuse(c, "two fields have this name");
+  if (schema_find(c->schema, c->field->name, strlen(c->field->name)) != c->field)
+    return refuse(c, "two fields have this name");
   if (c->field->doc == NULL || c->field->doc[0] == '\0') return refuse(c, "has no line of documentation");
   return true;
 }
@@ -41,7 +42,8 @@ static bool check_type(const checking *c) {
   const schema_type *type = schema_type_of(field->type);
   if (type == NULL) return refuse(c, "has a type that this release does not know");
   bool nests = field->type == PURLIN_T_OBJECT || field->type == PURLIN_T_LIST;
-  if (nests != (field->of != NULL)) return refuse(c, nests ? "has no schema of its own" : "has a schema, but is no object or list");
+  if (nests != (field->of != NULL))
+    return refuse(c, nests ? "has no schema of its own" : "has a schema, but is no object or list");
   if (nests && field->of() == NULL) return refuse(c, "has no schema of its own");
   size_t size = type->size;
   if (field->type == PURLIN_T_OBJECT) size = field->of()->struct_size;
@@ -61,7 +63,8 @@ static bool check_limits(const checking *c) {
   if (!number && schema_has_minimum(field)) return refuse(c, "has .min or .max, but is no number");
   if (field->max < field->min && (field->max < 0 || field->max > 0)) return refuse(c, "has a .max below its .min");
   if (!sized && (field->min_length > 0 || field->max_length > 0)) return refuse(c, "has a length, but is no text or list");
-  if (field->max_length > 0 && field->min_length > field->max_length) return refuse(c, "has a .max_length below its .min_length");
+  if (field->max_length > 0 && field->min_length > field->max_length)
+    return refuse(c, "has a .max_length below its .min_length");
   if (field->max_length == 0 && field->min_length > SCHEMA_DEFAULT_TEXT && type->base == PURLIN_T_TEXT)
     return refuse(c, "has a .min_length above the default .max_length");
   return true;
@@ -137,8 +140,10 @@ static bool check_nested(const checking *c) {
 
 static bool check_schema(const purlin_schema *schema, const checking *up, buffer *why) {
   checking c = {.why = why, .up = up, .schema = schema};
-  if (schema->name == NULL || !is_plain_name(schema->name)) return refuse(&c, "its name must be 1 to 64 letters, digits, '_', '-' or '.'");
-  if (schema->struct_size == 0 || schema->struct_size > 1024 * 1024) return refuse(&c, "has a struct of no or of absurd size");
+  if (schema->name == NULL || !is_plain_name(schema->name))
+    return refuse(&c, "its name must be 1 to 64 letters, digits, '_', '-' or '.'");
+  if (schema->struct_size == 0 || schema->struct_size > 1024 * 1024)
+    return refuse(&c, "has a struct of no or of absurd size");
   if (schema->field_count == 0) return true;
   if (schema->fields == NULL) return refuse(&c, "has no fields");
   if (schema->field_count > SCHEMA_MAX_FIELDS) return refuse(&c, "has more than 256 fields");

@@ -32,7 +32,8 @@ static bool mismatch(schema_decoding *d, const char *expected, json_kind kind, c
 
 /* ---- One value of each type --------------------------------------------------------------------------------------------- */
 
-typedef bool decode_function(schema_decoding *d, const purlin_field *field, json_kind kind, void *at, const schema_path *path);
+typedef bool decode_function(schema_decoding *d, const purlin_field *field, json_kind kind, void *at,
+                             const schema_path *path);
 
 static bool decode_bool(schema_decoding *d, const purlin_field *field, json_kind kind, void *at, const schema_path *path) {
   if (kind != JSON_TRUE && kind != JSON_FALSE) return mismatch(d, schema_type_of(field->type)->name, kind, path);
@@ -44,7 +45,8 @@ static bool decode_int(schema_decoding *d, const purlin_field *field, json_kind 
   int64_t value = d->json.integer;
   if (kind == JSON_DOUBLE) { /* 5.0 and 1e3 are integers too, as far as a double is exact */
     double number = d->json.number;
-    if (fabs(number) > 9007199254740992.0) return schema_say(d, path, "is not an exact 64-bit integer") || schema_goes_on(d);
+    if (fabs(number) > 9007199254740992.0)
+      return schema_say(d, path, "is not an exact 64-bit integer") || schema_goes_on(d);
     if (nearbyint(number) != number) return mismatch(d, "an integer", kind, path);
     value = (int64_t)number;
   } else if (kind != JSON_INT) {
@@ -54,7 +56,8 @@ static bool decode_int(schema_decoding *d, const purlin_field *field, json_kind 
   return schema_goes_on(d);
 }
 
-static bool decode_double(schema_decoding *d, const purlin_field *field, json_kind kind, void *at, const schema_path *path) {
+static bool decode_double(schema_decoding *d, const purlin_field *field, json_kind kind, void *at,
+                          const schema_path *path) {
   if (kind == JSON_NULL && d->reading->tolerant) { /* what NaN became when it was stored */
     *(double *)at = (double)NAN;
     return true;
@@ -105,7 +108,8 @@ static bool decode_bytes(schema_decoding *d, const purlin_field *field, json_kin
   size_t size = 0;
   char *data = schema_memory(d, d->json.text_size / 4 * 3 + 1);
   if (data == NULL) return false;
-  if (!text_unbase64(d->json.text, d->json.text_size, data, &size)) return schema_say(d, path, "is not base64") || schema_goes_on(d);
+  if (!text_unbase64(d->json.text, d->json.text_size, data, &size))
+    return schema_say(d, path, "is not base64") || schema_goes_on(d);
   if (schema_rule_bytes(d, field, size, path)) *(purlin_bytes *)at = (purlin_bytes){data, size};
   return schema_goes_on(d);
 }
@@ -126,9 +130,11 @@ static void *next_item(schema_decoding *d, schema_list *list, size_t *capacity, 
   return memset((char *)list->items + list->count++ * item_size, 0, item_size);
 }
 
-static bool decode_object(schema_decoding *d, const purlin_schema *schema, void *out, uint64_t *was_set, const schema_path *path);
+static bool decode_object(schema_decoding *d, const purlin_schema *schema, void *out, uint64_t *was_set,
+                          const schema_path *path);
 
-static bool decode_item_object(schema_decoding *d, const purlin_field *field, json_kind kind, void *at, const schema_path *path) {
+static bool decode_item_object(schema_decoding *d, const purlin_field *field, json_kind kind, void *at,
+                               const schema_path *path) {
   if (kind != JSON_OBJECT) return mismatch(d, "an object", kind, path);
   return decode_object(d, field->of(), at, NULL, path);
 }
@@ -142,9 +148,12 @@ typedef struct item_type {
 static bool decode_list(schema_decoding *d, const purlin_field *field, json_kind kind, void *at, const schema_path *path) {
   item_type item = {decode_item_object, 0};
   if (kind != JSON_ARRAY) return mismatch(d, schema_type_of(field->type)->name, kind, path);
-  if (field->type == PURLIN_T_TEXTS) item = (item_type){decode_text, sizeof(char *)};
-  else if (field->type == PURLIN_T_DOUBLES) item = (item_type){decode_double, sizeof(double)};
-  else item.size = field->of()->struct_size;
+  if (field->type == PURLIN_T_TEXTS)
+    item = (item_type){decode_text, sizeof(char *)};
+  else if (field->type == PURLIN_T_DOUBLES)
+    item = (item_type){decode_double, sizeof(double)};
+  else
+    item.size = field->of()->struct_size;
   schema_list list = {NULL, 0};
   size_t capacity = 0, most = schema_most_items(field), before = d->complaints;
   schema_path here = {.up = path};
@@ -166,10 +175,12 @@ static bool decode_list(schema_decoding *d, const purlin_field *field, json_kind
 /* ---- Members ------------------------------------------------------------------------------------------------------------------ */
 
 static decode_function *const decoders[] = {
-    [PURLIN_T_BOOL] = decode_bool,     [PURLIN_T_INT] = decode_int,       [PURLIN_T_DOUBLE] = decode_double,
-    [PURLIN_T_TEXT] = decode_text,     [PURLIN_T_ENUM] = decode_enum,     [PURLIN_T_TIME] = decode_time,
-    [PURLIN_T_JSON] = decode_json,     [PURLIN_T_BYTES] = decode_bytes,   [PURLIN_T_TEXTS] = decode_list,
-    [PURLIN_T_DOUBLES] = decode_list,  [PURLIN_T_OBJECT] = decode_item_object, [PURLIN_T_LIST] = decode_list,
+    [PURLIN_T_BOOL] = decode_bool,          [PURLIN_T_INT] = decode_int,
+    [PURLIN_T_DOUBLE] = decode_double,      [PURLIN_T_TEXT] = decode_text,
+    [PURLIN_T_ENUM] = decode_enum,          [PURLIN_T_TIME] = decode_time,
+    [PURLIN_T_JSON] = decode_json,          [PURLIN_T_BYTES] = decode_bytes,
+    [PURLIN_T_TEXTS] = decode_list,         [PURLIN_T_DOUBLES] = decode_list,
+    [PURLIN_T_OBJECT] = decode_item_object, [PURLIN_T_LIST] = decode_list,
 };
 
 bool schema_decode_value(schema_decoding *d, const purlin_field *field, json_kind kind, void *at, const schema_path *path) {
@@ -226,18 +237,23 @@ static bool say_unknown(schema_decoding *d, const purlin_schema *schema, const s
   return schema_say(d, path, "unknown field; did you mean '%s'?", best);
 }
 
-/* The field named by the key that was just read. `guess` is the one after the last: members mostly come in order. */
-static const purlin_field *find_field(const purlin_schema *schema, size_t guess, const char *name, size_t size) {
-  if (guess < schema->field_count) {
-    const purlin_field *field = schema_field(schema, guess);
-    if (strncmp(field->name, name, size) == 0 && field->name[size] == '\0') return field;
-  }
-  return schema_find(schema, name, size);
+static bool has_name(const purlin_field *field, const char *name, size_t size) {
+  return strncmp(field->name, name, size) == 0 && field->name[size] == '\0';
 }
 
-static bool decode_member(schema_decoding *d, const purlin_schema *schema, const purlin_field *field, void *out,
-                          uint64_t *was_set, const schema_path *path) {
-  size_t index = schema_field_index(schema, field);
+/* The index of the field named by the key that was just read; field_count if there is none. The search begins behind the
+ * last member, since members mostly come in order. */
+static size_t find_field(const purlin_schema *schema, size_t from, const char *name, size_t size) {
+  for (size_t i = from; i < schema->field_count; i++)
+    if (has_name(schema_field(schema, i), name, size)) return i;
+  for (size_t i = 0; i < from; i++)
+    if (has_name(schema_field(schema, i), name, size)) return i;
+  return schema->field_count;
+}
+
+static bool decode_member(schema_decoding *d, const purlin_schema *schema, size_t index, void *out, uint64_t *was_set,
+                          const schema_path *path) {
+  const purlin_field *field = schema_field(schema, index);
   uint64_t bit = UINT64_C(1) << index % 64;
   bool again = (was_set[index / 64] & bit) != 0;
   json_kind kind = json_next(&d->json);
@@ -252,23 +268,24 @@ static bool decode_member(schema_decoding *d, const purlin_schema *schema, const
 
 /* Decodes the members of an object whose '{' was read. `gathered` belongs to a caller that goes on with the struct; NULL: the
  * struct is zeroed (its memory is fresh or of the caller's) and what is missing is filled in here. */
-static bool decode_object(schema_decoding *d, const purlin_schema *schema, void *out, uint64_t *gathered, const schema_path *path) {
+static bool decode_object(schema_decoding *d, const purlin_schema *schema, void *out, uint64_t *gathered,
+                          const schema_path *path) {
   uint64_t own[SCHEMA_MAX_FIELDS / 64] = {0}, *was_set = gathered != NULL ? gathered : own;
-  size_t guess = 0;
+  size_t next = 0;
   if (schema->field_count > SCHEMA_MAX_FIELDS) return schema_say(d, path, "has too many fields in its schema");
   for (;;) {
     json_kind kind = json_next(&d->json);
     if (kind == JSON_OBJECT_END) break;
     if (kind != JSON_KEY) return false;
     schema_path here = {.up = path, .name = d->json.text, .name_size = d->json.text_size};
-    const purlin_field *field = find_field(schema, guess, here.name, here.name_size);
-    if (field == NULL) {
+    size_t index = find_field(schema, next, here.name, here.name_size);
+    if (index == schema->field_count) {
       if (!d->reading->tolerant) (void)say_unknown(d, schema, &here);
       if (!pass(d, json_next(&d->json))) return false;
       continue;
     }
-    guess = schema_field_index(schema, field) + 1;
-    if (!decode_member(d, schema, field, out, was_set, &here)) return false;
+    next = index + 1;
+    if (!decode_member(d, schema, index, out, was_set, &here)) return false;
   }
   return gathered != NULL || schema_fill(d, schema, out, was_set, path);
 }
@@ -283,13 +300,16 @@ static bool fill_default(schema_decoding *d, const purlin_field *field, void *at
   return good;
 }
 
-bool schema_fill(schema_decoding *d, const purlin_schema *schema, void *out, const uint64_t *was_set, const schema_path *path) {
+bool schema_fill(schema_decoding *d, const purlin_schema *schema, void *out, const uint64_t *was_set,
+                 const schema_path *path) {
   for (size_t i = 0; i < schema->field_count; i++) {
     const purlin_field *field = schema_field(schema, i);
     if ((was_set[i / 64] >> i % 64 & 1) != 0 || (field->required == 0 && field->initial == NULL)) continue;
     schema_path here = {.up = path, .name = field->name, .name_size = strlen(field->name)};
-    if (field->required != 0) (void)schema_say(d, &here, "is required");
-    else if (!fill_default(d, field, (char *)out + field->offset, &here)) return false;
+    if (field->required != 0)
+      (void)schema_say(d, &here, "is required");
+    else if (!fill_default(d, field, (char *)out + field->offset, &here))
+      return false;
     if (!schema_goes_on(d)) return false;
   }
   return true;
@@ -307,7 +327,8 @@ static void say_not_json(schema_decoding *d, const char *json) {
   (void)schema_say(d, NULL, "not valid JSON: line %zu, column %zu: %s", line, column, d->json.error);
 }
 
-purlin_status schema_decode(const schema_reading *reading, const purlin_schema *schema, const char *json, size_t size, void *out) {
+purlin_status schema_decode(const schema_reading *reading, const purlin_schema *schema, const char *json, size_t size,
+                            void *out) {
   schema_decoding d = {.reading = reading};
   json_begin(&d.json, json, size, reading->memory);
   if (reading->was_set == NULL) memset(out, 0, schema->struct_size);

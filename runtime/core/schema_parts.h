@@ -25,17 +25,20 @@
 
 /* What is common to all fields of a type. */
 typedef struct schema_type {
-  const char *name;      /* "an integer", for messages */
-  uint8_t size;          /* of the member; 0: an enum, a nested struct */
-  uint8_t base;          /* of an optional type: the type of its value; else the type itself */
-  uint8_t value_offset;  /* of an optional type: where the value is; else 0 */
-  bool has_pointer;      /* absent is a NULL pointer at its beginning */
+  const char *name;     /* "an integer", for messages */
+  uint8_t size;         /* of the member; 0: an enum, a nested struct */
+  uint8_t base;         /* of an optional type: the type of its value; else the type itself */
+  uint8_t value_offset; /* of an optional type: where the value is; else 0 */
+  bool has_pointer;     /* absent is a NULL pointer at its beginning */
 } schema_type;
 
 /* NULL for an unknown type. */
 const schema_type *schema_type_of(uint32_t type);
 
-typedef struct schema_list { void *items; size_t count; } schema_list; /* what every list in a struct looks like */
+typedef struct schema_list {
+  void *items;
+  size_t count;
+} schema_list; /* what every list in a struct looks like */
 
 /* One decoding, of a whole JSON text or of single values. */
 typedef struct schema_decoding {
@@ -55,7 +58,9 @@ typedef struct schema_path {
 /* Says what is wrong with the value at `path`. Always false. */
 PURLIN_PRINTF(3, 4) bool schema_say(schema_decoding *d, const schema_path *path, const char *format, ...);
 /* Whether decoding may go on: memory is there, and not too many complaints were made. */
-static inline bool schema_goes_on(const schema_decoding *d) { return !d->no_memory && d->complaints < SCHEMA_MAX_COMPLAINTS; }
+static inline bool schema_goes_on(const schema_decoding *d) {
+  return !d->no_memory && d->complaints < SCHEMA_MAX_COMPLAINTS;
+}
 /* Memory from the reading's arena; NULL sets no_memory. */
 void *schema_memory(schema_decoding *d, size_t size);
 char *schema_keep(schema_decoding *d, const char *text, size_t size);
@@ -90,6 +95,7 @@ bool schema_automaton_matches(const schema_automaton *automaton, const char *tex
 /* Decodes the value whose first token is `kind` into the member at `at`. false: nothing more can be decoded. */
 bool schema_decode_value(schema_decoding *d, const purlin_field *field, json_kind kind, void *at, const schema_path *path);
 /* The fields of `out` that `was_set` does not have. false: as above. */
-bool schema_fill(schema_decoding *d, const purlin_schema *schema, void *out, const uint64_t *was_set, const schema_path *path);
+bool schema_fill(schema_decoding *d, const purlin_schema *schema, void *out, const uint64_t *was_set,
+                 const schema_path *path);
 
 #endif

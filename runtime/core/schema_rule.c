@@ -78,7 +78,9 @@ purlin_status schema_outcome(const schema_decoding *d) {
 
 /* ---- Rules ------------------------------------------------------------------------------------------------------------- */
 
-static bool has_range(const purlin_field *field) { return field->min < 0 || field->min > 0 || field->max < 0 || field->max > 0; }
+static bool has_range(const purlin_field *field) {
+  return field->min < 0 || field->min > 0 || field->max < 0 || field->max > 0;
+}
 
 bool schema_has_minimum(const purlin_field *field) { return has_range(field); }
 
@@ -127,7 +129,9 @@ bool schema_rule_text(schema_decoding *d, const purlin_field *field, const char 
   return true;
 }
 
-size_t schema_most_items(const purlin_field *field) { return field->max_length > 0 ? field->max_length : SCHEMA_DEFAULT_ITEMS; }
+size_t schema_most_items(const purlin_field *field) {
+  return field->max_length > 0 ? field->max_length : SCHEMA_DEFAULT_ITEMS;
+}
 
 bool schema_rule_count(schema_decoding *d, const purlin_field *field, size_t count, const schema_path *path) {
   if (count > schema_most_items(field)) return schema_say(d, path, "has more than %zu items", schema_most_items(field));

@@ -14,7 +14,8 @@ static bool expected(schema_decoding *d, const purlin_field *field, const schema
 }
 
 /* Checks a text and keeps a copy; NULL when it was refused. */
-static const char *take_text(schema_decoding *d, const purlin_field *field, const char *text, size_t size, const schema_path *path) {
+static const char *take_text(schema_decoding *d, const purlin_field *field, const char *text, size_t size,
+                             const schema_path *path) {
   if (!text_is_utf8(text, size) || memchr(text, '\0', size) != NULL) {
     (void)schema_say(d, path, "is not valid UTF-8");
     return NULL;
@@ -23,7 +24,8 @@ static const char *take_text(schema_decoding *d, const purlin_field *field, cons
 }
 
 /* Room for one more item. Lists grow at each power of two, so that no capacity has to be kept. */
-static void *append_item(schema_decoding *d, const purlin_field *field, schema_list *list, size_t item_size, const schema_path *path) {
+static void *append_item(schema_decoding *d, const purlin_field *field, schema_list *list, size_t item_size,
+                         const schema_path *path) {
   if (list->count >= schema_most_items(field)) {
     (void)schema_rule_count(d, field, list->count + 1, path);
     return NULL;
@@ -37,7 +39,8 @@ static void *append_item(schema_decoding *d, const purlin_field *field, schema_l
   return (char *)list->items + list->count * item_size;
 }
 
-static void set_item(schema_decoding *d, const purlin_field *field, void *at, const char *text, size_t size, const schema_path *path) {
+static void set_item(schema_decoding *d, const purlin_field *field, void *at, const char *text, size_t size,
+                     const schema_path *path) {
   schema_list *list = at;
   schema_path here = {.up = path, .index = list->count};
   if (field->type == PURLIN_T_TEXTS) {
@@ -59,37 +62,47 @@ static void set_item(schema_decoding *d, const purlin_field *field, void *at, co
 }
 
 /* Objects, lists of objects and free-form values come as JSON text. */
-static void set_json(schema_decoding *d, const purlin_field *field, void *at, const char *text, size_t size, const schema_path *path) {
+static void set_json(schema_decoding *d, const purlin_field *field, void *at, const char *text, size_t size,
+                     const schema_path *path) {
   json_begin(&d->json, text, size, d->reading->memory);
   if (schema_decode_value(d, field, json_next(&d->json), at, path)) (void)json_next(&d->json);
-  if (d->json.error == json_no_memory) d->no_memory = true;
-  else if (d->json.error != NULL) (void)schema_say(d, path, "not valid JSON: %s", d->json.error);
+  if (d->json.error == json_no_memory)
+    d->no_memory = true;
+  else if (d->json.error != NULL)
+    (void)schema_say(d, path, "not valid JSON: %s", d->json.error);
 }
 
-static void set_bytes(schema_decoding *d, const purlin_field *field, void *at, const char *text, size_t size, const schema_path *path) {
+static void set_bytes(schema_decoding *d, const purlin_field *field, void *at, const char *text, size_t size,
+                      const schema_path *path) {
   size_t length = 0;
   char *data = schema_memory(d, size / 4 * 3 + 1);
   if (data == NULL) return;
-  if (!text_unbase64(text, size, data, &length)) (void)schema_say(d, path, "is not base64");
-  else if (schema_rule_bytes(d, field, length, path)) *(purlin_bytes *)at = (purlin_bytes){data, length};
+  if (!text_unbase64(text, size, data, &length))
+    (void)schema_say(d, path, "is not base64");
+  else if (schema_rule_bytes(d, field, length, path))
+    *(purlin_bytes *)at = (purlin_bytes){data, length};
 }
 
-static void set_scalar(schema_decoding *d, const purlin_field *field, uint32_t type, void *at, const char *text, size_t size,
-                       const schema_path *path) {
+static void set_scalar(schema_decoding *d, const purlin_field *field, uint32_t type, void *at, const char *text,
+                       size_t size, const schema_path *path) {
   switch (type) {
   case PURLIN_T_BOOL:
     if (!text_to_bool(text, size, at)) (void)expected(d, field, path);
     break;
   case PURLIN_T_INT: {
     int64_t value;
-    if (!text_to_int(text, size, &value)) (void)expected(d, field, path);
-    else if (schema_rule_int(d, field, value, path)) *(int64_t *)at = value;
+    if (!text_to_int(text, size, &value))
+      (void)expected(d, field, path);
+    else if (schema_rule_int(d, field, value, path))
+      *(int64_t *)at = value;
     break;
   }
   case PURLIN_T_DOUBLE: {
     double value;
-    if (!text_to_double(text, size, &value)) (void)expected(d, field, path);
-    else if (schema_rule_double(d, field, value, path)) *(double *)at = value;
+    if (!text_to_double(text, size, &value))
+      (void)expected(d, field, path);
+    else if (schema_rule_double(d, field, value, path))
+      *(double *)at = value;
     break;
   }
   case PURLIN_T_TEXT: {
@@ -112,7 +125,8 @@ static void set_scalar(schema_decoding *d, const purlin_field *field, uint32_t t
   }
 }
 
-purlin_status schema_set_text(const schema_reading *reading, const purlin_field *field, void *out, const char *text, size_t size) {
+purlin_status schema_set_text(const schema_reading *reading, const purlin_field *field, void *out, const char *text,
+                              size_t size) {
   schema_decoding d = {.reading = reading};
   schema_path path = {.name = field->name, .name_size = strlen(field->name)};
   const schema_type *type = schema_type_of(field->type);
@@ -134,7 +148,8 @@ static void check_counts(schema_decoding *d, const purlin_schema *schema, const 
   }
 }
 
-purlin_status schema_finish(const schema_reading *reading, const purlin_schema *schema, void *out, const uint64_t *was_set) {
+purlin_status schema_finish(const schema_reading *reading, const purlin_schema *schema, void *out,
+                            const uint64_t *was_set) {
   schema_decoding d = {.reading = reading};
   check_counts(&d, schema, out, was_set);
   (void)schema_fill(&d, schema, out, was_set, NULL);

@@ -28,10 +28,12 @@ const status_info *status_describe(purlin_status status) {
 }
 
 /* HTTP statuses of other services that are not in the table above under the same meaning. */
-static const struct { uint16_t http; uint16_t status; } others[] = {
-    {408, PURLIN_TIMEOUT},      {410, PURLIN_NOT_FOUND},       {422, PURLIN_INVALID}, {423, PURLIN_CONFLICT},
-    {425, PURLIN_TOO_MANY},     {428, PURLIN_PRECONDITION},    {500, PURLIN_BAD_UPSTREAM},
-    {501, PURLIN_BAD_UPSTREAM},
+static const struct {
+  uint16_t http;
+  uint16_t status;
+} others[] = {
+    {408, PURLIN_TIMEOUT},  {410, PURLIN_NOT_FOUND},    {422, PURLIN_INVALID},      {423, PURLIN_CONFLICT},
+    {425, PURLIN_TOO_MANY}, {428, PURLIN_PRECONDITION}, {500, PURLIN_BAD_UPSTREAM}, {501, PURLIN_BAD_UPSTREAM},
 };
 
 purlin_status status_from_http(unsigned http) {

@@ -12,13 +12,13 @@ bool text_to_int(const char *text, size_t size, int64_t *value);
 bool text_to_uint(const char *text, size_t size, uint64_t *value);
 /* Decimal, with or without a point and an exponent, of at most 1000 bytes; finite only; knows no locale. */
 bool text_to_double(const char *text, size_t size, double *value);
-size_t text_from_int(int64_t value, char out[24]);                /* returns the length; no NUL */
-size_t text_from_double(double value, char out[32]);              /* shortest that reads back the same; finite only */
+size_t text_from_int(int64_t value, char out[24]);   /* returns the length; no NUL */
+size_t text_from_double(double value, char out[32]); /* shortest that reads back the same; finite only */
 
-void text_hex(const void *data, size_t size, char *out);          /* 2*size digits and a NUL */
-bool text_unhex(const char *text, size_t size, void *out);        /* size even, lower or upper case */
-size_t text_base64_size(size_t size);                             /* of the encoded text, without NUL */
-void text_base64(const void *data, size_t size, char *out);       /* standard alphabet, padded, and a NUL */
+void text_hex(const void *data, size_t size, char *out);                        /* 2*size digits and a NUL */
+bool text_unhex(const char *text, size_t size, void *out);                      /* size even, lower or upper case */
+size_t text_base64_size(size_t size);                                           /* of the encoded text, without NUL */
+void text_base64(const void *data, size_t size, char *out);                     /* standard alphabet, padded, and a NUL */
 bool text_unbase64(const char *text, size_t size, void *out, size_t *out_size); /* strict */
 /* Percent-decoding into `out` (at most `size` bytes); false on a broken escape or on %00. '+' means a space in queries only. */
 bool text_unpercent(const char *text, size_t size, bool plus_is_space, char *out, size_t *out_size);
@@ -26,15 +26,15 @@ bool text_unpercent(const char *text, size_t size, bool plus_is_space, char *out
 bool text_equal_ignoring_case(const char *a, size_t a_size, const char *b, size_t b_size); /* ASCII */
 /* Compares in a time that depends on `size` only, for secrets. */
 bool text_equal_secret(const void *a, const void *b, size_t size);
-uint64_t text_hash(const void *data, size_t size);                /* fast, seeded once per process; for tables */
-void text_wipe(void *data, size_t size);                          /* zeroes memory so that the compiler cannot drop it */
+uint64_t text_hash(const void *data, size_t size); /* fast, seeded once per process; for tables */
+void text_wipe(void *data, size_t size);           /* zeroes memory so that the compiler cannot drop it */
 void text_sha256(const void *data, size_t size, uint8_t out[32]);
 /* Cryptographically random bytes; aborts the process when the kernel has none. */
 void text_random(void *out, size_t size);
-void text_random_id(char *out, size_t digits);                    /* digits of [a-z0-9], then a NUL */
+void text_random_id(char *out, size_t digits); /* digits of [a-z0-9], then a NUL */
 
 /* RFC 3339 with a zone, to and from microseconds since 1970; up to 27 bytes: 2024-05-01T12:00:00.123456Z */
-size_t text_from_time(int64_t unix_us, char out[32]);             /* length; 0 and "" outside the years 0000 to 9999 */
+size_t text_from_time(int64_t unix_us, char out[32]);               /* length; 0 and "" outside the years 0000 to 9999 */
 bool text_to_time(const char *text, size_t size, int64_t *unix_us); /* more than six decimals are cut off */
 /* The date of a Date header, 29 bytes and a NUL. */
 void text_http_date(int64_t unix_seconds, char out[32]);

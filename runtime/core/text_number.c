@@ -36,9 +36,10 @@ bool text_to_int(const char *text, size_t size, int64_t *value) {
 }
 
 size_t text_from_int(int64_t value, char out[24]) {
-  static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
-                              "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
-                              "9899";
+  static const char pairs[] =
+      "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+      "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
+      "9899";
   char digits[24], *at = digits + sizeof digits;
   uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
   while (rest >= 100) {
@@ -92,8 +93,10 @@ static bool split(const char *at, const char *end, decimal *d) {
     }
     seen++;
     if (significant > 0 || digit != 0) significant++;
-    if (significant > 19) d->exact = false;
-    else d->digits = d->digits * 10 + digit;
+    if (significant > 19)
+      d->exact = false;
+    else
+      d->digits = d->digits * 10 + digit;
     d->exponent += (significant > 19) - point;
   }
   if (seen == 0) return false;

@@ -7,7 +7,10 @@
 #define FIRST_S INT64_C(-62167219200) /* 0000-01-01T00:00:00Z */
 #define LAST_S INT64_C(253402300799)  /* 9999-12-31T23:59:59Z */
 
-typedef struct civil { int64_t year; unsigned month, day; } civil;
+typedef struct civil {
+  int64_t year;
+  unsigned month, day;
+} civil;
 
 /* Days since 1970-01-01 to the Gregorian calendar and back, in years that begin in March and eras of 400 years, so that
  * the leap day comes last and nothing is special. */
@@ -78,7 +81,10 @@ size_t text_from_time(int64_t unix_us, char out[32]) {
 }
 
 /* A reader of fixed numbers and marks; `ok` sticks at false. */
-typedef struct scan { const char *at, *end; bool ok; } scan;
+typedef struct scan {
+  const char *at, *end;
+  bool ok;
+} scan;
 
 static unsigned take_digits(scan *s, size_t digits) {
   unsigned value = 0;

@@ -29,11 +29,14 @@ static const char *tokens(const char *text, size_t size, buffer *out) {
     }
     if (kind == JSON_KEY || kind == JSON_TEXT)
       buffer_format(out, "%c:%.*s", kind == JSON_KEY ? 'k' : 't', (int)r.text_size, r.text);
-    else if (kind == JSON_INT) buffer_format(out, "i:%lld", (long long)r.integer);
-    else if (kind == JSON_DOUBLE) buffer_format(out, "d:%.17g", r.number);
+    else if (kind == JSON_INT)
+      buffer_format(out, "i:%lld", (long long)r.integer);
+    else if (kind == JSON_DOUBLE)
+      buffer_format(out, "d:%.17g", r.number);
     else {
-      static const char *const names[] = {[JSON_OBJECT] = "{", [JSON_OBJECT_END] = "}", [JSON_ARRAY] = "[", [JSON_ARRAY_END] = "]",
-                                          [JSON_TRUE] = "true", [JSON_FALSE] = "false", [JSON_NULL] = "null"};
+      static const char *const names[] = {
+          [JSON_OBJECT] = "{",  [JSON_OBJECT_END] = "}", [JSON_ARRAY] = "[",  [JSON_ARRAY_END] = "]",
+          [JSON_TRUE] = "true", [JSON_FALSE] = "false",  [JSON_NULL] = "null"};
       buffer_text(out, names[kind]);
     }
   }
@@ -86,8 +89,9 @@ static void reads_numbers_exactly(void **state) {
 
 static void refuses_wrong_numbers(void **state) {
   (void)state;
-  static const char *const bad[] = {"01", "-", "+1", ".5", "5.", "1e", "1e+", "1.e5", "0x10", "NaN", "Infinity", "-Infinity",
-                                    "1e999", "-1e999", "1_000", "1.2.3", "--1", "-01", "00", "1 2", "- 1"};
+  static const char *const bad[] = {"01",    "-",     "+1",  ".5",       "5.",        "1e",    "1e+",
+                                    "1.e5",  "0x10",  "NaN", "Infinity", "-Infinity", "1e999", "-1e999",
+                                    "1_000", "1.2.3", "--1", "-01",      "00",        "1 2",   "- 1"};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     size_t at;
     const char *error;
@@ -121,7 +125,8 @@ static void finds_special_bytes_everywhere(void **state) {
       assert_tokens(text, expected);
       text[at + 1] = '"';
       if (at + 1 < size) {
-        assert_true(snprintf(expected, sizeof expected, "t:%.*s error at %zu: something follows the value", (int)at, text + 1, at + 2) > 0);
+        assert_true(snprintf(expected, sizeof expected, "t:%.*s error at %zu: something follows the value", (int)at,
+                             text + 1, at + 2) > 0);
         assert_tokens(text, expected);
       }
       text[at + 1] = '!'; /* its neighbours in the table: one below the quote, one beside the backslash */
@@ -153,7 +158,9 @@ static void refuses_wrong_texts(void **state) {
 
 static void refuses_wrong_structure(void **state) {
   (void)state;
-  static const struct { const char *text, *tokens; } cases[] = {
+  static const struct {
+    const char *text, *tokens;
+  } cases[] = {
       {"", "error at 0: the text is empty"},
       {"  ", "error at 2: the text ends too early"},
       {"{", "{ error at 1: the text ends too early"},

@@ -14,14 +14,38 @@
 
 static void utf8(void **state) {
   (void)state;
-  static const struct { const char *text; bool good; } cases[] = {
-      {"", true}, {"plain ascii, longer than eight", true}, {"\xc3\xa9", true}, {"\xe2\x82\xac", true},
-      {"\xed\x9f\xbf", true}, {"\xee\x80\x80", true}, {"\xf0\x90\x80\x80", true}, {"\xf4\x8f\xbf\xbf", true},
-      {"12345678\xc3\xa9" "12345678\xe2\x82\xac", true},
-      {"\x80", false}, {"\xc3", false}, {"\xc0\x80", false}, {"\xc1\xbf", false}, {"\xe0\x9f\xbf", false},
-      {"\xed\xa0\x80", false}, {"\xed\xbf\xbf", false}, {"\xf0\x8f\xbf\xbf", false}, {"\xf4\x90\x80\x80", false},
-      {"\xf5\x80\x80\x80", false}, {"\xff", false}, {"\xe2\x82", false}, {"\xf0\x9f\x98", false}, {"12345678\xc3", false},
-      {"\xe2(\xa1", false}, {"\xf0\x9f(\x80", false}, {"1234567\x80", false},
+  static const struct {
+    const char *text;
+    bool good;
+  } cases[] = {
+      {"", true},
+      {"plain ascii, longer than eight", true},
+      {"\xc3\xa9", true},
+      {"\xe2\x82\xac", true},
+      {"\xed\x9f\xbf", true},
+      {"\xee\x80\x80", true},
+      {"\xf0\x90\x80\x80", true},
+      {"\xf4\x8f\xbf\xbf", true},
+      {"12345678\xc3\xa9"
+       "12345678\xe2\x82\xac",
+       true},
+      {"\x80", false},
+      {"\xc3", false},
+      {"\xc0\x80", false},
+      {"\xc1\xbf", false},
+      {"\xe0\x9f\xbf", false},
+      {"\xed\xa0\x80", false},
+      {"\xed\xbf\xbf", false},
+      {"\xf0\x8f\xbf\xbf", false},
+      {"\xf4\x90\x80\x80", false},
+      {"\xf5\x80\x80\x80", false},
+      {"\xff", false},
+      {"\xe2\x82", false},
+      {"\xf0\x9f\x98", false},
+      {"12345678\xc3", false},
+      {"\xe2(\xa1", false},
+      {"\xf0\x9f(\x80", false},
+      {"1234567\x80", false},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
     assert_int_equal(text_is_utf8(cases[i].text, strlen(cases[i].text)), cases[i].good);
@@ -123,8 +147,8 @@ static void any_double_survives(void **state) {
 
 static void texts_that_are_no_doubles(void **state) {
   (void)state;
-  static const char *const bad[] = {"", "-", ".", "e5", "1e", "1e+", "nan", "inf", "infinity", "0x10", "1e999", "-1e999",
-                                    " 1", "1 ", "1,5", "1.2.3", "--1", "1e5.0", "1_000"};
+  static const char *const bad[] = {"",      "-",      ".",  "e5", "1e",  "1e+",   "nan", "inf",   "infinity", "0x10",
+                                    "1e999", "-1e999", " 1", "1 ", "1,5", "1.2.3", "--1", "1e5.0", "1_000"};
   double value;
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_false(text_to_double(bad[i], strlen(bad[i]), &value));
   char zeros[1002];
@@ -135,9 +159,23 @@ static void texts_that_are_no_doubles(void **state) {
 
 static void texts_that_are_doubles(void **state) {
   (void)state;
-  static const char *const good[] = {"1", "+1", "-1.5", ".5", "5.", "1e5", "1E-5", "1e+05", "123456789012345678901234567890",
-                                     "0.000000000000000000000000000000123", "9007199254740993", "1e-400", "4.35", "2.2250738585072011e-308",
-                                     "1.00000000000000011102230246251565404236316680908203125", "1e0000000000000000005", "0e99999999999"};
+  static const char *const good[] = {"1",
+                                     "+1",
+                                     "-1.5",
+                                     ".5",
+                                     "5.",
+                                     "1e5",
+                                     "1E-5",
+                                     "1e+05",
+                                     "123456789012345678901234567890",
+                                     "0.000000000000000000000000000000123",
+                                     "9007199254740993",
+                                     "1e-400",
+                                     "4.35",
+                                     "2.2250738585072011e-308",
+                                     "1.00000000000000011102230246251565404236316680908203125",
+                                     "1e0000000000000000005",
+                                     "0e99999999999"};
   for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
     double value, expected = strtod(good[i], NULL);
     assert_true(text_to_double(good[i], strlen(good[i]), &value));
@@ -172,9 +210,18 @@ static void hexadecimal(void **state) {
 
 static void base64(void **state) {
   (void)state;
-  static const struct { const char *plain, *coded; } cases[] = {
-      {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"},
-      {"\xff\xfe\xfd", "//79"}, {"\xfb\xef\xbe", "++++"},
+  static const struct {
+    const char *plain, *coded;
+  } cases[] = {
+      {"", ""},
+      {"f", "Zg=="},
+      {"fo", "Zm8="},
+      {"foo", "Zm9v"},
+      {"foob", "Zm9vYg=="},
+      {"fooba", "Zm9vYmE="},
+      {"foobar", "Zm9vYmFy"},
+      {"\xff\xfe\xfd", "//79"},
+      {"\xfb\xef\xbe", "++++"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     char coded[32], plain[32];
@@ -186,7 +233,8 @@ static void base64(void **state) {
     assert_int_equal(plain_size, size);
     assert_memory_equal(plain, cases[i].plain, size);
   }
-  static const char *const bad[] = {"Z", "Zg", "Zg=", "====", "Z===", "Zh==", "Zm9=", "Zg==Zg==", "Zm 9", "Zm9\n", "Zm-_", "=Zm9"};
+  static const char *const bad[] = {
+      "Z", "Zg", "Zg=", "====", "Z===", "Zh==", "Zm9=", "Zg==Zg==", "Zm 9", "Zm9\n", "Zm-_", "=Zm9"};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     char plain[32];
     size_t size;
@@ -278,11 +326,26 @@ static void times(void **state) {
   assert_time("1969-12-31T23:59:59.999999Z", -1, "1969-12-31T23:59:59.999999Z");
   assert_time("0000-01-01T00:00:00Z", INT64_C(-62167219200000000), "0000-01-01T00:00:00Z");
   assert_time("9999-12-31T23:59:59Z", INT64_C(253402300799000000), "9999-12-31T23:59:59Z");
-  static const char *const bad[] = {
-      "", "2024-05-01", "2024-05-01T12:00:00", "2024-05-01T12:00Z", "2024-13-01T00:00:00Z", "2024-00-01T00:00:00Z",
-      "2023-02-29T00:00:00Z", "1900-02-29T00:00:00Z", "2024-04-31T00:00:00Z", "2024-05-01T24:00:00Z", "2024-05-01T12:60:00Z",
-      "2024-05-01T12:00:61Z", "2024-05-01T12:00:00.Z", "2024-05-01T12:00:00+2:00", "2024-05-01T12:00:00+24:00",
-      "2024-05-01T12:00:00+0200", "2024-05-01T12:00:00Z ", "24-05-01T12:00:00Z", "2024-05-01T12:00:00", "2024/05/01T12:00:00Z"};
+  static const char *const bad[] = {"",
+                                    "2024-05-01",
+                                    "2024-05-01T12:00:00",
+                                    "2024-05-01T12:00Z",
+                                    "2024-13-01T00:00:00Z",
+                                    "2024-00-01T00:00:00Z",
+                                    "2023-02-29T00:00:00Z",
+                                    "1900-02-29T00:00:00Z",
+                                    "2024-04-31T00:00:00Z",
+                                    "2024-05-01T24:00:00Z",
+                                    "2024-05-01T12:60:00Z",
+                                    "2024-05-01T12:00:61Z",
+                                    "2024-05-01T12:00:00.Z",
+                                    "2024-05-01T12:00:00+2:00",
+                                    "2024-05-01T12:00:00+24:00",
+                                    "2024-05-01T12:00:00+0200",
+                                    "2024-05-01T12:00:00Z ",
+                                    "24-05-01T12:00:00Z",
+                                    "2024-05-01T12:00:00",
+                                    "2024/05/01T12:00:00Z"};
   int64_t us;
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_false(text_to_time(bad[i], strlen(bad[i]), &us));
   char out[32];
@@ -299,8 +362,9 @@ static void the_calendar_agrees_with_the_c_library(void **state) {
     char ours[32], theirs[64];
     int64_t back;
     assert_non_null(gmtime_r(&when, &parts));
-    assert_int_equal(snprintf(theirs, sizeof theirs, "%04d-%02d-%02dT%02d:%02d:%02dZ", parts.tm_year + 1900, parts.tm_mon + 1,
-                              parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec), 20);
+    assert_int_equal(snprintf(theirs, sizeof theirs, "%04d-%02d-%02dT%02d:%02d:%02dZ", parts.tm_year + 1900,
+                              parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec),
+                     20);
     assert_int_equal(text_from_time(seconds * 1000000, ours), 20);
     assert_string_equal(ours, theirs);
     assert_true(text_to_time(ours, 20, &back));
@@ -327,11 +391,27 @@ static void statuses(void **state) {
   assert_string_equal(status_describe(PURLIN_NOT_FOUND)->type, "not-found");
   assert_int_equal(status_describe(PURLIN_CANCELLED)->http, 499);
   assert_int_equal(status_describe(PURLIN_STATUS_COUNT)->http, 500);
-  static const struct { unsigned http; purlin_status status; } cases[] = {
-      {200, PURLIN_OK}, {204, PURLIN_OK}, {301, PURLIN_BAD_UPSTREAM}, {400, PURLIN_INVALID}, {401, PURLIN_UNAUTHENTICATED},
-      {404, PURLIN_NOT_FOUND}, {410, PURLIN_NOT_FOUND}, {418, PURLIN_INVALID}, {422, PURLIN_INVALID}, {429, PURLIN_TOO_MANY},
-      {500, PURLIN_BAD_UPSTREAM}, {501, PURLIN_BAD_UPSTREAM}, {502, PURLIN_BAD_UPSTREAM}, {503, PURLIN_UNAVAILABLE},
-      {504, PURLIN_TIMEOUT}, {507, PURLIN_NO_SPACE}, {599, PURLIN_BAD_UPSTREAM}, {0, PURLIN_BAD_UPSTREAM}};
+  static const struct {
+    unsigned http;
+    purlin_status status;
+  } cases[] = {{200, PURLIN_OK},
+               {204, PURLIN_OK},
+               {301, PURLIN_BAD_UPSTREAM},
+               {400, PURLIN_INVALID},
+               {401, PURLIN_UNAUTHENTICATED},
+               {404, PURLIN_NOT_FOUND},
+               {410, PURLIN_NOT_FOUND},
+               {418, PURLIN_INVALID},
+               {422, PURLIN_INVALID},
+               {429, PURLIN_TOO_MANY},
+               {500, PURLIN_BAD_UPSTREAM},
+               {501, PURLIN_BAD_UPSTREAM},
+               {502, PURLIN_BAD_UPSTREAM},
+               {503, PURLIN_UNAVAILABLE},
+               {504, PURLIN_TIMEOUT},
+               {507, PURLIN_NO_SPACE},
+               {599, PURLIN_BAD_UPSTREAM},
+               {0, PURLIN_BAD_UPSTREAM}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
     assert_int_equal(status_from_http(cases[i].http), cases[i].status);
 }
