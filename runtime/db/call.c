@@ -169,9 +169,37 @@ purlin_status db_call_end(db_call *call, purlin_status status) {
   return status == PURLIN_OK ? failed : status;
 }
 
+/* ---- Statements within a fence ---- */
+
+/* Whether a statement must become a transaction of its own, so that the fence is asked before it commits. */
+static bool needs_fence(const purlin_ctx *ctx, const purlin_value *values, size_t count) {
+  const db_session *session = ctx->db;
+  if (!session || !session->fence || session->transactional || !db_pool_current()) return false;
+  if (count == 0 || values[0].type != PURLIN_V_TEXT) return false;
+  const char *sql = values[0].as.data;
+  return kind_of(text_hash(sql, values[0].size), sql, values[0].size) == SQL_WRITES;
+}
+
+typedef struct fenced {
+  const purlin_schema *schema;
+  void *out;
+  size_t *item_count;
+  const purlin_value *values;
+  size_t count;
+} fenced;
+
+static purlin_status run_fenced(purlin_ctx *ctx, void *argument) {
+  const fenced *f = argument;
+  if (f->item_count) return purlin_db_list_(ctx, f->schema, f->out, f->item_count, f->values, f->count);
+  if (f->schema) return purlin_db_row_(ctx, f->schema, f->out, f->values, f->count);
+  return purlin_db_run_(ctx, f->values, f->count);
+}
+
 /* ---- The calls of plugins ---- */
 
 purlin_status purlin_db_run_(purlin_ctx *ctx, const purlin_value *sql_and_values, size_t count) {
+  if (needs_fence(ctx, sql_and_values, count))
+    return db_transact(ctx, run_fenced, &(fenced){.values = sql_and_values, .count = count});
   db_call call;
   purlin_status status = db_call_begin(&call, ctx, sql_and_values, count);
   return status == PURLIN_OK ? db_call_end(&call, PURLIN_OK) : status;
@@ -179,6 +207,8 @@ purlin_status purlin_db_run_(purlin_ctx *ctx, const purlin_value *sql_and_values
 
 purlin_status purlin_db_row_(purlin_ctx *ctx, const purlin_schema *schema, void *out, const purlin_value *sql_and_values,
                              size_t count) {
+  if (needs_fence(ctx, sql_and_values, count))
+    return db_transact(ctx, run_fenced, &(fenced){.schema = schema, .out = out, .values = sql_and_values, .count = count});
   db_call call;
   purlin_status status = db_call_begin(&call, ctx, sql_and_values, count);
   if (status != PURLIN_OK) return status;
@@ -226,6 +256,8 @@ static purlin_status read_all(db_call *call, const db_plan *plan, row_list *rows
 
 purlin_status purlin_db_list_(purlin_ctx *ctx, const purlin_schema *schema, void *items, size_t *item_count,
                               const purlin_value *sql_and_values, size_t count) {
+  if (needs_fence(ctx, sql_and_values, count))
+    return db_transact(ctx, run_fenced, &(fenced){schema, items, item_count, sql_and_values, count});
   void **list = items;
   *list = NULL;
   *item_count = 0;

@@ -56,6 +56,10 @@ void db_set_read_only(purlin_ctx *ctx, bool read_only);
  * Registered for the running transaction only; dropped on rollback. */
 PURLIN_CHECKED purlin_status db_after_commit(purlin_ctx *ctx, void (*call)(void *argument), void *argument);
 
+/* Puts a fence around whatever the context writes: `check` runs in each of its transactions, last before the commit, and its
+ * failure rolls back. A statement that writes by itself becomes a transaction for that. NULL takes the fence away. */
+void db_set_fence(purlin_ctx *ctx, purlin_status (*check)(purlin_ctx *ctx, void *argument), void *argument);
+
 /* Free-form rows for Lua: each row a JSON object; values bound from `values`. */
 PURLIN_CHECKED purlin_status db_query_json(purlin_ctx *ctx, const char *sql, const purlin_value *values, size_t count,
                                            size_t max_rows, purlin_json *rows);

@@ -71,6 +71,13 @@ void db_set_read_only(purlin_ctx *ctx, bool read_only) {
   if (session) session->read_only = read_only;
 }
 
+void db_set_fence(purlin_ctx *ctx, purlin_status (*check)(purlin_ctx *ctx, void *argument), void *argument) {
+  db_session *session = db_session_of(ctx);
+  if (!session) return;
+  session->fence = check;
+  session->fence_argument = argument;
+}
+
 /* The server's own limit is a net below ours (KILL QUERY), for the case that we die: it may be up to four times as long, so
  * that it is seldom set anew. */
 static db_mode mode_for(purlin_ctx *ctx, bool autocommit) {
@@ -216,6 +223,17 @@ static void run_hooks(db_session *session) {
 
 static void drop_hooks(db_session *session) { session->first_hook = session->last_hook = NULL; }
 
+/* Within the transaction, last before its commit: see db_set_fence. */
+static purlin_status pass_fence(purlin_ctx *ctx, db_session *session) {
+  if (!session->fence || !session->begun) return PURLIN_OK;
+  uint64_t affected = session->affected; /* of the statement that the caller will ask about */
+  int64_t inserted = session->inserted;
+  purlin_status status = session->fence(ctx, session->fence_argument);
+  session->affected = affected;
+  session->inserted = inserted;
+  return status == PURLIN_OK && session->lost ? PURLIN_UNAVAILABLE : status;
+}
+
 static purlin_status run_once(purlin_ctx *ctx, db_session *session, purlin_status (*body)(purlin_ctx *, void *),
                               void *argument, bool *changed, bool *again) {
   session->transactional = true;
@@ -226,6 +244,7 @@ static purlin_status run_once(purlin_ctx *ctx, db_session *session, purlin_statu
   }
   *changed = session->begun;
   if (status == PURLIN_OK && session->lost) status = purlin_fail(ctx, PURLIN_UNAVAILABLE, "the transaction was lost");
+  if (status == PURLIN_OK && !session->doomed) status = pass_fence(ctx, session);
   if (status == PURLIN_OK && !session->doomed) status = commit(ctx, session);
   roll_back(ctx, session); /* what did not commit */
   *again = session->doomed;

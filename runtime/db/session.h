@@ -30,6 +30,8 @@ typedef struct db_session {
   uint64_t affected;
   int64_t inserted;
   after_commit *first_hook, *last_hook;
+  purlin_status (*fence)(purlin_ctx *ctx, void *argument); /* NULL: none */
+  void *fence_argument;
 } db_session;
 
 /* The context's session, made now if need be. NULL: no memory; the failure is recorded. */

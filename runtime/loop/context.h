@@ -63,6 +63,8 @@ struct purlin_ctx {
   struct lua_run *lua;         /* the running script */
   struct plugin *plugin_state; /* the plugin whose code runs (configuration) */
   struct http_exchange *exchange;
+  struct job_attempt *attempt; /* of the job that runs (jobs/) */
+  const char *job;             /* its public id; NULL outside a job */
 };
 
 /* Initialises a context in memory of the caller's; `name` is the operation. It belongs to the running fiber from then on. */

@@ -4,7 +4,7 @@
 #include "observe/log.h"
 
 static void read_origin(const purlin_ctx *ctx, log_origin *origin) {
-  *origin = (log_origin){.trace_id = ctx->trace.trace_id, .workspace = ctx->workspace, .plugin = ctx->plugin,
+  *origin = (log_origin){.trace_id = ctx->trace.trace_id, .workspace = ctx->workspace, .plugin = ctx->plugin, .job = ctx->job,
                          .operation = ctx->operation, .actor = ctx->actor};
 }
 
