@@ -20,7 +20,7 @@
 #define ALL_HOURS 0xFFFFFFu
 
 struct cron {
-  int64_t every_s; /* of "@every"; 0: the fields below */
+  int64_t every_s;                                 /* of "@every"; 0: the fields below */
   uint64_t minutes, hours, days, months, weekdays; /* a bit per value */
   bool any_day, any_weekday;                       /* the field began with "*" */
   bool every_hour, repeats;                        /* see above: no gaps made up for; fires in both of a repeated hour */
@@ -44,7 +44,9 @@ static const field_rule field_rules[FIELD_COUNT] = {
     {"day of the week", 0, 7, "sunmontuewedthufrisat", 0},
 };
 
-static const struct { const char *name, *fields; } macros[] = {
+static const struct {
+  const char *name, *fields;
+} macros[] = {
     {"@yearly", "0 0 1 1 *"}, {"@annually", "0 0 1 1 *"}, {"@monthly", "0 0 1 * *"}, {"@weekly", "0 0 * * 0"},
     {"@daily", "0 0 * * *"},  {"@midnight", "0 0 * * *"}, {"@hourly", "0 * * * *"},
 };
@@ -150,7 +152,10 @@ static purlin_status parse_fields(const char *text, cron *c, buffer *why) {
 
 /* "1h30m", "30s" */
 static purlin_status parse_every(const char *text, cron *c, buffer *why) {
-  static const struct { char unit; uint64_t seconds; } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+  static const struct {
+    char unit;
+    uint64_t seconds;
+  } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
   uint64_t total = 0;
   const char *at = text + strspn(text, " \t");
   bool fine = *at != '\0';
@@ -180,7 +185,8 @@ static purlin_status parse_expression(const char *expression, cron *c, buffer *w
     return parse_every(expression + 6, c, why);
   for (size_t i = 0; i < sizeof macros / sizeof macros[0]; i++)
     if (strcmp(expression, macros[i].name) == 0) return parse_fields(macros[i].fields, c, why);
-  buffer_format(why, "'%s' is unknown: use five fields, @every 30s, @hourly, @daily, @weekly, @monthly or @yearly", expression);
+  buffer_format(why, "'%s' is unknown: use five fields, @every 30s, @hourly, @daily, @weekly, @monthly or @yearly",
+                expression);
   return PURLIN_INVALID;
 }
 

@@ -1,11 +1,17 @@
 /* jobs.h: the inside of <purlin/job.h>: a durable queue in purlin_jobs, leases with fencing, cron in purlin_schedules.
  *
- * jobs/queue.c     enqueue, cancel, redrive: rows
- * jobs/claim.c     claims in small ordered batches by primary key with SKIP LOCKED, on every loop; a claim commits before it starts
- * jobs/attempt.c   one running attempt: its context, its lease, its end; completions of pure jobs go in batches
- * jobs/lease.c     renews leases from a connection of its own; finds leases that ran out
- * jobs/cron.c      five-field expressions and @every, with time zones and daylight saving
- * jobs/schedule.c  due schedules become jobs, once in a cluster */
+ * jobs/registry.c   what jobs and schedules there are, by name
+ * jobs/queue.c      enqueue, cancel, redrive: rows
+ * jobs/claim.c      claims in small ordered batches with SKIP LOCKED, on every loop; a claim commits before it starts
+ * jobs/attempt.c    one running attempt: its context, its fence, its end; completions of pure jobs go in batches
+ * jobs/running.c    the attempts that run in this process, for whoever has to find one
+ * jobs/lease.c      renews leases from a connection of its own; notices cancellations; returns what lost its lease
+ * jobs/sweep.c      forgets jobs that ended long ago
+ * jobs/cron.c       five-field expressions and @every, with time zones (zone.c, zone_rule.c) and daylight saving
+ * jobs/schedule.c   due schedules become jobs, once in a cluster
+ * jobs/explain.c    why a job does not run
+ * jobs/operations.c what people may do with the queue
+ * jobs/start.c      start and drain */
 #ifndef PURLIN_JOBS_JOBS_H
 #define PURLIN_JOBS_JOBS_H
 
@@ -15,15 +21,18 @@
 #include "loop/context.h"
 
 typedef struct jobs_options {
-  size_t concurrency;       /* attempts at once on this node: 64 */
-  uint32_t lease_ms;        /* 30 s; renewed each third of it */
-  uint32_t poll_ms;         /* looking for jobs that others enqueued or that became due: 500 ms */
-  size_t batch;             /* claimed at once per loop: 64 */
+  size_t concurrency;  /* attempts at once on this node: 64 */
+  uint32_t lease_ms;   /* 30 s; renewed each third of it */
+  uint32_t poll_ms;    /* looking for jobs that others enqueued or that became due: 500 ms */
+  size_t batch;        /* claimed at once per loop: 64, at most JOBS_MOST_IN_BATCH */
+  uint32_t keep_hours; /* how long jobs that succeeded or were cancelled are kept: 7 days; dead letters stay */
 } jobs_options;
 
 void jobs_options_default(jobs_options *options);
 
-/* The tables; applied with db_migrate(ctx, "jobs", ...). */
+#define JOBS_MOST_IN_BATCH 64u
+
+/* The tables. They are declared too, and so applied with the runtime's own migrations; this list is for tests. */
 extern const purlin_migration *const jobs_migrations[];
 extern const size_t jobs_migration_count;
 

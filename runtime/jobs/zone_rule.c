@@ -20,7 +20,9 @@ typedef struct rule {
   rule_date summer_begins, summer_ends;
 } rule;
 
-typedef struct cursor { const char *at, *end; } cursor;
+typedef struct cursor {
+  const char *at, *end;
+} cursor;
 
 static bool skip(cursor *c, char expected) {
   if (c->at == c->end || *c->at != expected) return false;
@@ -93,7 +95,8 @@ static bool parse(const char *text, size_t size, rule *out) {
     if (!time_of(&c, &west)) return false;
     out->summer_s = -west;
   }
-  return skip(&c, ',') && date_of(&c, &out->summer_begins) && skip(&c, ',') && date_of(&c, &out->summer_ends) && c.at == c.end;
+  return skip(&c, ',') && date_of(&c, &out->summer_begins) && skip(&c, ',') && date_of(&c, &out->summer_ends) &&
+         c.at == c.end;
 }
 
 /* The local midnight of a rule's day in a year, plus its time, as if local were UTC. */

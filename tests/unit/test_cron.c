@@ -39,21 +39,54 @@ static void expect_times(const char *expression, const char *time_zone, const ch
     assert_true(cron_next(c, at, &at));
     char text[32];
     size_t size = text_from_time(at, text);
-    if (at != time_of(expected[i])) fail_msg("%s in %s: %.*s, expected %s", expression, time_zone, (int)size, text, expected[i]);
+    if (at != time_of(expected[i]))
+      fail_msg("%s in %s: %.*s, expected %s", expression, time_zone, (int)size, text, expected[i]);
   }
   cron_free(c);
 }
 
-#define EXPECT(expression, time_zone, after, ...) \
-  expect_times(expression, time_zone, after, (const char *const[]){__VA_ARGS__}, COUNT(((const char *const[]){__VA_ARGS__})))
+#define EXPECT(expression, time_zone, after, ...)                                                                          \
+  expect_times(expression, time_zone, after, (const char *const[]){__VA_ARGS__},                                           \
+               COUNT(((const char *const[]){__VA_ARGS__})))
 
 static void refuses_what_is_no_expression(void **state) {
   (void)state;
   static const char *const wrong[] = {
-      "", "*", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 * ", "* * * * 8",
-      "*/0 * * * *", "5-1 * * * *", "a * * * *", "1,,2 * * * *", "1- * * * *", "-1 * * * *", "* * * janu *", "* * * * fri-mon",
-      "1/ * * * *", "/5 * * * *", "1.5 * * * *", "0 0 30 2 *", "0 0 31 4,6,9,11 *", "@often", "@every", "@every ", "@every 5",
-      "@every 0s", "@every s", "@every 5x", "@every -5s", "@every 367d", "@every 99999999999s", "@every5s", "+5 * * * *",
+      "",
+      "*",
+      "* * * *",
+      "* * * * * *",
+      "60 * * * *",
+      "* 24 * * *",
+      "* * 0 * *",
+      "* * 32 * *",
+      "* * * 13 * ",
+      "* * * * 8",
+      "*/0 * * * *",
+      "5-1 * * * *",
+      "a * * * *",
+      "1,,2 * * * *",
+      "1- * * * *",
+      "-1 * * * *",
+      "* * * janu *",
+      "* * * * fri-mon",
+      "1/ * * * *",
+      "/5 * * * *",
+      "1.5 * * * *",
+      "0 0 30 2 *",
+      "0 0 31 4,6,9,11 *",
+      "@often",
+      "@every",
+      "@every ",
+      "@every 5",
+      "@every 0s",
+      "@every s",
+      "@every 5x",
+      "@every -5s",
+      "@every 367d",
+      "@every 99999999999s",
+      "@every5s",
+      "+5 * * * *",
   };
   for (size_t i = 0; i < COUNT(wrong); i++) {
     cron *c = NULL;
@@ -67,8 +100,8 @@ static void refuses_what_is_no_expression(void **state) {
 
 static void refuses_what_is_no_zone(void **state) {
   (void)state;
-  static const char *const wrong[] = {"Europe/Brussel", "", "Europe", "/etc/passwd", "../../../etc/passwd", "Europe/../UTC",
-                                      "tzdata.zi", "right/UTC", "Europe/Brussels "};
+  static const char *const wrong[] = {"Europe/Brussel", "",          "Europe",    "/etc/passwd",     "../../../etc/passwd",
+                                      "Europe/../UTC",  "tzdata.zi", "right/UTC", "Europe/Brussels "};
   for (size_t i = 0; i < COUNT(wrong); i++) {
     cron *c = NULL;
     buffer why = {0};
@@ -90,18 +123,31 @@ static void refuses_broken_zone_files(void **state) {
   assert_int_equal(zone_read(file, sizeof file, &z, &why), PURLIN_INTERNAL);
   memcpy(file, header, sizeof header); /* no types */
   assert_int_equal(zone_read(file, sizeof file, &z, &why), PURLIN_INTERNAL);
-  file[39] = 1;                        /* one type: fine, but then no second header */
+  file[39] = 1; /* one type: fine, but then no second header */
   assert_int_equal(zone_read(file, sizeof file, &z, &why), PURLIN_INTERNAL);
-  memset(file + 20, 0xFF, 24);         /* counts that overflow */
+  memset(file + 20, 0xFF, 24); /* counts that overflow */
   assert_int_equal(zone_read(file, sizeof file, &z, &why), PURLIN_INTERNAL);
   buffer_free(&why);
 }
 
 static void refuses_broken_rules(void **state) {
   (void)state;
-  static const char *const wrong[] = {"", "C", "CET", "CET-", "CET-1CEST", "CET-1CEST,", "CET-1CEST,M3.5.0", "CET-1CEST,M13.5.0,M10.5.0",
-                                      "CET-1CEST,M3.6.0,M10.5.0", "CET-1CEST,M3.5.7,M10.5.0", "CET-1CEST,M3.5.0,M10.5.0/",
-                                      "CET-1CEST,M3.5.0,M10.5.0x", "<CET-1", "CET-168", "CET-1CEST,J0,J5", "CET-1CEST,400,5"};
+  static const char *const wrong[] = {"",
+                                      "C",
+                                      "CET",
+                                      "CET-",
+                                      "CET-1CEST",
+                                      "CET-1CEST,",
+                                      "CET-1CEST,M3.5.0",
+                                      "CET-1CEST,M13.5.0,M10.5.0",
+                                      "CET-1CEST,M3.6.0,M10.5.0",
+                                      "CET-1CEST,M3.5.7,M10.5.0",
+                                      "CET-1CEST,M3.5.0,M10.5.0/",
+                                      "CET-1CEST,M3.5.0,M10.5.0x",
+                                      "<CET-1",
+                                      "CET-168",
+                                      "CET-1CEST,J0,J5",
+                                      "CET-1CEST,400,5"};
   for (size_t i = 0; i < COUNT(wrong); i++) {
     zone z = {0};
     if (zone_append_rule(&z, wrong[i], strlen(wrong[i]))) fail_msg("accepted '%s'", wrong[i]);
@@ -111,7 +157,10 @@ static void refuses_broken_rules(void **state) {
 
 static void expands_rules_of_every_kind(void **state) {
   (void)state;
-  static const struct { const char *rule, *winter, *summer; int32_t winter_s, summer_s; } cases[] = {
+  static const struct {
+    const char *rule, *winter, *summer;
+    int32_t winter_s, summer_s;
+  } cases[] = {
       {"CET-1CEST,M3.5.0,M10.5.0/3", "2100-03-28T00:59:59Z", "2100-03-28T01:00:00Z", 3600, 7200},
       {"<-03>3<-02>,M3.5.0/-2,M10.5.0/-1", "2100-03-28T00:59:59Z", "2100-03-28T01:00:00Z", -10800, -7200},
       {"AAA0BBB,J60/0,J300/0", "2024-02-29T23:59:59Z", "2024-03-01T00:00:00Z", 0, 3600},
@@ -146,13 +195,13 @@ static void fires_by_fields(void **state) {
   (void)state;
   EXPECT("15 3 * * *", NULL, "2026-11-21T03:15:00Z", "2026-11-22T03:15:00Z", "2026-11-23T03:15:00Z");
   EXPECT("15 3 * * *", NULL, "2026-11-21T03:14:59.999999Z", "2026-11-21T03:15:00Z");
-  EXPECT("0 0 1 * mon", NULL, "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z", "2026-11-09T00:00:00Z", "2026-11-16T00:00:00Z",
-         "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z", "2026-12-01T00:00:00Z");
+  EXPECT("0 0 1 * mon", NULL, "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z", "2026-11-09T00:00:00Z",
+         "2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z", "2026-12-01T00:00:00Z");
   EXPECT("0 0 */2 * mon", NULL, "2026-11-01T00:00:00Z", "2026-11-09T00:00:00Z", "2026-11-23T00:00:00Z"); /* a star: both */
   EXPECT("0 9 * FEB-apr Sat-Sun", NULL, "2026-02-27T00:00:00Z", "2026-02-28T09:00:00Z", "2026-03-01T09:00:00Z",
          "2026-03-07T09:00:00Z");
-  EXPECT("50/3 12 * * *", NULL, "2026-01-01T00:00:00Z", "2026-01-01T12:50:00Z", "2026-01-01T12:53:00Z", "2026-01-01T12:56:00Z",
-         "2026-01-01T12:59:00Z", "2026-01-02T12:50:00Z");
+  EXPECT("50/3 12 * * *", NULL, "2026-01-01T00:00:00Z", "2026-01-01T12:50:00Z", "2026-01-01T12:53:00Z",
+         "2026-01-01T12:56:00Z", "2026-01-01T12:59:00Z", "2026-01-02T12:50:00Z");
   EXPECT("  0\t0 * *  7 ", NULL, "2026-11-21T00:00:00Z", "2026-11-22T00:00:00Z");
   EXPECT("0 0 29 2 *", NULL, "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z", "2032-02-29T00:00:00Z");
   EXPECT("@yearly", NULL, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
@@ -230,9 +279,9 @@ static void agrees_with_another_reckoning_over_years(void **state) {
       hash = hash_time(hash, last);
     }
     if (count != year->count || first != year->first || last != year->last || hash != year->hash)
-      fail_msg("%s in %s, %d: %zu times, expected %zu; first %lld, expected %lld; last %lld, expected %lld", year->expression,
-               year->zone, year->year, count, year->count, (long long)first, (long long)year->first, (long long)last,
-               (long long)year->last);
+      fail_msg("%s in %s, %d: %zu times, expected %zu; first %lld, expected %lld; last %lld, expected %lld",
+               year->expression, year->zone, year->year, count, year->count, (long long)first, (long long)year->first,
+               (long long)last, (long long)year->last);
     cron_free(c);
   }
 }
