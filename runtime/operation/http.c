@@ -69,8 +69,7 @@ static purlin_status decode_request(purlin_ctx *ctx, purlin_request *request, co
   take_path(&g, request);
   if (!takes_body(purlin_method(request))) http_query_each(ctx, request, take_query_pair, &g);
   else if (g.status == PURLIN_OK) g.status = take_body(&g, ctx, request);
-  if (g.status != PURLIN_OK && g.status != PURLIN_INVALID) return g.status;
-  purlin_status finished = schema_finish(&g.reading, op->in, in, g.was_set); /* also after a bad field: say everything at once */
+  purlin_status finished = schema_finish(&g.reading, op->in, in, g.was_set);
   return g.status != PURLIN_OK ? g.status : finished;
 }
 
