@@ -36,7 +36,11 @@ static void on_instruction(lua_State *L, lua_Debug *where) {
   budget_slot *slot = sandbox_of(L)->slot;
   budget_stop why = slot == NULL ? BUDGET_RUNS : budget_stopped(slot);
   if (why == BUDGET_RUNS) lua_sethook(L, NULL, 0, 0); /* armed for a run that has ended: a coroutine outlived it */
-  else luaL_error(L, "stopped: %s", budget_stop_text(why));
+  if (why == BUDGET_RUNS) return;
+  luaL_where(L, 0); /* in a hook, the function that runs is at level 0 */
+  lua_pushfstring(L, "stopped: %s", budget_stop_text(why));
+  lua_concat(L, 2);
+  lua_error(L);
 }
 
 void budget_check(budget_slot *slot, lua_State *L) {
@@ -259,3 +263,12 @@ void budget_end(void) {
 }
 
 budget_slot *budget_slot_at(size_t index) { return &dog.slots[index]; }
+
+budget_slot *budget_claim(size_t index) {
+  sigset_t ours;
+  (void)sigemptyset(&ours);
+  (void)sigaddset(&ours, signal_number());
+  (void)pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
+  dog.slots[index].thread = pthread_self();
+  return &dog.slots[index];
+}

@@ -35,14 +35,15 @@ typedef struct budget_slot {
   _Atomic uint64_t cpu_left_ns, deadline_ns;
   _Atomic uint64_t stop;                     /* sequence * 4 + budget_stop */
   _Atomic uint64_t seen_sequence, seen_cpu_ns; /* the watchdog's first sight of a stretch: the thread's CPU time then */
-  pthread_t thread;                          /* set before anything runs */
+  pthread_t thread;                          /* whose it is; see budget_claim */
 } budget_slot;
 
 /* Starts the watchdog for `count` slots (the loops, then one for loading). Again after budget_end. */
 PURLIN_CHECKED purlin_status budget_begin(size_t count);
 void budget_end(void);
-/* A slot; whoever runs scripts in it sets `thread` first. */
 budget_slot *budget_slot_at(size_t index);
+/* From now on the slot is the calling thread's, which then lets the watchdog's signal through. */
+budget_slot *budget_claim(size_t index);
 
 /* A script begins, or goes on after it was parked, on this thread as the coroutine L; and stops doing so. */
 void budget_resume(budget_slot *slot, budget *b, lua_State *L);

@@ -2,12 +2,12 @@
 #include "lua/script.h"
 
 #include "core/arena.h"
+#include "lua/load.h"
 #include "lua/sandbox.h"
 #include "lua/value.h"
 
 #include <lauxlib.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,21 +141,6 @@ static int from_environment(lua_State *L) {
   return 1;
 }
 
-/* Reads a whole file, at most `most` bytes, into `out`; 0, or an errno. */
-static int read_file(const char *path, size_t most, buffer *out) {
-  FILE *file = fopen(path, "re");
-  if (file == NULL) return errno;
-  int error = 0;
-  while (error == 0 && !feof(file)) {
-    if (!buffer_reserve(out, 4096)) error = ENOMEM;
-    else out->size += fread(out->data + out->size, 1, 4096, file);
-    if (error == 0 && ferror(file)) error = errno == 0 ? EIO : errno;
-    if (error == 0 && out->size > most) error = EFBIG;
-  }
-  (void)fclose(file);
-  return error;
-}
-
 /* A path that is not absolute begins at the folder of the configuration. */
 static const char *resolve(lua_State *L, const char *path) {
   const char *own = loading_of(L)->path, *slash = strrchr(own, '/');
@@ -170,7 +155,7 @@ static int from_file(lua_State *L) {
   loading *l = loading_of(L);
   const char *path = resolve(L, luaL_checkstring(L, 1));
   buffer_clear(&l->json);
-  int error = read_file(path, MAX_SECRET_BYTES, &l->json);
+  int error = load_read(path, MAX_SECRET_BYTES, &l->json);
   if (error != 0) return luaL_error(L, "cannot read %s: %s", path, strerror(error));
   size_t size = l->json.size;
   if (size > 0 && l->json.data[size - 1] == '\n') size--; /* as editors leave it */
@@ -317,7 +302,7 @@ static purlin_status run(loading *l, buffer *text, buffer *why) {
 purlin_status config_load(const char *path, const char *const *kinds, size_t kind_count, config **out, buffer *why) {
   *out = NULL;
   buffer text = {0};
-  int error = read_file(path, MAX_CONFIG_BYTES, &text);
+  int error = load_read(path, MAX_CONFIG_BYTES, &text);
   if (error != 0) {
     buffer_format(why, "cannot read the configuration %s: %s", path, strerror(error));
     buffer_free(&text);

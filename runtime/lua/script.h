@@ -19,8 +19,8 @@ typedef struct script_options {
   const char *policies;       /* folder with *.lua; NULL: none */
   const char *library;        /* folder that `require` reads from, nothing else */
   size_t memory_limit;        /* per script and loop: 16 MiB */
-  uint64_t instruction_limit; /* per run: 50,000,000 */
-  uint32_t timeout_ms;        /* per run of an event rule, waiting included: 60 s; of loading: 2 s */
+  uint32_t cpu_limit_ms;      /* CPU time of a run: 500 ms. A watchdog looks every 5 ms, so it may be exceeded by some */
+  uint32_t timeout_ms;        /* per run of an event rule, waiting included: 60 s; of loading: 2 s of CPU time */
 } script_options;
 
 void script_options_default(script_options *options);
@@ -37,6 +37,9 @@ void script_stop(void);
 /* Adds the routes that scripts declared with purlin.route(). */
 struct http_router;
 PURLIN_CHECKED purlin_status script_routes(struct http_router *router, buffer *why);
+
+/* Called on the loop of the reload when scripts brought routes that no router has: make a router, call script_routes, http_set_router. */
+void script_on_routes(void (*changed)(void));
 
 /* For the plugins page and tests: name, file, generation, state, last error of each. JSON array. */
 void script_describe(buffer *out);

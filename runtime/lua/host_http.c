@@ -1,0 +1,93 @@
+/* host_http.c: purlin.http.{get,post,request}{ url=, method=, headers=, body=, json=, timeout_ms=, retries= }. */
+#include "lua/host.h"
+
+#include <purlin/http.h>
+
+#include <string.h>
+
+enum { MAX_HEADERS = 64, MAX_ANSWER_BYTES = 4 * 1024 * 1024 };
+
+static const char *text_option(lua_State *L, const char *name, const char *initial) {
+  int type = lua_getfield(L, 1, name);
+  if (type == LUA_TNIL) return initial;
+  if (type != LUA_TSTRING) luaL_error(L, "'%s' must be a text", name);
+  return lua_tostring(L, -1); /* stays on the stack */
+}
+
+static bool is_clean(const char *text) {
+  for (; *text != '\0'; text++)
+    if ((unsigned char)*text < ' ' && *text != '\t') return false;
+  return true;
+}
+
+/* { ["Name"] = "value" } as "Name: value" texts, which stay on the Lua stack. */
+static void headers_option(lua_State *L, const char **headers, size_t count) {
+  if (lua_getfield(L, 1, "headers") == LUA_TNIL) return;
+  int table = lua_gettop(L);
+  luaL_checktype(L, table, LUA_TTABLE);
+  luaL_checkstack(L, MAX_HEADERS + 4, NULL);
+  lua_pushnil(L);
+  while (lua_next(L, table) != 0) {
+    int at = lua_gettop(L); /* the key below the value */
+    if (lua_type(L, at - 1) != LUA_TSTRING || !lua_isstring(L, at)) luaL_error(L, "'headers' wants texts");
+    if (count >= MAX_HEADERS) luaL_error(L, "too many headers");
+    headers[count] = lua_pushfstring(L, "%s: %s", lua_tostring(L, at - 1), lua_tostring(L, at));
+    if (!is_clean(headers[count])) luaL_error(L, "a header holds a control character");
+    count++;
+    lua_rotate(L, at - 1, 1); /* the text below the key */
+    lua_pop(L, 1);
+  }
+}
+
+static void push_answer(lua_State *L, const purlin_http_answer *answer) {
+  lua_createtable(L, 0, 4);
+  lua_pushinteger(L, answer->status);
+  lua_setfield(L, -2, "status");
+  lua_pushlstring(L, answer->body, answer->body_size);
+  lua_setfield(L, -2, "body");
+  lua_pushstring(L, answer->media_type);
+  lua_setfield(L, -2, "media_type");
+  lua_pushstring(L, answer->location);
+  lua_setfield(L, -2, "location");
+}
+
+static int request_as(lua_State *L, const char *method) {
+  static const char json_type[] = "Content-Type: application/json";
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_run *run = host_run(L);
+  purlin_mark mark = host_mark(run);
+  const char *headers[MAX_HEADERS + 1] = {0};
+  purlin_http_call call = {.headers = headers, .max_answer = MAX_ANSWER_BYTES};
+  call.method = text_option(L, "method", method);
+  call.url = text_option(L, "url", NULL);
+  if (call.url == NULL) return luaL_error(L, "'url' is missing");
+  call.body = text_option(L, "body", NULL);
+  if (call.body != NULL) call.body_size = lua_rawlen(L, -1);
+  size_t first = 0;
+  if (lua_getfield(L, 1, "json") != LUA_TNIL) {
+    purlin_json json = host_json(L, lua_gettop(L), NULL, "'json'");
+    call.body = json.text;
+    call.body_size = json.size;
+    headers[first++] = json_type;
+  }
+  headers_option(L, headers, first);
+  call.timeout_ms = (uint32_t)host_integer_option(L, 1, "timeout_ms", 10000, 1, 600000);
+  call.retries = (uint32_t)host_integer_option(L, 1, "retries", 0, 0, 10);
+  purlin_http_answer answer = {0};
+  run_set_aside(run);
+  purlin_status status = purlin_http(run->ctx, &call, &answer);
+  run_go_on(run, L);
+  if (status != PURLIN_OK) return host_raise(L, run->ctx, status);
+  push_answer(L, &answer);
+  host_reset(run, mark);
+  return 1;
+}
+
+static int get(lua_State *L) { return request_as(L, "GET"); }
+static int post(lua_State *L) { return request_as(L, "POST"); }
+
+void host_open_http(lua_State *L) {
+  static const luaL_Reg functions[] = {{"get", get}, {"post", post}, {"request", get}, {NULL, NULL}};
+  host_add(L, "http", functions);
+}
