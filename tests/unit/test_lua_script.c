@@ -146,6 +146,7 @@ static void api(purlin_ctx *ctx, void *unused) {
 
 static void scripts_reach_the_host(void **unused) {
   (void)unused;
+  options.cpu_limit_ms = 20000; /* sanitizers are slow */
   run(api);
 }
 
@@ -197,6 +198,7 @@ static void shared(purlin_ctx *ctx, void *unused) {
 
 static void values_are_shared(void **unused) {
   (void)unused;
+  options.cpu_limit_ms = 20000; /* sanitizers are slow */
   run(shared);
 }
 
