@@ -151,11 +151,13 @@ static bool undo_wait(purlin_ctx *ctx, void *argument) {
   return true;
 }
 
-/* Off the loop (while connecting) it just blocks. */
+#define BLOCKING_WAIT_MS 5000
+
+/* Off the loop (while connecting, at the end) it just blocks. */
 static int wait_blocking(int socket, bool is_read, int timeout_ms) {
   struct pollfd waiting = {.fd = socket, .events = is_read ? POLLIN : POLLOUT};
   int ready;
-  do { ready = poll(&waiting, 1, timeout_ms > 0 ? timeout_ms : -1); } while (ready < 0 && errno == EINTR);
+  do { ready = poll(&waiting, 1, timeout_ms > 0 ? timeout_ms : BLOCKING_WAIT_MS); } while (ready < 0 && errno == EINTR);
   return ready;
 }
 
@@ -225,7 +227,7 @@ void db_connection_close(db_connection *connection) {
   if (!uv_is_closing(handle))
     uv_close(handle, on_closed);
   else
-    on_closed(handle); /* the loop has closed it at its own end */
+    on_closed(handle); /* the loop closed it when it ended */
 }
 
 bool db_connection_is_stale(const db_connection *connection) {

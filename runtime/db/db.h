@@ -34,7 +34,7 @@ void db_options_default(db_options *options);
 /* Connects once to check server, version (>= 10.6), character set and rights; `why` says what is wrong and what to do.
  * Creates the database if it is not there and may be. Blocks: at start, before the loops run. */
 PURLIN_CHECKED purlin_status db_start(const db_options *options, buffer *why);
-/* After the loops have run (loops_run has returned) and before loops_destroy. */
+/* After loops_destroy: the loops have closed what hung on them. */
 void db_stop(void);
 /* Whether a connection works now; for /readyz; `why` says what not. Does not park (last known state, kept by a checker). */
 bool db_ready(buffer *why);

@@ -224,7 +224,7 @@ static bool run_installer(const char *fresh, buffer *why) {
   add(a, "--datadir=%s", fresh);
   add(a, "--auth-root-authentication-method=normal");
   add(a, "--skip-test-db");
-  add(a, "--innodb-log-file-size=32M");
+  add(a, "--innodb-log-file-size=64M");
   if (getuid() == 0) add(a, "--user=root");
   pid_t child = spawn(a, log, true);
   free(a);
@@ -288,7 +288,7 @@ static bool start_server(buffer *why) {
   add(a, "--skip-name-resolve");
   add(a, "--performance-schema=OFF");
   add(a, "--innodb-buffer-pool-size=128M");
-  add(a, "--innodb-log-file-size=32M");
+  add(a, "--innodb-log-file-size=64M");
   add(a, "--innodb-flush-log-at-trx-commit=1");
   add(a, "--key-buffer-size=1M");
   add(a, "--aria-pagecache-buffer-size=8M");

@@ -30,7 +30,7 @@ typedef struct db_mode {
 } db_mode;
 
 db_pool *db_pool_current(void); /* the calling loop's, made at first use; NULL: no memory */
-void db_pools_close(void);      /* all of them, after the loops have run */
+void db_pools_close(void);      /* all of them, after the loops have ended */
 
 /* A connection in this mode. The failure is recorded otherwise. May park. */
 PURLIN_CHECKED purlin_status db_pool_take(purlin_ctx *ctx, db_lane_name lane, db_mode mode, db_connection **connection);

@@ -25,6 +25,8 @@ static const struct {
     {ER_NO_REFERENCED_ROW_2, PURLIN_NOT_FOUND}, /* it refers to a row that is not there */
     {ER_LOCK_DEADLOCK, PURLIN_UNAVAILABLE},
     {ER_LOCK_WAIT_TIMEOUT, PURLIN_UNAVAILABLE},
+    {ER_CHECKREAD, PURLIN_UNAVAILABLE},
+    {ER_UNKNOWN_COM_ERROR, PURLIN_UNAVAILABLE}, /* a Galera node that is not in the cluster now */
     {ER_STATEMENT_TIMEOUT, PURLIN_TIMEOUT},
     {ER_QUERY_INTERRUPTED, PURLIN_UNAVAILABLE}, /* not by us: an administrator's KILL */
     {ER_RECORD_FILE_FULL, PURLIN_NO_SPACE},
@@ -48,7 +50,10 @@ purlin_status db_error_status(unsigned error) {
   return db_error_breaks_connection(error) ? PURLIN_UNAVAILABLE : PURLIN_INTERNAL;
 }
 
-bool db_error_is_deadlock(unsigned error) { return error == ER_LOCK_DEADLOCK || error == ER_LOCK_WAIT_TIMEOUT; }
+/* Also 1020, "record has changed since last read", with innodb_snapshot_isolation. */
+bool db_error_is_deadlock(unsigned error) {
+  return error == ER_LOCK_DEADLOCK || error == ER_LOCK_WAIT_TIMEOUT || error == ER_CHECKREAD;
+}
 
 /* ---- The session ---- */
 

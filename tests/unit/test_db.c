@@ -183,6 +183,29 @@ TEST_IN_DATABASE(test_altered_table) {
   assert_true(n.number == 5 && n.whole == 0);
 }
 
+TEST_IN_DATABASE(test_session) {
+  part p;
+  OK(ctx, purlin_db_row(ctx, part, &p, "SELECT @@tx_isolation name, @@innodb_lock_wait_timeout count"));
+  assert_string_equal(p.name, "READ-COMMITTED");
+  assert_int_equal(p.count, 10);
+  OK(ctx, purlin_db_row(ctx, part, &p, "SELECT @@time_zone name, @@autocommit count"));
+  assert_string_equal(p.name, "+00:00");
+  assert_int_equal(p.count, 1);
+  OK(ctx, purlin_db_row(ctx, part, &p, "SELECT @@sql_mode name, CEIL(@@max_statement_time) count"));
+  assert_non_null(strstr(p.name, "STRICT_ALL_TABLES"));
+  assert_int_equal(p.count, 0);
+  context_set_deadline(ctx, 30000);
+  OK(ctx, purlin_db_row(ctx, part, &p, "SELECT @@character_set_connection name, CEIL(@@max_statement_time) count"));
+  assert_string_equal(p.name, "utf8mb4");
+  assert_int_equal(p.count, 32);
+  context_set_deadline(ctx, 20000); /* near enough */
+  OK(ctx, purlin_db_row(ctx, part, &p, "SELECT '' name, CEIL(@@max_statement_time) count"));
+  assert_int_equal(p.count, 32);
+  context_set_deadline(ctx, UINT32_MAX);
+  OK(ctx, purlin_db_row(ctx, part, &p, "SELECT '' name, CEIL(@@max_statement_time) count"));
+  assert_int_equal(p.count, 0);
+}
+
 /* ---- Long values, lists ---- */
 
 typedef struct long_text {
@@ -412,6 +435,54 @@ TEST_IN_DATABASE(test_deadlock_for_ever) {
   assert_int_equal(count_of(ctx, "SELECT 'x' name, n count FROM moves"), 0);
 }
 
+/* ---- On several loops at once ---- */
+
+#define LOOPS 3
+#define FIBERS_PER_LOOP 6
+#define ROUNDS 30
+
+static _Atomic int fibers_left;
+
+static purlin_status insert_one(purlin_ctx *ctx, void *argument) {
+  (void)argument;
+  return purlin_db_run(ctx, "INSERT INTO many (loop_index) VALUES (?)", (int64_t)loop_index(ctx->loop));
+}
+
+static void work_on_loop(purlin_ctx *ctx, void *argument) {
+  (void)argument;
+  for (int i = 0; i < ROUNDS; i++) {
+    OK(ctx, purlin_transaction(ctx, insert_one, NULL));
+    assert_true(count_of(ctx, "SELECT 'x' name, COUNT(*) count FROM many") > 0);
+  }
+  fibers_left--;
+}
+
+static void begin_on_loop(void *argument) {
+  (void)argument;
+  for (int i = 0; i < FIBERS_PER_LOOP; i++)
+    assert_int_equal(context_start("test", "test.loop", work_on_loop, NULL), PURLIN_OK);
+}
+
+static void all_loops(purlin_ctx *ctx) {
+  static loop_post_item items[LOOPS];
+  RUN(ctx, "CREATE OR REPLACE TABLE many (id INT PRIMARY KEY AUTO_INCREMENT, loop_index INT)");
+  fibers_left = LOOPS * FIBERS_PER_LOOP;
+  for (size_t i = 0; i < LOOPS; i++) {
+    items[i] = (loop_post_item){.call = begin_on_loop};
+    loop_post(loop_at(i), &items[i]);
+  }
+  while (fibers_left > 0) loop_sleep(5);
+  assert_int_equal(count_of(ctx, "SELECT 'x' name, COUNT(*) count FROM many WHERE loop_index = 2"),
+                   FIBERS_PER_LOOP * ROUNDS);
+}
+
+static void test_all_loops(void **state) {
+  (void)state;
+  test_loops = LOOPS;
+  with_database(all_loops);
+  test_loops = 1;
+}
+
 /* ---- Bulk, JSON rows ---- */
 
 typedef struct metric_row {
@@ -468,11 +539,22 @@ TEST_IN_DATABASE(test_json_rows) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_types),         cmocka_unit_test(test_conversions), cmocka_unit_test(test_plan_errors),
-      cmocka_unit_test(test_altered_table), cmocka_unit_test(test_long_values), cmocka_unit_test(test_lists),
-      cmocka_unit_test(test_cursor),        cmocka_unit_test(test_errors),      cmocka_unit_test(test_many_statements),
-      cmocka_unit_test(test_transactions),  cmocka_unit_test(test_deadlock),    cmocka_unit_test(test_deadlock_for_ever),
-      cmocka_unit_test(test_bulk),          cmocka_unit_test(test_json_rows),
+      cmocka_unit_test(test_types),
+      cmocka_unit_test(test_session),
+      cmocka_unit_test(test_conversions),
+      cmocka_unit_test(test_plan_errors),
+      cmocka_unit_test(test_altered_table),
+      cmocka_unit_test(test_long_values),
+      cmocka_unit_test(test_lists),
+      cmocka_unit_test(test_cursor),
+      cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_many_statements),
+      cmocka_unit_test(test_transactions),
+      cmocka_unit_test(test_deadlock),
+      cmocka_unit_test(test_deadlock_for_ever),
+      cmocka_unit_test(test_all_loops),
+      cmocka_unit_test(test_bulk),
+      cmocka_unit_test(test_json_rows),
   };
   return cmocka_run_group_tests(tests, start_server, stop_server);
 }

@@ -74,8 +74,8 @@ static void with_database(void (*run)(purlin_ctx *ctx)) {
   if (db_start(&test_options, &why) != PURLIN_OK) fail_msg("%s", buffer_end(&why));
   loop_post(loop_at(0), &item);
   loops_run();
-  db_stop();
   loops_destroy();
+  db_stop();
   buffer_free(&why);
   assert_true(body.ran);
 }
@@ -91,6 +91,6 @@ static void with_database(void (*run)(purlin_ctx *ctx)) {
 #define TEST_IN_DATABASE(name)                                                                                             \
   static void name##_body(purlin_ctx *ctx);                                                                                \
   static void name(void **state) { (void)state, with_database(name##_body); }                                              \
-  static void name##_body(purlin_ctx *ctx)
+  static void name##_body(PURLIN_MAYBE_UNUSED purlin_ctx *ctx)
 
 #endif
