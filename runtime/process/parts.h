@@ -7,7 +7,8 @@
  * process/spawner.c    the spawner's own program
  * process/process.c    the daemon's end: the table of children, what the spawner says
  * process/wait.c       waiting for an end, and bringing it about
- * process/provider.c   who provides which contract; describe and start */
+ * process/ask.c        running purlin-runner for an answer, before the loops run
+ * process/provider.c   who provides which contract, and starting them */
 #ifndef PURLIN_PROCESS_PARTS_H
 #define PURLIN_PROCESS_PARTS_H
 
@@ -101,6 +102,11 @@ PURLIN_CHECKED bool process_wait_blocking(process_record *record, process_phase 
 void process_forget(process_record *record);
 /* A signal for the whole group, through the spawner; directly when it has gone. */
 void process_signal(const purlin_process *process, int number);
+
+/* ---- ask.c ---- */
+
+/* A file without a name that holds these bytes, at its start; -1 when memory is short. */
+int process_memory_file(const char *data, size_t size);
 
 /* ---- provider.c ---- */
 

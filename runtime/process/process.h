@@ -27,8 +27,10 @@ typedef struct process_provider {
 } process_provider;
 PURLIN_CHECKED purlin_status process_provider_add(const process_provider *provider); /* texts are kept by the caller */
 
-/* At start, before loops: runs `purlin-runner describe FILE` and returns what it printed (owned: free). The plugin's code runs in that
- * child only. */
+/* At start, before loops: runs `purlin-runner describe FILE` and returns what it printed (owned: free). The plugin's code
+ * runs in that child only. Errors: PURLIN_INVALID (it complained: `why` says what), PURLIN_UNAVAILABLE. */
 PURLIN_CHECKED purlin_status process_describe(const char *plugin_path, char **json, buffer *why);
+/* The same for `purlin-runner check FILE`: whether its section of purlin.lua fits the plugin's configuration schema. */
+PURLIN_CHECKED purlin_status process_check_configuration(const char *plugin_path, purlin_json configuration, buffer *why);
 
 #endif

@@ -29,6 +29,9 @@ static const char SCRIPT[] =
     "'describe good') echo '{\"name\":\"good\"}';;\n"
     "'describe bad') echo 'bad: is broken' >&2; exit 3;;\n"
     "'describe silent') exit 4;;\n"
+                             "'describe nothing') ;;\n"
+                             "'check strict') cat >&2; exit 1;;\n"
+                             "'check good') ;;\n"
     "'run echo') echo \"$3 $4\"; cat; exit 7;;\n"
     "'run surroundings') env; echo directory=$(pwd); echo files=$(ls /proc/self/fd | tr '\\n' ' ');\n"
     "  echo core=$(ulimit -c) memory=$(ulimit -v); ps -o pgid=,sid= -p $$ | tr -s ' '; echo $$ > kept; umask;;\n"
@@ -462,7 +465,15 @@ static void test_describe(void **unused) {
   assert_string_equal(buffer_end(&why), "bad: is broken");
   buffer_clear(&why);
   assert_int_equal(process_describe("silent", &json, &why), PURLIN_INVALID);
-  assert_string_equal(buffer_end(&why), "silent: purlin-runner ended with 4 and did not describe it");
+  assert_string_equal(buffer_end(&why), "silent: purlin-runner describe ended with 4 and said nothing");
+  buffer_clear(&why);
+  assert_int_equal(process_describe("nothing", &json, &why), PURLIN_INVALID);
+  assert_null(json);
+  buffer_clear(&why);
+  const purlin_json configuration = {"{\"a\":1}", 7};
+  assert_int_equal(process_check_configuration("good", configuration, &why), PURLIN_OK);
+  assert_int_equal(process_check_configuration("strict", configuration, &why), PURLIN_INVALID);
+  assert_string_equal(buffer_end(&why), "{\"a\":1}");
   buffer_free(&why);
 }
 
