@@ -2,6 +2,7 @@
 #include "access/token.h"
 #include "events/events.h"
 #include "jobs/jobs.h"
+#include "loop/background.h"
 #include <string.h>
 #include <strings.h>
 
@@ -92,4 +93,5 @@ void access_init(void) {
   http_set_gate(access_gate);
   jobs_set_identify(access_identify);
   events_set_identify(access_identify);
+  background_set_identify(access_identify);
 }

@@ -6,6 +6,7 @@
 #include "events/events.h"
 #include "http/server.h"
 #include "jobs/jobs.h"
+#include "loop/background.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "operation/operation.h"
@@ -366,6 +367,7 @@ static int serve(starting *s) {
   loops_run();
   script_stop();
   loops_destroy();
+  backgrounds_free();
   db_stop();
   process_stop();
   db_dev_stop();

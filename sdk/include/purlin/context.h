@@ -106,6 +106,18 @@ PURLIN_API void purlin_unlock(purlin_mutex *mutex);
  * key) on the calling loop; the same pointer each time. NULL when memory is short. Does not park. */
 PURLIN_API void *purlin_loop_local(purlin_ctx *ctx, const void *key, size_t size);
 
+/* ---- Coming round -------------------------------------------------------------------------------------------------------------- */
+
+/* Runs `run(ctx, argument)` in a fiber on every event loop, `every_ms` after the last time and only when that has ended, as the
+ * system and as this plugin: to write out what was gathered per loop, to look for changes. From a plugin's start step. `name`
+ * (static) is in logs and traces. Does not park. Errors: PURLIN_UNAVAILABLE (memory). */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_background(purlin_ctx *ctx, const char *name, uint32_t every_ms,
+                                                          void (*run)(purlin_ctx *ctx, void *argument), void *argument);
+/* Runs it on every loop soon, once more if it is just running. Does not park. */
+PURLIN_API void purlin_background_wake(purlin_ctx *ctx, const char *name);
+/* Starts it no more and waits for what runs. May park. Without it, it ends with the loops. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_background_stop(purlin_ctx *ctx, const char *name);
+
 PURLIN_END
 
 #endif
