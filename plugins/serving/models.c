@@ -1,0 +1,177 @@
+#include "serving.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK = 1024 * 1024 };
+#define MOST_BYTES ((int64_t)2 * 1024 * 1024 * 1024)
+#define IDLE_NS UINT64_C(60000000000)
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the list; never held while parking */
+static served *all;                                      /* the list holds one reference of each */
+static purlin_mutex loading;                             /* one model is loaded at a time, so that it is loaded once */
+
+void served_keep(served *s) { atomic_fetch_add(&s->references, 1); }
+
+static void free_texts(char **texts, size_t count) {
+  for (size_t i = 0; texts && i < count; i++) free(texts[i]);
+  free((void *)texts);
+}
+
+void served_leave(served *s) {
+  if (!s || atomic_fetch_sub(&s->references, 1) != 1) return;
+  if (s->model) s->predictor->unload(s->model);
+  free_texts(s->column_names, s->columns.count);
+  free_texts(s->column_types, s->columns.count);
+  free(s->name);
+  free(s->version_text);
+  free(s->framework);
+  free(s->sha256);
+  free(s->output_name);
+  free(s->platform);
+  free(s);
+}
+
+static served *find(const source *from) {
+  (void)pthread_mutex_lock(&lock);
+  served *s = all;
+  while (s && (s->version != from->version || strcmp(s->sha256, from->sha256) != 0 || strcmp(s->name, from->model) != 0 ||
+               strcmp(s->framework, from->framework) != 0))
+    s = s->next;
+  if (s) {
+    served_keep(s);
+    atomic_store(&s->used_ns, purlin_ticks_ns());
+  }
+  (void)pthread_mutex_unlock(&lock);
+  return s;
+}
+
+static void sweep(uint64_t idle_ns) {
+  served *unused = NULL;
+  uint64_t now = purlin_ticks_ns();
+  (void)pthread_mutex_lock(&lock);
+  for (served **at = &all; *at;) {
+    served *s = *at;
+    if (atomic_load(&s->references) > 1) atomic_store(&s->used_ns, now);
+    if (now - atomic_load(&s->used_ns) < idle_ns) {
+      at = &s->next;
+      continue;
+    }
+    *at = s->next;
+    s->next = unused;
+    unused = s;
+  }
+  (void)pthread_mutex_unlock(&lock);
+  while (unused) {
+    served *next = unused->next;
+    served_leave(unused);
+    unused = next;
+  }
+}
+
+void served_sweep(void) { sweep(IDLE_NS); }
+void served_close(void) { sweep(0); }
+
+/* ---- Loading -------------------------------------------------------------------------------------------------------------------------- */
+
+static served *describe(const source *from, const purlin_signature *signature) {
+  served *s = calloc(1, sizeof *s);
+  if (!s) return NULL;
+  char version[24], platform[128];
+  (void)snprintf(version, sizeof version, "%lld", (long long)from->version);
+  (void)snprintf(platform, sizeof platform, "purlin_%s", from->framework);
+  atomic_init(&s->references, 1);
+  atomic_init(&s->used_ns, purlin_ticks_ns());
+  size_t count = s->columns.count = signature->inputs.count;
+  s->version = from->version;
+  s->name = strdup(from->model);
+  s->version_text = strdup(version);
+  s->framework = strdup(from->framework);
+  s->platform = strdup(platform);
+  s->sha256 = strdup(from->sha256);
+  s->output_name = strdup(signature->outputs.count ? signature->outputs.items[0].name : "output");
+  s->column_names = calloc(count + 1, sizeof(char *));
+  s->column_types = calloc(count + 1, sizeof(char *));
+  s->columns.names = (const char *const *)s->column_names;
+  bool fine = s->name && s->version_text && s->framework && s->platform && s->sha256 && s->output_name && s->column_names && s->column_types;
+  for (size_t i = 0; fine && i < count; i++) {
+    s->column_names[i] = strdup(signature->inputs.items[i].name);
+    s->column_types[i] = strdup(signature->inputs.items[i].datatype);
+    fine = s->column_names[i] && s->column_types[i];
+  }
+  if (fine) return s;
+  served_leave(s);
+  return NULL;
+}
+
+/* A model's bytes, owned: free. */
+static purlin_status fetch(purlin_ctx *ctx, const source *from, char **out, size_t *size) {
+  const purlin_storage *storage = purlin_use(ctx, storage, NULL);
+  purlin_blob_reader *reader = NULL;
+  int64_t total = 0, at = 0;
+  purlin_status status = storage ? storage->open(ctx, from->sha256, &reader, &total) : PURLIN_UNAVAILABLE;
+  if (status != PURLIN_OK) return status;
+  char *bytes = total <= MOST_BYTES ? malloc((size_t)total + 1) : NULL;
+  if (!bytes) status = purlin_fail(ctx, PURLIN_TOO_LARGE, "the model has %lld bytes, more than fit", (long long)total);
+  while (status == PURLIN_OK && at < total) {
+    size_t got = 0, part = total - at < BLOCK ? (size_t)(total - at) : BLOCK;
+    status = storage->read(ctx, reader, at, bytes + at, part, &got);
+    if (status == PURLIN_OK && got == 0) status = purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s ended early", from->sha256);
+    at += (int64_t)got;
+  }
+  storage->close(ctx, reader);
+  if (status != PURLIN_OK) {
+    free(bytes);
+    return status;
+  }
+  bytes[total] = '\0';
+  *out = bytes;
+  *size = (size_t)total;
+  return PURLIN_OK;
+}
+
+static purlin_status load(purlin_ctx *ctx, const source *from, served **out) {
+  purlin_signature signature = {0};
+  purlin_status status = purlin_decode_stored(ctx, purlin_signature_schema(), from->signature.text, from->signature.size, &signature);
+  if (status != PURLIN_OK) return status;
+  const purlin_predictor *predictor = purlin_use(ctx, predictor, from->framework);
+  if (!predictor)
+    return purlin_fail(ctx, PURLIN_CONFLICT, "no installed plugin serves the framework '%s' of version %lld of '%s'", from->framework,
+                       (long long)from->version, from->model);
+  char *bytes = NULL;
+  size_t size = 0;
+  status = fetch(ctx, from, &bytes, &size);
+  if (status != PURLIN_OK) return status;
+  served *s = describe(from, &signature);
+  if (s) {
+    s->predictor = predictor;
+    status = predictor->load(ctx, bytes, size, &signature, &s->model, &s->outputs, &s->memory_bytes);
+  } else status = purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
+  free(bytes);
+  if (status != PURLIN_OK) {
+    served_leave(s);
+    return status;
+  }
+  purlin_log(ctx, PURLIN_INFO, "loaded version %s of '%s': %zu columns, %zu bytes", s->version_text, s->name, s->columns.count, s->memory_bytes);
+  *out = s;
+  return PURLIN_OK;
+}
+
+purlin_status served_load(purlin_ctx *ctx, const source *from, served **out) {
+  if ((*out = find(from))) return PURLIN_OK;
+  purlin_status status = purlin_lock(ctx, &loading);
+  if (status != PURLIN_OK) return status;
+  if (!(*out = find(from))) {
+    status = load(ctx, from, out);
+    if (status == PURLIN_OK) {
+      served_keep(*out);
+      (void)pthread_mutex_lock(&lock);
+      (*out)->next = all;
+      all = *out;
+      (void)pthread_mutex_unlock(&lock);
+    }
+  }
+  purlin_unlock(&loading);
+  return status;
+}
