@@ -184,9 +184,9 @@ static purlin_status run_call(client_call *call, purlin_http_answer *answer) {
 }
 
 purlin_status purlin_http(purlin_ctx *ctx, const purlin_http_call *asked, purlin_http_answer *answer) {
-  context_assert_may_park();
   *answer = (purlin_http_answer){.body = "", .media_type = "", .location = ""};
-  purlin_status status = purlin_still_wanted(ctx);
+  purlin_status status = context_may_wait(ctx, "calls out");
+  if (status == PURLIN_OK) status = purlin_still_wanted(ctx);
   if (status != PURLIN_OK) return status;
   client_call call = {.ctx = ctx, .asked = asked, .body_descriptor = -1, .answer_descriptor = -1};
   status = request_check(&call);

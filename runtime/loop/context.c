@@ -179,8 +179,16 @@ static bool stop_sleeping(purlin_ctx *ctx, void *argument) {
   return true;
 }
 
-purlin_status purlin_sleep(purlin_ctx *ctx, uint32_t milliseconds) {
+/* While a transaction is open only database calls may wait: rows stay locked meanwhile. */
+purlin_status context_may_wait(purlin_ctx *ctx, const char *what) {
   context_assert_may_park();
+  if (!ctx->transaction_open) return PURLIN_OK;
+  return purlin_fail(ctx, PURLIN_INTERNAL, "%s: %s while a transaction is open; do it before the first write", ctx->operation, what);
+}
+
+purlin_status purlin_sleep(purlin_ctx *ctx, uint32_t milliseconds) {
+  purlin_status allowed = context_may_wait(ctx, "sleeps");
+  if (allowed != PURLIN_OK) return allowed;
   if (milliseconds == 0) {
     fiber_yield();
     return purlin_still_wanted(ctx);
@@ -192,7 +200,8 @@ purlin_status purlin_sleep(purlin_ctx *ctx, uint32_t milliseconds) {
 }
 
 purlin_status purlin_offload(purlin_ctx *ctx, purlin_pool pool, purlin_work *work, void *argument) {
-  purlin_status status = PURLIN_OK;
+  purlin_status status = context_may_wait(ctx, "works on a pool");
+  if (status != PURLIN_OK) return status;
   if (pool_run(pool, work, argument, &status)) return status;
   purlin_retry_after(ctx, 1);
   return purlin_fail(ctx, PURLIN_UNAVAILABLE, "too much %s work is waiting for a thread",

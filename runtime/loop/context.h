@@ -99,6 +99,9 @@ void context_fairness(purlin_ctx *ctx);
 /* Aborts with a clear message when the running code is not in a fiber. Every call that may park begins with it. */
 void context_assert_may_park(void);
 
+/* For calls that wait for anything but the database: PURLIN_INTERNAL, recorded, while a transaction is open. `what` the caller does. */
+PURLIN_CHECKED purlin_status context_may_wait(purlin_ctx *ctx, const char *what);
+
 void context_set_deadline(purlin_ctx *ctx, uint64_t after_ms);
 /* 16 + 8 random bytes in hexadecimal, or the continuation of a `traceparent` header (false: malformed, a new one was made). */
 bool context_trace_from(purlin_ctx *ctx, const char *traceparent);
