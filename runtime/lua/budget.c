@@ -125,7 +125,7 @@ static void on_signal(int number, siginfo_t *info, void *machine) {
   if (info->si_code == SI_QUEUE && info->si_value.sival_int >= 0 && (size_t)info->si_value.sival_int < dog.count) {
     budget_slot *slot = &dog.slots[info->si_value.sival_int];
     lua_State *L = atomic_load_explicit(&slot->running, memory_order_relaxed);
-    if (L != NULL && pthread_equal(slot->thread, pthread_self()) && budget_stopped(slot) != BUDGET_RUNS)
+    if (L != NULL && pthread_equal(atomic_load(&slot->thread), pthread_self()) && budget_stopped(slot) != BUDGET_RUNS)
       lua_sethook(L, on_instruction, LUA_MASKCOUNT, 1);
   }
   errno = saved;
@@ -138,12 +138,12 @@ static void arm(size_t index) {
     if (L != NULL) lua_sethook(L, on_instruction, LUA_MASKCOUNT, 1);
     return;
   }
-  (void)pthread_sigqueue(slot->thread, signal_number(), (union sigval){.sival_int = (int)index});
+  (void)pthread_sigqueue(atomic_load(&slot->thread), signal_number(), (union sigval){.sival_int = (int)index});
 }
 
 static uint64_t slot_cpu(const budget_slot *slot) {
   clockid_t clock;
-  return pthread_getcpuclockid(slot->thread, &clock) == 0 ? cpu_time_of(clock) : 0;
+  return pthread_getcpuclockid(atomic_load(&slot->thread), &clock) == 0 ? cpu_time_of(clock) : 0;
 }
 
 /* Whether a script runs there. */
@@ -269,6 +269,6 @@ budget_slot *budget_claim(size_t index) {
   (void)sigemptyset(&ours);
   (void)sigaddset(&ours, signal_number());
   (void)pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
-  dog.slots[index].thread = pthread_self();
+  atomic_store(&dog.slots[index].thread, pthread_self());
   return &dog.slots[index];
 }

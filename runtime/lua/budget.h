@@ -35,7 +35,7 @@ typedef struct budget_slot {
   _Atomic uint64_t cpu_left_ns, deadline_ns;
   _Atomic uint64_t stop;                     /* sequence * 4 + budget_stop */
   _Atomic uint64_t seen_sequence, seen_cpu_ns; /* the watchdog's first sight of a stretch: the thread's CPU time then */
-  pthread_t thread;                          /* whose it is; see budget_claim */
+  _Atomic pthread_t thread;                  /* whose it is; see budget_claim */
 } budget_slot;
 
 /* Starts the watchdog for `count` slots (the loops, then one for loading). Again after budget_end. */
