@@ -104,8 +104,9 @@ static bool is_error_object(lua_State *L, int index) {
 }
 
 static const char *raw_text(lua_State *L, int index, const char *name) {
+  index = lua_absindex(L, index);
   lua_pushstring(L, name);
-  lua_rawget(L, lua_absindex(L, index));
+  lua_rawget(L, index);
   const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
   lua_pop(L, 1); /* the object still holds it */
   return text;

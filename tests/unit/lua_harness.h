@@ -197,7 +197,7 @@ static void write_text(const char *in, const char *name, const char *text) {
 }
 
 static void write_script(const char *name, const char *text) { write_text(policies_folder, name, text); }
-static void write_module(const char *name, const char *text) { write_text(library_folder, name, text); }
+__attribute__((unused)) static void write_module(const char *name, const char *text) { write_text(library_folder, name, text); }
 
 __attribute__((unused)) static void remove_script(const char *name) {
   char path[256];
@@ -246,7 +246,7 @@ static void run_on(size_t loops, context_run *test) {
   assert_int_equal(atomic_load(&failures), 0);
 }
 
-static void run(context_run *test) { run_on(1, test); }
+__attribute__((unused)) static void run(context_run *test) { run_on(1, test); }
 
 static int before_each(void **unused) {
   (void)unused;

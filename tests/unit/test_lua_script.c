@@ -444,6 +444,28 @@ static void rules_hear_events(void **unused) {
   run(rules);
 }
 
+/* ---- The library that is shipped ---------------------------------------------------------------------------------------------------------------- */
+
+static void library(purlin_ctx *ctx, void *unused) {
+  (void)unused;
+  CHECK(start_status == PURLIN_OK);
+  expect(ctx, "truefalsetruefalse");
+}
+
+static void the_library_works(void **unused) {
+  (void)unused;
+  options.library = "lua";
+  write_script("p.lua", "local throttle = require 'throttle'\n"
+                        "purlin.policy('demo.promote', function()\n"
+                        "  local a, b = throttle('x', 0.05), throttle('x', 10)\n"
+                        "  purlin.time.sleep(0.08)\n"
+                        "  local c = throttle('x', 10)\n"
+                        "  throttle.forget('y')\n"
+                        "  return { promote = true, reason = tostring(a) .. tostring(b) .. tostring(c) .. tostring(throttle('x', 10)) }\n"
+                        "end)");
+  run(library);
+}
+
 /* ---- Figures -------------------------------------------------------------------------------------------------------------------------------- */
 
 static uint64_t cpu_ns(void) {
@@ -486,7 +508,7 @@ int main(void) {
       TEST(scripts_record_metrics),     TEST(a_script_may_wait_anywhere),    TEST(many_runs_wait_at_once),
       TEST(scripts_reload),             TEST(a_bad_script_refuses_itself_alone), TEST(a_missing_folder_is_said),
       TEST(no_folder_means_no_scripts), TEST(changes_are_seen),              TEST(rules_hear_events),
-      TEST(how_long_a_policy_takes),
+      TEST(the_library_works),          TEST(how_long_a_policy_takes),
   };
   return cmocka_run_group_tests(tests, before_all, after_all);
 }
