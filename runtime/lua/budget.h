@@ -33,9 +33,9 @@ typedef struct budget_slot {
   _Alignas(64) _Atomic(lua_State *) running; /* the coroutine that runs; NULL: none */
   _Atomic uint64_t sequence;                 /* a number for each stretch that a script runs without parking */
   _Atomic uint64_t cpu_left_ns, deadline_ns;
-  _Atomic uint64_t stop;                     /* sequence * 4 + budget_stop */
+  _Atomic uint64_t stop;                       /* sequence * 4 + budget_stop */
   _Atomic uint64_t seen_sequence, seen_cpu_ns; /* the watchdog's first sight of a stretch: the thread's CPU time then */
-  _Atomic pthread_t thread;                  /* whose it is; see budget_claim */
+  _Atomic pthread_t thread;                    /* whose it is; see budget_claim */
 } budget_slot;
 
 /* Starts the watchdog for `count` slots (the loops, then one for loading). Again after budget_end. */

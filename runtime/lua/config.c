@@ -68,8 +68,10 @@ static void refuse_twice(lua_State *L, const char *kind, const char *name) {
   for (size_t i = 0; i < c->count; i++) {
     const config_section *s = &c->sections[i];
     if (strcmp(s->kind, kind) != 0 || !same_name(s->name, name)) continue;
-    if (name == NULL) luaL_error(L, "%s is configured twice; the first time in line %d", kind, s->line);
-    else luaL_error(L, "%s \"%s\" is configured twice; the first time in line %d", kind, name, s->line);
+    if (name == NULL)
+      luaL_error(L, "%s is configured twice; the first time in line %d", kind, s->line);
+    else
+      luaL_error(L, "%s \"%s\" is configured twice; the first time in line %d", kind, name, s->line);
   }
 }
 
@@ -78,7 +80,8 @@ static size_t add_section(lua_State *L, const char *kind, const char *name) {
   loading *l = loading_of(L);
   refuse_twice(L, kind, name);
   if (l->c->count >= MAX_SECTIONS || !grow(l->c)) luaL_error(L, "too many sections");
-  config_section section = {.kind = kept(L, kind, strlen(kind)), .file = l->path, .line = line_of_caller(L), .json = "{}", .json_size = 2};
+  config_section section = {
+      .kind = kept(L, kind, strlen(kind)), .file = l->path, .line = line_of_caller(L), .json = "{}", .json_size = 2};
   if (name != NULL) section.name = kept(L, name, strlen(name));
   l->c->sections[l->c->count] = section;
   return l->c->count++;
@@ -135,9 +138,12 @@ static int named_section(lua_State *L) {
 static int from_environment(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   const char *value = getenv(name);
-  if (value != NULL) lua_pushstring(L, value);
-  else if (lua_gettop(L) >= 2) lua_pushvalue(L, 2);
-  else return luaL_error(L, "the environment has no variable %s; set it, or give a default: env(\"%s\", DEFAULT)", name, name);
+  if (value != NULL)
+    lua_pushstring(L, value);
+  else if (lua_gettop(L) >= 2)
+    lua_pushvalue(L, 2);
+  else
+    return luaL_error(L, "the environment has no variable %s; set it, or give a default: env(\"%s\", DEFAULT)", name, name);
   return 1;
 }
 
@@ -186,7 +192,8 @@ static int unknown_name(lua_State *L) {
   for (size_t i = 0; i < l->kind_count; i++)
     if (nearly(name, l->kinds[i])) return luaL_error(L, "there is no section '%s'; did you mean '%s'?", name, l->kinds[i]);
   for (size_t i = 0; i < sizeof extra_names / sizeof extra_names[0]; i++)
-    if (nearly(name, extra_names[i])) return luaL_error(L, "there is no function '%s'; did you mean '%s'?", name, extra_names[i]);
+    if (nearly(name, extra_names[i]))
+      return luaL_error(L, "there is no function '%s'; did you mean '%s'?", name, extra_names[i]);
   luaL_Buffer known;
   luaL_buffinit(L, &known);
   for (size_t i = 0; i < l->kind_count; i++) {
@@ -207,8 +214,8 @@ static int refuse_global(lua_State *L) {
 
 /* Globals are an empty table that reads `names` and then complains, so that assignments are always noticed. */
 static void close_environment(lua_State *L, const loading *l) {
-  static const char *const removed[] = {"collectgarbage", "load", "pcall", "xpcall", "print", "setmetatable",
-                                        "getmetatable", "rawset", "rawget", "_G", "coroutine"};
+  static const char *const removed[] = {"collectgarbage", "load",   "pcall",  "xpcall", "print",    "setmetatable",
+                                        "getmetatable",   "rawset", "rawget", "_G",     "coroutine"};
   lua_pushglobaltable(L);
   for (size_t i = 0; i < sizeof removed / sizeof removed[0]; i++) {
     lua_pushnil(L);
@@ -293,8 +300,10 @@ static purlin_status run(loading *l, buffer *text, buffer *why) {
   lua_pushcfunction(L, run_file);
   lua_pushlightuserdata(L, text);
   int status = lua_pcall(L, 1, 0, 1);
-  if (status == LUA_ERRMEM) buffer_format(why, "%s: the configuration needs more than %d MiB of memory", l->path, MEMORY_LIMIT_BYTES >> 20);
-  else if (status != LUA_OK) buffer_text(why, lua_isstring(L, -1) ? lua_tostring(L, -1) : "an error without a text");
+  if (status == LUA_ERRMEM)
+    buffer_format(why, "%s: the configuration needs more than %d MiB of memory", l->path, MEMORY_LIMIT_BYTES >> 20);
+  else if (status != LUA_OK)
+    buffer_text(why, lua_isstring(L, -1) ? lua_tostring(L, -1) : "an error without a text");
   lua_close(L);
   return status == LUA_OK ? PURLIN_OK : PURLIN_INVALID;
 }
@@ -312,7 +321,10 @@ purlin_status config_load(const char *path, const char *const *kinds, size_t kin
   purlin_status status = PURLIN_UNAVAILABLE;
   if (c != NULL) {
     arena_init(&c->memory, (size_t)MAX_SECTIONS * MAX_SECTION_BYTES);
-    loading l = {.box = {.limit_bytes = MEMORY_LIMIT_BYTES}, .c = c, .kinds = kinds, .kind_count = kind_count,
+    loading l = {.box = {.limit_bytes = MEMORY_LIMIT_BYTES},
+                 .c = c,
+                 .kinds = kinds,
+                 .kind_count = kind_count,
                  .json = {.limit = MAX_SECTION_BYTES}};
     l.path = arena_copy(&c->memory, path, strlen(path));
     if (l.path != NULL) {
@@ -324,8 +336,10 @@ purlin_status config_load(const char *path, const char *const *kinds, size_t kin
     buffer_free(&l.problem);
   }
   buffer_free(&text);
-  if (status == PURLIN_OK) *out = c;
-  else config_free(c);
+  if (status == PURLIN_OK)
+    *out = c;
+  else
+    config_free(c);
   return status;
 }
 

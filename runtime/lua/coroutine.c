@@ -15,9 +15,7 @@ static lua_State *to_coroutine(lua_State *L) {
   return co;
 }
 
-static bool fits(lua_State *L, int count) {
-  return lua_checkstack(L, count) != 0;
-}
+static bool fits(lua_State *L, int count) { return lua_checkstack(L, count) != 0; }
 
 /* Resumes with the `count` values on top of L. Returns how many results are on top of L, or -1 with the error there. A stop is
  * raised again in L, whatever the coroutine made of it. */

@@ -12,7 +12,7 @@ typedef struct policy_place {
 
 typedef struct generation {
   uint64_t number;
-  script **scripts;       /* by file name */
+  script **scripts; /* by file name */
   size_t count;
   policy_place *policies; /* by point */
   size_t policy_count;

@@ -16,7 +16,8 @@ void host_add(lua_State *L, const char *name, const luaL_Reg *functions) {
 
 lua_run *host_run(lua_State *L) {
   lua_run *run = run_of(L);
-  if (run == NULL || run->ctx == NULL) luaL_error(L, "this is not available while the script is loaded; use it in a function");
+  if (run == NULL || run->ctx == NULL)
+    luaL_error(L, "this is not available while the script is loaded; use it in a function");
   sandbox_check_stack(L);
   return run;
 }
@@ -27,8 +28,7 @@ purlin_json host_json(lua_State *L, int index, const purlin_schema *schema, cons
   if (lua_isnoneornil(L, index)) return (purlin_json){"{}", 2};
   buffer_clear(&state->scratch);
   buffer_clear(&state->why);
-  if (!value_to_json(L, index, &state->scratch, &state->why))
-    luaL_error(L, "%s: %s", what, buffer_end(&state->why));
+  if (!value_to_json(L, index, &state->scratch, &state->why)) luaL_error(L, "%s: %s", what, buffer_end(&state->why));
   if (schema != NULL) {
     buffer_clear(&state->why);
     if (value_fit_lists(schema, state->scratch.data, state->scratch.size, &run->ctx->memory, &state->why)) {
@@ -50,7 +50,8 @@ void host_reset(const lua_run *run, purlin_mark mark) {
   if (!db_in_transaction(run->ctx)) purlin_arena_reset(run->ctx, mark);
 }
 
-lua_Integer host_integer_option(lua_State *L, int table, const char *name, lua_Integer initial, lua_Integer least, lua_Integer most) {
+lua_Integer host_integer_option(lua_State *L, int table, const char *name, lua_Integer initial, lua_Integer least,
+                                lua_Integer most) {
   if (!lua_istable(L, table)) return initial;
   int is_integer = 1;
   lua_Integer value = initial;
@@ -184,8 +185,8 @@ static void open_errors(lua_State *L) {
 
 void host_open(lua_State *L) {
   static void (*const parts[])(lua_State *) = {
-      host_open_log, host_open_json, host_open_time, host_open_shared, host_open_metrics, host_open_operations,
-      host_open_database, host_open_http, host_open_work, host_open_registration};
+      host_open_log,        host_open_json,     host_open_time, host_open_shared, host_open_metrics,
+      host_open_operations, host_open_database, host_open_http, host_open_work,   host_open_registration};
   open_errors(L);
   lua_newtable(L);
   for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) parts[i](L);

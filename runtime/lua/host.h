@@ -19,7 +19,7 @@ void host_open_metrics(lua_State *L);
 void host_open_operations(lua_State *L); /* op, and who and where */
 void host_open_database(lua_State *L);
 void host_open_http(lua_State *L);
-void host_open_work(lua_State *L);       /* jobs and events */
+void host_open_work(lua_State *L);         /* jobs and events */
 void host_open_registration(lua_State *L); /* policy, on, route, require */
 
 /* Sets a table of functions as member `name` of the table on top of the stack. */
@@ -37,7 +37,8 @@ purlin_json host_json(lua_State *L, int index, const purlin_schema *schema, cons
 purlin_mark host_mark(const lua_run *run);
 void host_reset(const lua_run *run, purlin_mark mark);
 /* A member of the options table (if it is one); `initial` when it is absent. Raises an error when it is out of bounds. */
-lua_Integer host_integer_option(lua_State *L, int table, const char *name, lua_Integer initial, lua_Integer least, lua_Integer most);
+lua_Integer host_integer_option(lua_State *L, int table, const char *name, lua_Integer initial, lua_Integer least,
+                                lua_Integer most);
 
 /* Raises what the context has recorded, as an error object { status=, error=, message=, fields={ {field=, message=} } }. */
 int host_raise(lua_State *L, purlin_ctx *ctx, purlin_status status);

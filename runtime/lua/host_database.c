@@ -21,14 +21,19 @@ static const char *skip_quiet(const char *p) {
   }
   if (*p != '\'' && *p != '"' && *p != '`') return p;
   for (const char *q = p + 1; *q != '\0'; q++) {
-    if (*q == '\\' && *p != '`' && q[1] != '\0') q++;
-    else if (*q == *p && q[1] == *p) q++;
-    else if (*q == *p) return q + 1;
+    if (*q == '\\' && *p != '`' && q[1] != '\0')
+      q++;
+    else if (*q == *p && q[1] == *p)
+      q++;
+    else if (*q == *p)
+      return q + 1;
   }
   return p + strlen(p);
 }
 
-static bool is_word(const char *p, size_t size, const char *word) { return size == strlen(word) && strncasecmp(p, word, size) == 0; }
+static bool is_word(const char *p, size_t size, const char *word) {
+  return size == strlen(word) && strncasecmp(p, word, size) == 0;
+}
 
 /* Why the statement is not one that only reads; NULL: it is. */
 static const char *refuse_writing(const char *sql) {
@@ -47,7 +52,8 @@ static const char *refuse_writing(const char *sql) {
     }
     size_t size = 1;
     while (isalnum((unsigned char)p[size]) || p[size] == '_' || p[size] == '$') size++;
-    if (first && !is_word(p, size, "select") && !is_word(p, size, "with")) return "only SELECT is allowed; change things by operations";
+    if (first && !is_word(p, size, "select") && !is_word(p, size, "with"))
+      return "only SELECT is allowed; change things by operations";
     if (is_word(p, size, "into")) return "SELECT ... INTO is not allowed";
     if (is_word(p, size, "update") || is_word(p, size, "lock")) return "locking reads are not allowed";
     first = false;

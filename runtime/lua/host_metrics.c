@@ -76,9 +76,12 @@ static const family *make(const char *name, purlin_metric_type type, const char 
   }
   memcpy(f->name, name, size);
   memcpy(f->labels, label_list, strlen(label_list) + 1);
-  f->metric = (purlin_metric){.declared = PURLIN_HEAD_(purlin_metric, PURLIN_KIND_METRIC), .name = f->name,
-                              .help = "Recorded by a Lua rule", .labels = f->labels[0] == '\0' ? NULL : f->labels,
-                              .type = type, .state = &f->state};
+  f->metric = (purlin_metric){.declared = PURLIN_HEAD_(purlin_metric, PURLIN_KIND_METRIC),
+                              .name = f->name,
+                              .help = "Recorded by a Lua rule",
+                              .labels = f->labels[0] == '\0' ? NULL : f->labels,
+                              .type = type,
+                              .state = &f->state};
   if (metrics_register("rule", &f->metric, why) != PURLIN_OK) {
     free(f);
     return NULL;
@@ -95,9 +98,11 @@ static const family *find(lua_State *L, const char *name, purlin_metric_type typ
   (void)pthread_mutex_lock(&lock);
   const family *f = families;
   while (f != NULL && strcmp(f->name, name) != 0) f = f->next;
-  if (f == NULL) f = make(name, type, label_list, why);
+  if (f == NULL)
+    f = make(name, type, label_list, why);
   else if (f->metric.type != type || strcmp(f->labels, label_list) != 0) {
-    buffer_format(why, "it exists already as another kind, or with other labels (%s)", f->labels[0] == '\0' ? "none" : f->labels);
+    buffer_format(why, "it exists already as another kind, or with other labels (%s)",
+                  f->labels[0] == '\0' ? "none" : f->labels);
     f = NULL;
   }
   (void)pthread_mutex_unlock(&lock);
@@ -122,7 +127,9 @@ static int count(lua_State *L) {
 }
 
 static int gauge(lua_State *L) { return record_as(L, PURLIN_METRIC_GAUGE, luaL_checknumber(L, 2), purlin_metric_set); }
-static int observe(lua_State *L) { return record_as(L, PURLIN_METRIC_HISTOGRAM, luaL_checknumber(L, 2), purlin_metric_observe); }
+static int observe(lua_State *L) {
+  return record_as(L, PURLIN_METRIC_HISTOGRAM, luaL_checknumber(L, 2), purlin_metric_observe);
+}
 
 void host_open_metrics(lua_State *L) {
   static const luaL_Reg functions[] = {{"count", count}, {"gauge", gauge}, {"observe", observe}, {NULL, NULL}};

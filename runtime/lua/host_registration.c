@@ -39,7 +39,8 @@ static script_entry *add(lua_State *L, entry_kind kind, const char *what, int fu
   if (load->first) {
     check_new(L, s, kind, what, name);
     const char *title = kept(L, lua_pushfstring(L, "%s %s", kind == ENTRY_RULE ? "rule" : what, name));
-    s->entries[s->entry_count++] = (script_entry){.kind = kind, .name = kept(L, name), .title = title, .line = line_of_caller(L)};
+    s->entries[s->entry_count++] =
+        (script_entry){.kind = kind, .name = kept(L, name), .title = title, .line = line_of_caller(L)};
   }
   check_same(L, s, state->function_count, kind, name);
   lua_pushvalue(L, function);
@@ -48,7 +49,8 @@ static script_entry *add(lua_State *L, entry_kind kind, const char *what, int fu
 }
 
 static void check_loading(lua_State *L, const char *what) {
-  if (run_of(L)->load == NULL) luaL_error(L, "purlin.%s belongs at the top of the script, not in a function that runs later", what);
+  if (run_of(L)->load == NULL)
+    luaL_error(L, "purlin.%s belongs at the top of the script, not in a function that runs later", what);
 }
 
 static int register_policy(lua_State *L) {
@@ -89,7 +91,8 @@ static int register_route(lua_State *L) {
 }
 
 void host_open_registration(lua_State *L) {
-  static const luaL_Reg functions[] = {{"policy", register_policy}, {"on", register_rule}, {"route", register_route}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"policy", register_policy}, {"on", register_rule}, {"route", register_route}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
   load_open_require(L);
 }

@@ -14,10 +14,10 @@ enum { BUCKETS = 4096, MAX_KEY_BYTES = 256, MAX_VALUE_BYTES = 256 * 1024, SWEEP_
 
 typedef struct item {
   struct item *next;
-  uint64_t expires_ns;      /* purlin_ticks_ns; UINT64_MAX: never */
-  lua_Integer version;      /* grows with every change of any key */
+  uint64_t expires_ns; /* purlin_ticks_ns; UINT64_MAX: never */
+  lua_Integer version; /* grows with every change of any key */
   size_t key_size, value_size;
-  char data[];              /* the key, then the JSON */
+  char data[]; /* the key, then the JSON */
 } item;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -43,14 +43,18 @@ static void sweep(void) {
   uint64_t now = purlin_ticks_ns();
   for (size_t i = 0; i < BUCKETS; i++)
     for (item **at = &buckets[i]; *at != NULL;)
-      if ((*at)->expires_ns <= now) drop(at);
-      else at = &(*at)->next;
+      if ((*at)->expires_ns <= now)
+        drop(at);
+      else
+        at = &(*at)->next;
 }
 
 /* The living item at `at`; an expired one is dropped. */
 static item *living(item **at) {
-  if (*at != NULL && (*at)->expires_ns <= purlin_ticks_ns()) drop(at);
-  else return *at;
+  if (*at != NULL && (*at)->expires_ns <= purlin_ticks_ns())
+    drop(at);
+  else
+    return *at;
   return NULL;
 }
 
@@ -112,7 +116,8 @@ static int get(lua_State *L) {
   }
   (void)pthread_mutex_unlock(&lock);
   if (state->scratch.failed) return luaL_error(L, "not enough memory");
-  if (version == 0) lua_pushnil(L);
+  if (version == 0)
+    lua_pushnil(L);
   else {
     const lua_run *run = state->run;
     arena *memory = run != NULL && run->ctx != NULL ? &run->ctx->memory : &state->memory;
@@ -188,7 +193,7 @@ static int increase(lua_State *L) {
   return 1;
 }
 
-static int delete(lua_State *L) {
+static int delete (lua_State *L) {
   size_t size;
   const char *key = check_key(L, &size);
   (void)pthread_mutex_lock(&lock);
@@ -201,8 +206,8 @@ static int delete(lua_State *L) {
 }
 
 void host_open_shared(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"get", get}, {"set", set}, {"cas", compare_and_set}, {"incr", increase}, {"delete", delete}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"get", get},       {"set", set},       {"cas", compare_and_set},
+                                       {"incr", increase}, {"delete", delete}, {NULL, NULL}};
   host_add(L, "shared", functions);
 }
 

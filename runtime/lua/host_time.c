@@ -43,7 +43,7 @@ static int parse(lua_State *L) {
 }
 
 void host_open_time(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"now", now}, {"monotonic", monotonic}, {"sleep", wait}, {"format", format}, {"parse", parse}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"now", now},       {"monotonic", monotonic}, {"sleep", wait},
+                                       {"format", format}, {"parse", parse},         {NULL, NULL}};
   host_add(L, "time", functions);
 }

@@ -9,7 +9,9 @@
 
 enum { MAX_SCRIPT_BYTES = 1024 * 1024, LOAD_TIMEOUT_MS = 2000, ENTRIES_LIMIT_BYTES = 1024 * 1024 };
 
-static void hash_of(const buffer *text, uint8_t hash[32]) { text_sha256(text->size == 0 ? "" : text->data, text->size, hash); }
+static void hash_of(const buffer *text, uint8_t hash[32]) {
+  text_sha256(text->size == 0 ? "" : text->data, text->size, hash);
+}
 
 bool script_is_current(const script *s) {
   bool same = true;
@@ -108,9 +110,11 @@ static int require(lua_State *L) {
     return 1;
   }
   const script_load *load = run_of(L)->load;
-  if (load == NULL) return luaL_error(L, "require(\"%s\") belongs at the top of the script: files are read while it is loaded", name);
+  if (load == NULL)
+    return luaL_error(L, "require(\"%s\") belongs at the top of the script: files are read while it is loaded", name);
   if (load->options->library == NULL) return luaL_error(L, "there is no folder of modules to require from");
-  if (!is_module_name(name)) return luaL_error(L, "'%s' is not the name of a module: letters, digits, '_', '-', with '.' between", name);
+  if (!is_module_name(name))
+    return luaL_error(L, "'%s' is not the name of a module: letters, digits, '_', '-', with '.' between", name);
   sandbox_check_stack(L);
   const char *path = module_path(L, load->options->library, name);
   lua_pushvalue(L, 1);

@@ -23,7 +23,7 @@ typedef struct script_entry {
   const char *title;      /* "policy serving.promote", for messages */
   const char *permission; /* of a route */
   const char *summary;
-  uint32_t timeout_ms;    /* of a route; 0: the server's default */
+  uint32_t timeout_ms; /* of a route; 0: the server's default */
   int line;
 } script_entry;
 
@@ -31,22 +31,22 @@ typedef struct script_entry {
  * change once it is loaded. */
 typedef struct script {
   atomic_size_t references;
-  char *file;                 /* "drift.lua" */
-  const char *actor;          /* "rule:drift.lua" */
-  uint64_t generation;        /* that it came with */
+  char *file;          /* "drift.lua" */
+  const char *actor;   /* "rule:drift.lua" */
+  uint64_t generation; /* that it came with */
   script_source sources[SCRIPT_MAX_SOURCES];
   size_t source_count;
-  arena memory;               /* of the entries */
+  arena memory; /* of the entries */
   script_entry entries[RUN_MAX_ENTRIES];
   size_t entry_count;
-  script_state **states;      /* by loop */
+  script_state **states; /* by loop */
 } script;
 
 /* While a script runs for the first time. */
 typedef struct script_load {
   const script_options *options;
   script *script;
-  bool first;                 /* of its states: entries and sources are written down */
+  bool first; /* of its states: entries and sources are written down */
 } script_load;
 
 /* Reads and runs `folder`/`file` for every loop. NULL: `why` says why, with file, line and traceback. */

@@ -71,13 +71,18 @@ static int run_policy(lua_State *L) {
   return 0;
 }
 
-static purlin_status answer_policy(purlin_ctx *ctx, const char *point, uint32_t timeout_ms, purlin_json question, purlin_json *answer) {
+static purlin_status answer_policy(purlin_ctx *ctx, const char *point, uint32_t timeout_ms, purlin_json question,
+                                   purlin_json *answer) {
   found_entry found;
   if (!generation_policy(point, &found)) return PURLIN_NOT_FOUND;
   policy_call call = {.function = found.function, .point = point, .question = question};
   previous_identity previous = act_as(ctx, found.state->script->actor, ctx->workspace, ctx->project);
-  purlin_status status = run_script(ctx, &(run_call){.state = found.state, .name = found.entry->title, .kind = "policy",
-                                                     .timeout_ms = timeout_ms, .body = run_policy, .argument = &call});
+  purlin_status status = run_script(ctx, &(run_call){.state = found.state,
+                                                     .name = found.entry->title,
+                                                     .kind = "policy",
+                                                     .timeout_ms = timeout_ms,
+                                                     .body = run_policy,
+                                                     .argument = &call});
   act_again_as(ctx, previous);
   *answer = call.answer;
   return status;
@@ -123,8 +128,10 @@ static int run_rule(lua_State *L) {
   set_text(L, "actor", event->actor);
   lua_pushnumber(L, (lua_Number)event->at.unix_us / 1e6);
   lua_setfield(L, -2, "at");
-  if (event->payload.text == NULL) lua_newtable(L);
-  else value_push_json(L, event->payload.text, event->payload.size, VALUE_DROP_NULLS, &run_of(L)->ctx->memory);
+  if (event->payload.text == NULL)
+    lua_newtable(L);
+  else
+    value_push_json(L, event->payload.text, event->payload.size, VALUE_DROP_NULLS, &run_of(L)->ctx->memory);
   lua_setfield(L, -2, "payload");
   lua_call(L, 1, 0);
   return 0;
@@ -136,8 +143,12 @@ static purlin_status deliver(purlin_ctx *ctx, const event_record *event, void *a
   if (!generation_entry(r->file, ENTRY_RULE, r->event, &found)) return PURLIN_OK; /* it was taken out just now */
   rule_call call = {found.function, event};
   previous_identity previous = act_as(ctx, found.state->script->actor, event->workspace, event->project);
-  purlin_status status = run_script(ctx, &(run_call){.state = found.state, .name = found.entry->title, .kind = "rule",
-                                                     .timeout_ms = script_settings()->timeout_ms, .body = run_rule, .argument = &call});
+  purlin_status status = run_script(ctx, &(run_call){.state = found.state,
+                                                     .name = found.entry->title,
+                                                     .kind = "rule",
+                                                     .timeout_ms = script_settings()->timeout_ms,
+                                                     .body = run_rule,
+                                                     .argument = &call});
   act_again_as(ctx, previous);
   return status;
 }
@@ -182,7 +193,8 @@ static void want(const script *s, const script_entry *entry) {
   purlin_status status = events_listen(r->name, r->event, deliver, r, NULL, "lua", &r->listener);
   if (status == PURLIN_OK) return;
   r->listener = NULL;
-  log_write(PURLIN_ERROR, "lua", "%s:%d: cannot listen to %s: %s", s->file, entry->line, entry->name, purlin_status_text(status));
+  log_write(PURLIN_ERROR, "lua", "%s:%d: cannot listen to %s: %s", s->file, entry->line, entry->name,
+            purlin_status_text(status));
 }
 
 void rules_follow(const generation *g) {

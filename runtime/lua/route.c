@@ -76,18 +76,26 @@ static int request_member(lua_State *L) {
   const char *name = luaL_checkstring(L, 2);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
-  if (strcmp(name, "method") == 0) lua_pushstring(L, purlin_method(call_of(L)->request));
-  else if (strcmp(name, "path") == 0) lua_pushstring(L, purlin_path(call_of(L)->request));
-  else if (strcmp(name, "body") == 0) push_body(L);
-  else if (strcmp(name, "address") == 0) lua_pushstring(L, http_request_address(call_of(L)->request));
-  else return luaL_error(L, "a request has no '%s'", name);
+  if (strcmp(name, "method") == 0)
+    lua_pushstring(L, purlin_method(call_of(L)->request));
+  else if (strcmp(name, "path") == 0)
+    lua_pushstring(L, purlin_path(call_of(L)->request));
+  else if (strcmp(name, "body") == 0)
+    push_body(L);
+  else if (strcmp(name, "address") == 0)
+    lua_pushstring(L, http_request_address(call_of(L)->request));
+  else
+    return luaL_error(L, "a request has no '%s'", name);
   return 1;
 }
 
 /* Pushes the metatable of requests, made at first. */
 static void push_metatable(lua_State *L) {
-  static const luaL_Reg methods[] = {{"header", request_header}, {"query", request_query}, {"parameter", request_parameter},
-                                     {"json", request_json}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"header", request_header},
+                                     {"query", request_query},
+                                     {"parameter", request_parameter},
+                                     {"json", request_json},
+                                     {NULL, NULL}};
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &request_key) == LUA_TTABLE) return;
   lua_pop(L, 1);
   lua_createtable(L, 0, 3);
@@ -144,11 +152,13 @@ static int respond(lua_State *L, int index) {
     script_state *state = state_of(L);
     buffer_clear(&state->scratch);
     buffer_clear(&state->why);
-    if (!value_to_json(L, index, &state->scratch, &state->why)) return luaL_error(L, "the body: %s", buffer_end(&state->why));
+    if (!value_to_json(L, index, &state->scratch, &state->why))
+      return luaL_error(L, "the body: %s", buffer_end(&state->why));
     body = state->scratch.data;
     size = state->scratch.size;
   }
-  purlin_status status = purlin_respond_bytes(ctx, request, http_status, type == NULL ? "application/json" : type, body, size);
+  purlin_status status =
+      purlin_respond_bytes(ctx, request, http_status, type == NULL ? "application/json" : type, body, size);
   return status == PURLIN_OK ? 0 : host_raise(L, ctx, status);
 }
 
@@ -166,17 +176,22 @@ static int run_route(lua_State *L) {
 static purlin_status handle(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
   const route *r = target->argument;
   found_entry found;
-  if (!generation_entry(r->file, ENTRY_ROUTE, r->http, &found)) return purlin_fail(ctx, PURLIN_NOT_FOUND, "there is nothing here");
+  if (!generation_entry(r->file, ENTRY_ROUTE, r->http, &found))
+    return purlin_fail(ctx, PURLIN_NOT_FOUND, "there is nothing here");
   route_call call = {.request = request, .function = found.function};
-  return run_script(ctx, &(run_call){.state = found.state, .name = found.entry->title, .kind = "route", .pass_errors = true,
-                                     .body = run_route, .argument = &call});
+  return run_script(ctx, &(run_call){.state = found.state,
+                                     .name = found.entry->title,
+                                     .kind = "route",
+                                     .pass_errors = true,
+                                     .body = run_route,
+                                     .argument = &call});
 }
 
 /* ---- Routes --------------------------------------------------------------------------------------------------------------------- */
 
 static bool is_route(const route *r, const script *s, const script_entry *entry) {
-  return strcmp(r->file, s->file) == 0 && strcmp(r->http, entry->name) == 0 && strcmp(r->permission, entry->permission) == 0 &&
-         r->target.timeout_ms == entry->timeout_ms;
+  return strcmp(r->file, s->file) == 0 && strcmp(r->http, entry->name) == 0 &&
+         strcmp(r->permission, entry->permission) == 0 && r->target.timeout_ms == entry->timeout_ms;
 }
 
 static void free_route(route *r) {
@@ -199,7 +214,11 @@ static route *make_route(const script *s, const script_entry *entry) {
     free_route(r);
     return NULL;
   }
-  r->target = (http_target){.name = r->name, .plugin = "lua", .permission = r->permission, .handle = handle, .argument = r,
+  r->target = (http_target){.name = r->name,
+                            .plugin = "lua",
+                            .permission = r->permission,
+                            .handle = handle,
+                            .argument = r,
                             .timeout_ms = entry->timeout_ms};
   r->next = routes;
   routes = r;
@@ -215,7 +234,8 @@ static route *route_of(const script *s, const script_entry *entry) {
 static bool is_in(const generation *g, const route *r) {
   for (size_t i = 0; i < g->count; i++)
     for (size_t j = 0; j < g->scripts[i]->entry_count; j++)
-      if (g->scripts[i]->entries[j].kind == ENTRY_ROUTE && is_route(r, g->scripts[i], &g->scripts[i]->entries[j])) return true;
+      if (g->scripts[i]->entries[j].kind == ENTRY_ROUTE && is_route(r, g->scripts[i], &g->scripts[i]->entries[j]))
+        return true;
   return false;
 }
 

@@ -13,7 +13,12 @@
 PURLIN_COUNTER(lua_failures_total, "Runs of Lua scripts that failed", "script, kind");
 
 /* Nested C and Lua calls need at most about 120 KiB (LUAI_MAXCCALLS of them); what needs more asks for itself. */
-enum { STACK_NEEDED_BYTES = 160 * 1024, MOST_NESTED = 8, SCRATCH_LIMIT_BYTES = 16 * 1024 * 1024, ENTRIES_LIMIT_BYTES = 1024 * 1024 };
+enum {
+  STACK_NEEDED_BYTES = 160 * 1024,
+  MOST_NESTED = 8,
+  SCRATCH_LIMIT_BYTES = 16 * 1024 * 1024,
+  ENTRIES_LIMIT_BYTES = 1024 * 1024
+};
 
 void run_count_failure(const char *file, const char *kind) { purlin_count(lua_failures_total, 1, file, kind); }
 
@@ -122,10 +127,12 @@ static int on_error(lua_State *L) {
   if (host_error_status(L, 1, &run->status)) {
     text = host_error_text(L, 1);
     if (run->ctx != NULL) host_error_record(L, 1, run->ctx, run->status);
-  }
-  else if (lua_isstring(L, 1)) text = lua_tostring(L, 1);
-  else if (!is_stopped(run) && luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL) text = luaL_tolstring(L, 1, NULL);
-  else text = lua_pushfstring(L, "an error that is a %s", luaL_typename(L, 1));
+  } else if (lua_isstring(L, 1))
+    text = lua_tostring(L, 1);
+  else if (!is_stopped(run) && luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL)
+    text = luaL_tolstring(L, 1, NULL);
+  else
+    text = lua_pushfstring(L, "an error that is a %s", luaL_typename(L, 1));
   luaL_traceback(L, L, text, 1);
   size_t size;
   const char *trace = lua_tolstring(L, -1, &size);
@@ -163,9 +170,12 @@ static int first_line(const buffer *trace) {
 static purlin_status failed(purlin_ctx *ctx, lua_run *run, const run_call *call, int lua_status) {
   budget_stop stop = run->budget.stop;
   purlin_status status = PURLIN_INTERNAL;
-  if (stop == BUDGET_CANCELLED) status = PURLIN_CANCELLED;
-  else if (stop != BUDGET_RUNS) status = PURLIN_TIMEOUT;
-  else if (call->pass_errors && run->status != PURLIN_OK) return run->status; /* on_error has recorded it again */
+  if (stop == BUDGET_CANCELLED)
+    status = PURLIN_CANCELLED;
+  else if (stop != BUDGET_RUNS)
+    status = PURLIN_TIMEOUT;
+  else if (call->pass_errors && run->status != PURLIN_OK)
+    return run->status; /* on_error has recorded it again */
   const char *text = buffer_end(&run->trace);
   const char *kind = stop != BUDGET_RUNS ? "stopped" : lua_status == LUA_ERRMEM ? "memory" : call->kind;
   run_count_failure(run->state->file, kind);
@@ -181,15 +191,18 @@ static uint64_t deadline_of(const purlin_ctx *ctx) {
 
 purlin_status run_script(purlin_ctx *ctx, const run_call *call) {
   if (ctx->nesting >= MOST_NESTED)
-    return purlin_fail(ctx, PURLIN_INTERNAL, "%s: operations and scripts are nested more than %d deep", call->name, MOST_NESTED);
-  if (fiber_stack_left() < STACK_NEEDED_BYTES) return purlin_fail(ctx, PURLIN_INTERNAL, "%s: too little stack is left", call->name);
+    return purlin_fail(ctx, PURLIN_INTERNAL, "%s: operations and scripts are nested more than %d deep", call->name,
+                       MOST_NESTED);
+  if (fiber_stack_left() < STACK_NEEDED_BYTES)
+    return purlin_fail(ctx, PURLIN_INTERNAL, "%s: too little stack is left", call->name);
   lua_run run = {.state = call->state, .ctx = ctx, .name = call->name, .outer = ctx->lua};
   if (!take_thread(&run)) {
     run_count_failure(call->state->file, "memory");
     return purlin_fail(ctx, PURLIN_INTERNAL, "%s: the script has no memory left", call->name);
   }
   uint64_t deadline_ms = ctx->deadline_ms;
-  if (call->timeout_ms > 0 && purlin_time_left_ms(ctx) > (int64_t)call->timeout_ms) context_set_deadline(ctx, call->timeout_ms);
+  if (call->timeout_ms > 0 && purlin_time_left_ms(ctx) > (int64_t)call->timeout_ms)
+    context_set_deadline(ctx, call->timeout_ms);
   run.budget = (budget){.cpu_limit_ns = call->state->cpu_limit_ns, .deadline_ns = deadline_of(ctx)};
   call->state->references++;
   operation_frame frame = context_enter(ctx, "lua", NULL, call->name);
@@ -205,7 +218,8 @@ purlin_status run_script(purlin_ctx *ctx, const run_call *call) {
   return status;
 }
 
-bool run_load(script_state *state, struct script_load *load, lua_CFunction body, void *argument, uint64_t timeout_ms, buffer *why) {
+bool run_load(script_state *state, struct script_load *load, lua_CFunction body, void *argument, uint64_t timeout_ms,
+              buffer *why) {
   lua_run run = {.state = state, .name = "load", .load = load};
   uint64_t limit_ns = timeout_ms * 1000000u;
   run.budget = (budget){.cpu_limit_ns = limit_ns, .deadline_ns = UINT64_MAX};

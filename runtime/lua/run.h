@@ -16,12 +16,12 @@ enum { RUN_IDLE_THREADS = 8, RUN_MAX_ENTRIES = 200 };
 typedef struct script_state {
   sandbox box; /* first: sandbox_of() leads here */
   lua_State *L;
-  struct script *script;  /* holds a reference */
-  const char *file;       /* "drift.lua", of the script */
-  uint32_t references;    /* being current, and each run; only on the state's loop */
-  struct lua_run *run;    /* the one that runs now */
-  buffer scratch, why;    /* for what does not outlive a call without a park */
-  arena memory;           /* for decoding while it is loaded */
+  struct script *script;          /* holds a reference */
+  const char *file;               /* "drift.lua", of the script */
+  uint32_t references;            /* being current, and each run; only on the state's loop */
+  struct lua_run *run;            /* the one that runs now */
+  buffer scratch, why;            /* for what does not outlive a call without a park */
+  arena memory;                   /* for decoding while it is loaded */
   int functions[RUN_MAX_ENTRIES]; /* of the script's entries: references in the registry */
   size_t function_count;
   uint64_t cpu_limit_ns;
@@ -32,16 +32,16 @@ typedef struct script_state {
 
 typedef struct lua_run {
   script_state *state;
-  purlin_ctx *ctx;        /* NULL while the script is loaded */
-  const char *name;       /* "policy serving.promote", for messages */
+  purlin_ctx *ctx;  /* NULL while the script is loaded */
+  const char *name; /* "policy serving.promote", for messages */
   budget budget;
   lua_State *thread;
-  int reference;          /* its anchor */
-  struct lua_run *outer;  /* of the same context */
+  int reference;            /* its anchor */
+  struct lua_run *outer;    /* of the same context */
   struct script_load *load; /* while it is loaded */
-  void *request;          /* of a route: what it answers */
-  buffer trace;           /* of an error: message and traceback */
-  purlin_status status;   /* of an error that a host call raised */
+  void *request;            /* of a route: what it answers */
+  buffer trace;             /* of an error: message and traceback */
+  purlin_status status;     /* of an error that a host call raised */
 } lua_run;
 
 static inline script_state *state_of(lua_State *L) { return (script_state *)sandbox_of(L); }
@@ -67,7 +67,8 @@ typedef struct run_call {
 PURLIN_CHECKED purlin_status run_script(purlin_ctx *ctx, const run_call *call);
 
 /* The same without a context, on the thread that loads. False: `why` has message and traceback. */
-bool run_load(script_state *state, struct script_load *load, lua_CFunction body, void *argument, uint64_t timeout_ms, buffer *why);
+bool run_load(script_state *state, struct script_load *load, lua_CFunction body, void *argument, uint64_t timeout_ms,
+              buffer *why);
 
 /* Around a park. run_go_on raises the error of a stop. */
 void run_set_aside(lua_run *run);

@@ -32,7 +32,8 @@ lua_State *sandbox_state(sandbox *box) {
 }
 
 void sandbox_check_stack(lua_State *L) {
-  if (fiber_stack_left() < STACK_NEEDED_BYTES) luaL_error(L, "stack overflow (too many calls from C and Lua within each other)");
+  if (fiber_stack_left() < STACK_NEEDED_BYTES)
+    luaL_error(L, "stack overflow (too many calls from C and Lua within each other)");
 }
 
 void sandbox_check(lua_State *L) {
@@ -133,7 +134,8 @@ static void check_plain(lua_State *L, int index) {
   if (!lua_getmetatable(L, index)) return;
   for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
     lua_pushstring(L, refused[i]);
-    if (lua_rawget(L, -2) != LUA_TNIL) luaL_argerror(L, index, "a plain table expected, without __len, __index and __newindex");
+    if (lua_rawget(L, -2) != LUA_TNIL)
+      luaL_argerror(L, index, "a plain table expected, without __len, __index and __newindex");
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
@@ -178,16 +180,28 @@ typedef struct change {
   lua_CFunction function; /* NULL: removed. A guard finds the standard function in its upvalue */
 } change;
 
-static const change base_changes[] = {
-    {"collectgarbage", limited_collectgarbage}, {"dofile", NULL}, {"loadfile", NULL}, {"warn", NULL}, {"print", print},
-    {"load", guarded_load}, {"setmetatable", guarded_setmetatable}, {"tostring", guarded_call}, {"pcall", guarded_call},
-    {"xpcall", protected_xpcall}, {"pairs", guarded_call}, {NULL, NULL}};
+static const change base_changes[] = {{"collectgarbage", limited_collectgarbage},
+                                      {"dofile", NULL},
+                                      {"loadfile", NULL},
+                                      {"warn", NULL},
+                                      {"print", print},
+                                      {"load", guarded_load},
+                                      {"setmetatable", guarded_setmetatable},
+                                      {"tostring", guarded_call},
+                                      {"pcall", guarded_call},
+                                      {"xpcall", protected_xpcall},
+                                      {"pairs", guarded_call},
+                                      {NULL, NULL}};
 static const change string_changes[] = {
-    {"dump", NULL}, {"rep", limited_rep}, {"format", guarded_call}, {"find", pattern_find}, {"match", pattern_match},
-    {"gmatch", pattern_gmatch}, {"gsub", pattern_gsub}, {NULL, NULL}};
-static const change table_changes[] = {
-    {"insert", guarded_list}, {"remove", guarded_list}, {"sort", guarded_list}, {"concat", guarded_concat},
-    {"unpack", guarded_unpack}, {"move", guarded_move}, {NULL, NULL}};
+    {"dump", NULL},           {"rep", limited_rep},       {"format", guarded_call}, {"find", pattern_find},
+    {"match", pattern_match}, {"gmatch", pattern_gmatch}, {"gsub", pattern_gsub},   {NULL, NULL}};
+static const change table_changes[] = {{"insert", guarded_list},
+                                       {"remove", guarded_list},
+                                       {"sort", guarded_list},
+                                       {"concat", guarded_concat},
+                                       {"unpack", guarded_unpack},
+                                       {"move", guarded_move},
+                                       {NULL, NULL}};
 
 /* The library's table is on top of the stack; it is popped. */
 static void apply(lua_State *L, const change *changes) {

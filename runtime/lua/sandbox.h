@@ -10,8 +10,8 @@
 /* What every state carries; lua_getextraspace leads to it. It is the first member of larger structs. */
 typedef struct sandbox {
   size_t used_bytes, limit_bytes;
-  budget_slot *slot;                               /* where a stop is announced; NULL: nobody watches (configuration) */
-  void (*print)(lua_State *L, const char *text);   /* where print() goes; may be NULL */
+  budget_slot *slot;                             /* where a stop is announced; NULL: nobody watches (configuration) */
+  void (*print)(lua_State *L, const char *text); /* where print() goes; may be NULL */
 } sandbox;
 
 static inline sandbox *sandbox_of(lua_State *L) { return *(sandbox **)lua_getextraspace(L); }

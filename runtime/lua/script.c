@@ -23,10 +23,10 @@ typedef struct refusal {
 
 static struct {
   script_options options;
-  pthread_mutex_t lock;        /* of `newest` and `refusals`, for readers on any thread */
+  pthread_mutex_t lock; /* of `newest` and `refusals`, for readers on any thread */
   generation *newest;
   refusal *refusals;
-  const generation **by_loop;  /* each only by its loop */
+  const generation **by_loop; /* each only by its loop */
   purlin_mutex reloading;
   void (*routes_changed)(void);
   bool begun;
@@ -64,8 +64,10 @@ bool generation_policy(const char *point, found_entry *found) {
     const policy_place *place = &g->policies[middle];
     int order = strcmp(point, place->point);
     if (order == 0) return found_at(g->scripts[place->script], place->entry, here, found);
-    if (order < 0) high = middle;
-    else low = middle + 1;
+    if (order < 0)
+      high = middle;
+    else
+      low = middle + 1;
   }
   return false;
 }
@@ -222,7 +224,8 @@ static purlin_status make(void *argument) {
 }
 
 static void undo(making *m) {
-  for (size_t i = 0; m->made != NULL && m->made->scripts != NULL && i < m->made->count; i++) discard(m, m->made->scripts[i]);
+  for (size_t i = 0; m->made != NULL && m->made->scripts != NULL && i < m->made->count; i++)
+    discard(m, m->made->scripts[i]);
   free_generation(m->made);
   free_refusals(m->refusals);
 }

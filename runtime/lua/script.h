@@ -16,11 +16,11 @@
 #include "core/buffer.h"
 
 typedef struct script_options {
-  const char *policies;       /* folder with *.lua; NULL: none */
-  const char *library;        /* folder that `require` reads from, nothing else */
-  size_t memory_limit;        /* per script and loop: 16 MiB */
-  uint32_t cpu_limit_ms;      /* CPU time of a run: 500 ms. A watchdog looks every 5 ms, so it may be exceeded by some */
-  uint32_t timeout_ms;        /* per run of an event rule, waiting included: 60 s; of loading: 2 s of CPU time */
+  const char *policies;  /* folder with *.lua; NULL: none */
+  const char *library;   /* folder that `require` reads from, nothing else */
+  size_t memory_limit;   /* per script and loop: 16 MiB */
+  uint32_t cpu_limit_ms; /* CPU time of a run: 500 ms. A watchdog looks every 5 ms, so it may be exceeded by some */
+  uint32_t timeout_ms;   /* per run of an event rule, waiting included: 60 s; of loading: 2 s of CPU time */
 } script_options;
 
 void script_options_default(script_options *options);
@@ -49,22 +49,24 @@ void script_describe(buffer *out);
 /* purlin.lua runs once, in a closed environment, before any thread exists. Each call of a section function - server{...}, database{...},
  * log{...}, plugin "NAME" {...} - becomes a section: its JSON and its place. */
 typedef struct config_section {
-  const char *kind;   /* "server", "database", "plugin", ... */
-  const char *name;   /* of a plugin; NULL otherwise */
+  const char *kind; /* "server", "database", "plugin", ... */
+  const char *name; /* of a plugin; NULL otherwise */
   const char *file;
   int line;
-  const char *json;   /* the table as a JSON object */
+  const char *json; /* the table as a JSON object */
   size_t json_size;
 } config_section;
 
 typedef struct config config; /* owned: config_free */
 /* Unknown section kinds, syntax and run-time errors are explained in `why` as FILE:LINE: message. `env("NAME", default)` and
  * `file("PATH")` read secrets at that time. */
-PURLIN_CHECKED purlin_status config_load(const char *path, const char *const *kinds, size_t kind_count, config **out, buffer *why);
+PURLIN_CHECKED purlin_status config_load(const char *path, const char *const *kinds, size_t kind_count, config **out,
+                                         buffer *why);
 size_t config_count(const config *c);
 const config_section *config_at(const config *c, size_t index);
 /* Decodes a section by a schema; complaints become "purlin.lua:12: plugin \"storage-fs\": field 'rooot' is unknown; did you mean 'root'?". */
-PURLIN_CHECKED purlin_status config_decode(const config_section *section, const purlin_schema *schema, struct arena *memory, void *out, buffer *why);
+PURLIN_CHECKED purlin_status config_decode(const config_section *section, const purlin_schema *schema, struct arena *memory,
+                                           void *out, buffer *why);
 void config_free(config *c);
 
 #endif

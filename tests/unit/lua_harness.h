@@ -54,33 +54,41 @@ static size_t listener_count;
 
 DOUBLE bool db_in_transaction(const purlin_ctx *ctx) { return ctx == NULL; }
 DOUBLE void db_set_read_only(purlin_ctx *ctx, bool read_only) { (void)ctx, (void)read_only; }
-DOUBLE purlin_status db_transact(purlin_ctx *ctx, purlin_status (*body)(purlin_ctx *, void *), void *argument) { return body(ctx, argument); }
+DOUBLE purlin_status db_transact(purlin_ctx *ctx, purlin_status (*body)(purlin_ctx *, void *), void *argument) {
+  return body(ctx, argument);
+}
 
 /* Sleeps, as a real query would; answers one row. */
-DOUBLE purlin_status db_query_json(purlin_ctx *ctx, const char *sql, const purlin_value *values, size_t count, size_t max_rows,
-                                   purlin_json *rows) {
+DOUBLE purlin_status db_query_json(purlin_ctx *ctx, const char *sql, const purlin_value *values, size_t count,
+                                   size_t max_rows, purlin_json *rows) {
   (void)max_rows;
   (void)snprintf(last_sql, sizeof last_sql, "%s", sql);
   size_t used = 0;
   for (size_t i = 0; i < count && used < sizeof last_values; i++) {
     const purlin_value *v = &values[i];
     int added = 0;
-    if (v->type == PURLIN_V_INT) added = snprintf(last_values + used, sizeof last_values - used, "i%lld ", (long long)v->as.integer);
-    else if (v->type == PURLIN_V_DOUBLE) added = snprintf(last_values + used, sizeof last_values - used, "d%g ", v->as.number);
-    else if (v->type == PURLIN_V_TEXT) added = snprintf(last_values + used, sizeof last_values - used, "t%.*s ", (int)v->size, (const char *)v->as.data);
-    else added = snprintf(last_values + used, sizeof last_values - used, "n ");
+    if (v->type == PURLIN_V_INT)
+      added = snprintf(last_values + used, sizeof last_values - used, "i%lld ", (long long)v->as.integer);
+    else if (v->type == PURLIN_V_DOUBLE)
+      added = snprintf(last_values + used, sizeof last_values - used, "d%g ", v->as.number);
+    else if (v->type == PURLIN_V_TEXT)
+      added = snprintf(last_values + used, sizeof last_values - used, "t%.*s ", (int)v->size, (const char *)v->as.data);
+    else
+      added = snprintf(last_values + used, sizeof last_values - used, "n ");
     used += (size_t)added;
   }
   purlin_status status = purlin_sleep(ctx, 1);
   if (status != PURLIN_OK) return status;
-  *rows = (purlin_json){"[{\"id\":7,\"name\":\"a\\u00e9\",\"gone\":null}]", strlen("[{\"id\":7,\"name\":\"a\\u00e9\",\"gone\":null}]")};
+  *rows = (purlin_json){"[{\"id\":7,\"name\":\"a\\u00e9\",\"gone\":null}]",
+                        strlen("[{\"id\":7,\"name\":\"a\\u00e9\",\"gone\":null}]")};
   return PURLIN_OK;
 }
 
-DOUBLE purlin_status jobs_enqueue_json(purlin_ctx *ctx, const char *job, purlin_json payload, const purlin_enqueue_options *options,
-                                       const char **id) {
-  (void)snprintf(last_job, sizeof last_job, "%s %.*s %d %u %s", job, (int)payload.size, payload.text, (int)options->priority,
-                 (unsigned)options->delay_ms, options->unique_key == NULL ? "-" : options->unique_key);
+DOUBLE purlin_status jobs_enqueue_json(purlin_ctx *ctx, const char *job, purlin_json payload,
+                                       const purlin_enqueue_options *options, const char **id) {
+  (void)snprintf(last_job, sizeof last_job, "%s %.*s %d %u %s", job, (int)payload.size, payload.text,
+                 (int)options->priority, (unsigned)options->delay_ms,
+                 options->unique_key == NULL ? "-" : options->unique_key);
   *id = "job_1";
   return purlin_sleep(ctx, 1);
 }
@@ -90,8 +98,8 @@ DOUBLE purlin_status events_emit_json(purlin_ctx *ctx, const char *name, const c
   return purlin_sleep(ctx, 1);
 }
 
-DOUBLE purlin_status events_listen(const char *name, const char *event, events_run *run, void *argument, struct plugin *owner,
-                                   const char *plugin, events_listener **listener) {
+DOUBLE purlin_status events_listen(const char *name, const char *event, events_run *run, void *argument,
+                                   struct plugin *owner, const char *plugin, events_listener **listener) {
   (void)owner, (void)plugin;
   (void)pthread_mutex_lock(&listeners_lock);
   struct events_listener *l = &listeners[listener_count++];
@@ -113,7 +121,8 @@ static identity who_of_test = {.actor = "user:test", .workspace = "default", .pr
 DOUBLE void access_identify(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project) {
   identity *who = purlin_alloc(ctx, sizeof *who);
   if (who == NULL) return;
-  *who = (identity){.actor = purlin_copy(ctx, actor), .workspace = purlin_copy(ctx, workspace), .project = purlin_copy(ctx, project)};
+  *who = (identity){
+      .actor = purlin_copy(ctx, actor), .workspace = purlin_copy(ctx, workspace), .project = purlin_copy(ctx, project)};
   ctx->who = who;
   ctx->actor = who->actor;
   ctx->workspace = who->workspace;
@@ -127,12 +136,21 @@ DOUBLE purlin_status access_require(purlin_ctx *ctx, const char *permission) {
 
 /* ---- Operations and policy points of the plugin "demo" --------------------------------------------------------------------------------- */
 
-typedef struct { int64_t a, b; purlin_texts tags; } add_in;
+typedef struct {
+  int64_t a, b;
+  purlin_texts tags;
+} add_in;
 PURLIN_SCHEMA(add_in, "Two numbers", PURLIN_REQUIRED(a, "One", .max = 1000), PURLIN_DEFAULT(b, "1", "The other"),
               PURLIN_OPTIONAL(tags, "Tags"));
-typedef struct { int64_t sum; int64_t tags; const char *actor; const char *workspace; purlin_opt_text nothing; } add_out;
-PURLIN_SCHEMA(add_out, "The sum", PURLIN_REQUIRED(sum, "Sum"), PURLIN_REQUIRED(tags, "How many tags"), PURLIN_REQUIRED(actor, "Who"),
-              PURLIN_REQUIRED(workspace, "Where"), PURLIN_OPTIONAL(nothing, "Always null"));
+typedef struct {
+  int64_t sum;
+  int64_t tags;
+  const char *actor;
+  const char *workspace;
+  purlin_opt_text nothing;
+} add_out;
+PURLIN_SCHEMA(add_out, "The sum", PURLIN_REQUIRED(sum, "Sum"), PURLIN_REQUIRED(tags, "How many tags"),
+              PURLIN_REQUIRED(actor, "Who"), PURLIN_REQUIRED(workspace, "Where"), PURLIN_OPTIONAL(nothing, "Always null"));
 
 PURLIN_OPERATION(add, add_in, add_out, .summary = "Adds", .permission = "demo:read") {
   out->sum = in->a + in->b;
@@ -149,15 +167,23 @@ PURLIN_OPERATION(missing, add_in, add_out, .summary = "Fails", .permission = "de
 
 PURLIN_OPERATION(refused, add_in, add_out, .summary = "Is forbidden", .permission = "forbidden:read") { return PURLIN_OK; }
 
-typedef struct { double score; purlin_opt_text champion; } promote_question;
+typedef struct {
+  double score;
+  purlin_opt_text champion;
+} promote_question;
 PURLIN_SCHEMA(promote_question, "May it?", PURLIN_REQUIRED(score, "Score"), PURLIN_OPTIONAL(champion, "The champion"));
-typedef struct { bool promote; const char *reason; purlin_texts notes; } promote_answer;
+typedef struct {
+  bool promote;
+  const char *reason;
+  purlin_texts notes;
+} promote_answer;
 PURLIN_SCHEMA(promote_answer, "It may", PURLIN_REQUIRED(promote, "Yes or no"), PURLIN_DEFAULT(reason, "\"\"", "Why"),
               PURLIN_OPTIONAL(notes, "More"));
 PURLIN_POLICY(promote, promote_question, promote_answer, "May this version be promoted?", .fallback = "{\"promote\":false}",
               .timeout_ms = 10000);
-PURLIN_POLICY(second, promote_question, promote_answer, "Another", .fallback = "{\"promote\":false,\"reason\":\"fallback\"}",
-              .timeout_ms = 300, .on_failure = "{\"promote\":false,\"reason\":\"failure\"}");
+PURLIN_POLICY(second, promote_question, promote_answer, "Another",
+              .fallback = "{\"promote\":false,\"reason\":\"fallback\"}", .timeout_ms = 300,
+              .on_failure = "{\"promote\":false,\"reason\":\"failure\"}");
 
 /* Asks the policy from within an operation: policies and operations within each other. */
 PURLIN_OPERATION(nest, add_in, add_out, .summary = "Asks demo.promote", .permission = "demo:read") {
@@ -197,7 +223,9 @@ static void write_text(const char *in, const char *name, const char *text) {
 }
 
 static void write_script(const char *name, const char *text) { write_text(policies_folder, name, text); }
-__attribute__((unused)) static void write_module(const char *name, const char *text) { write_text(library_folder, name, text); }
+__attribute__((unused)) static void write_module(const char *name, const char *text) {
+  write_text(library_folder, name, text);
+}
 
 __attribute__((unused)) static void remove_script(const char *name) {
   char path[256];

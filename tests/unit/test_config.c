@@ -146,10 +146,13 @@ static void mistakes_are_explained(void **state) {
     assert_int_equal(load(m->text, &c, &why), PURLIN_INVALID);
     assert_null(c);
     char place[160];
-    if (m->line > 0) (void)snprintf(place, sizeof place, "%s:%d: ", path, m->line);
-    else (void)snprintf(place, sizeof place, "%s", path);
+    if (m->line > 0)
+      (void)snprintf(place, sizeof place, "%s:%d: ", path, m->line);
+    else
+      (void)snprintf(place, sizeof place, "%s", path);
     const char *text = buffer_end(&why);
-    if (strncmp(text, place, strlen(place)) != 0 || strstr(text, m->says) == NULL || strstr(text + strlen(place), path) != NULL)
+    if (strncmp(text, place, strlen(place)) != 0 || strstr(text, m->says) == NULL ||
+        strstr(text + strlen(place), path) != NULL)
       fail_msg("%s\nis answered by: %s", m->text, text);
     buffer_free(&why);
   }
@@ -200,7 +203,7 @@ static int tear_down(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(sections_in_order),      cmocka_unit_test(an_empty_file_is_a_configuration),
+      cmocka_unit_test(sections_in_order),         cmocka_unit_test(an_empty_file_is_a_configuration),
       cmocka_unit_test(secrets_come_from_outside), cmocka_unit_test(mistakes_are_explained),
       cmocka_unit_test(a_file_that_is_not_there),  cmocka_unit_test(long_paths_stay_whole),
   };

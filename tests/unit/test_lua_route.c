@@ -44,12 +44,17 @@ static void serve(purlin_ctx *ctx, context_run *test) {
   buffer_free(&why);
 }
 
-static unsigned call(purlin_ctx *ctx, const char *method, const char *path, const char *body, const char *header, const char **answered) {
+static unsigned call(purlin_ctx *ctx, const char *method, const char *path, const char *body, const char *header,
+                     const char **answered) {
   purlin_http_answer answer = {0};
   const char *const headers[] = {header, NULL};
   const char *url = purlin_format(ctx, "http://127.0.0.1:%u%s", http_port(), path);
-  CHECK(purlin_http(ctx, &(purlin_http_call){.method = method, .url = url, .headers = headers, .body = body,
-                                             .body_size = body == NULL ? 0 : strlen(body)}, &answer) == PURLIN_OK);
+  CHECK(
+      purlin_http(
+          ctx,
+          &(purlin_http_call){
+              .method = method, .url = url, .headers = headers, .body = body, .body_size = body == NULL ? 0 : strlen(body)},
+          &answer) == PURLIN_OK);
   *answered = purlin_format(ctx, "%s %s", answer.media_type, answer.body);
   return answer.status;
 }
@@ -95,7 +100,8 @@ static void changed(purlin_ctx *ctx, void *unused) {
   write_script("w.lua", "purlin.route('GET /hello', { permission = 'public' }, function() return 'changed' end)");
   CHECK(script_reload(ctx, &why) == PURLIN_OK && routers == 1); /* the same routes: no router is needed */
   expect(ctx, "/hello", 200, "changed");
-  write_script("w.lua", "purlin.route('GET /new', { permission = 'public', summary = 'New' }, function() return 'new' end)");
+  write_script("w.lua",
+               "purlin.route('GET /new', { permission = 'public', summary = 'New' }, function() return 'new' end)");
   CHECK(script_reload(ctx, &why) == PURLIN_OK && routers == 2);
   expect(ctx, "/new", 200, "new");
   expect(ctx, "/hello", 404, "");
@@ -106,11 +112,14 @@ static const char web_script[] =
     "local function route(http, f) purlin.route(http, { permission = 'public' }, f) end\n"
     "route('GET /hello', function() return { body = { hello = 'world' } } end)\n"
     "route('GET /text', function() return 'plain' end)\n"
-    "route('GET /made', function() return { status = 201, media_type = 'text/csv', headers = { ['X-A'] = 'b' }, body = 'a,b' } end)\n"
+    "route('GET /made', function() return { status = 201, media_type = 'text/csv', headers = { ['X-A'] = 'b' }, body = "
+    "'a,b' } end)\n"
     "route('GET /empty', function() return { status = 204 } end)\n"
     "route('GET /items/{id}', function(r)\n"
-    "  return { body = { parts = { r.method, r.path, r:parameter('id'), r:query('n'), tostring(r:query('m')), r.address } } } end)\n"
-    "route('POST /echo', function(r) local j = r:json() return { body = { n = #j.n, thing = r:header('x-thing'), size = #r.body } } end)\n"
+    "  return { body = { parts = { r.method, r.path, r:parameter('id'), r:query('n'), tostring(r:query('m')), r.address } "
+    "} } end)\n"
+    "route('POST /echo', function(r) local j = r:json() return { body = { n = #j.n, thing = r:header('x-thing'), size = "
+    "#r.body } } end)\n"
     "route('GET /missing', function() purlin.op.demo.missing{ a = 7 } end)\n"
     "route('GET /invalid', function() purlin.op.demo.add{ a = 'x' } end)\n"
     "route('GET /broken', function() error('secret') end)\n"
@@ -123,7 +132,8 @@ static const char web_script[] =
     "route('GET /relay', function(r)\n"
     "  local port = r:header('host'):match(':(%d+)$')\n"
     "  local a = purlin.http.get{ url = 'http://127.0.0.1:' .. port .. '/hello', timeout_ms = 2000 }\n"
-    "  local b = purlin.http.request{ method = 'PUT', url = 'http://127.0.0.1:' .. port .. '/nothing', json = {}, headers = { A = 'b' } }\n"
+    "  local b = purlin.http.request{ method = 'PUT', url = 'http://127.0.0.1:' .. port .. '/nothing', json = {}, headers "
+    "= { A = 'b' } }\n"
     "  local ok, e = pcall(purlin.http.get, { url = 'nonsense' })\n"
     "  assert(not ok and e.status == 400)\n"
     "  return a.status .. ' ' .. a.body .. ' ' .. a.media_type .. ' ' .. b.status\n"

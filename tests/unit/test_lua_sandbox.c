@@ -27,17 +27,36 @@ static void replace(purlin_ctx *ctx, const char *body) {
 /* ---- What is not there ------------------------------------------------------------------------------------------------------------------ */
 
 static const char *const absent[] = {
-    "return io", "return os", "return debug", "return package", "return dofile", "return loadfile", "return string.dump",
-    "return ('').dump", "return warn", "return jit", "return ffi", "return newproxy", "return getfenv", "return utf8 == nil or nil",
-    "return getmetatable('') or nil", "return getmetatable(purlin.op) or nil", "return _G.io", "return _ENV.os",
-    "return load('return io')()", "return load('return os', 'x', 'bt', _G)()", "return load(function() return nil end)()",
+    "return io",
+    "return os",
+    "return debug",
+    "return package",
+    "return dofile",
+    "return loadfile",
+    "return string.dump",
+    "return ('').dump",
+    "return warn",
+    "return jit",
+    "return ffi",
+    "return newproxy",
+    "return getfenv",
+    "return utf8 == nil or nil",
+    "return getmetatable('') or nil",
+    "return getmetatable(purlin.op) or nil",
+    "return _G.io",
+    "return _ENV.os",
+    "return load('return io')()",
+    "return load('return os', 'x', 'bt', _G)()",
+    "return load(function() return nil end)()",
 };
 
 static void nothing_leads_out(purlin_ctx *ctx, void *unused) {
   (void)unused;
   buffer body = {0};
   for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++)
-    buffer_format(&body, "do local v = (function() %s end)(); if v then return { promote = true, reason = [[%s]] .. ' gives ' .. type(v) } end end\n",
+    buffer_format(&body,
+                  "do local v = (function() %s end)(); if v then return { promote = true, reason = [[%s]] .. ' gives ' .. "
+                  "type(v) } end end\n",
                   absent[i], absent[i]);
   buffer_text(&body, "return { promote = true, reason = 'closed' }");
   replace(ctx, buffer_end(&body));
@@ -82,12 +101,17 @@ static const attempt excesses[] = {
     {"table.unpack({}, math.mininteger, math.maxinteger)", "too many"},
     {"local function f() return f() + 1 end; f()", ""},
     {"local function f(s) return (s:gsub('.', f)) end; f('x')", "stack overflow"},
-    {"local t = setmetatable({}, {}); getmetatable(t).__tostring = function() return tostring(t) end; tostring(t)", "stack overflow"},
-    {"local t = setmetatable({}, {}); getmetatable(t).__tostring = function() return ('%s'):format(t) end; tostring(t)", "stack overflow"},
-    {"local t = setmetatable({}, {}); getmetatable(t).__index = function(_, k) return t[k + 1] end; return t[1]", "overflow"},
+    {"local t = setmetatable({}, {}); getmetatable(t).__tostring = function() return tostring(t) end; tostring(t)",
+     "stack overflow"},
+    {"local t = setmetatable({}, {}); getmetatable(t).__tostring = function() return ('%s'):format(t) end; tostring(t)",
+     "stack overflow"},
+    {"local t = setmetatable({}, {}); getmetatable(t).__index = function(_, k) return t[k + 1] end; return t[1]",
+     "overflow"},
     {"local t = setmetatable({}, {}); getmetatable(t).__pairs = function(x) return pairs(x) end; pairs(t)", "overflow"},
     {"local t = setmetatable({}, {}); getmetatable(t).__add = function(x) return x + x end; return t + t", "overflow"},
-    {"local t = setmetatable({}, {}); getmetatable(t).__eq = function(x, y) return x == y end; return t == setmetatable({}, getmetatable(t))", "overflow"},
+    {"local t = setmetatable({}, {}); getmetatable(t).__eq = function(x, y) return x == y end; return t == "
+     "setmetatable({}, getmetatable(t))",
+     "overflow"},
     {"local function f() table.sort({ 1, 2, 3 }, f) end; f()", "overflow"},
     {"local function f() coroutine.wrap(f)() end; f()", "overflow"},
     {"local function f() local ok, e = pcall(f); if not ok then error(e, 0) end end; f()", "overflow"},
@@ -147,7 +171,8 @@ static const char *const endless[] = {
     "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
     "local c = coroutine.create(function() while true do coroutine.yield() end end); while true do coroutine.resume(c) end",
     "local a; a = function() while true do pcall(coroutine.wrap(a)) end end; a()",
-    "coroutine.wrap(function() local x <close> = setmetatable({}, { __close = function() while true do end end }); while true do end end)()",
+    "coroutine.wrap(function() local x <close> = setmetatable({}, { __close = function() while true do end end }); while "
+    "true do end end)()",
     "local x <close> = setmetatable({}, { __close = function() while true do end end }); while true do end",
     "table.sort({ 3, 2, 1 }, function() while true do end end)",
     "('x'):rep(1000):gsub('.', function() while true do end end)",
@@ -176,7 +201,8 @@ static void each_is_stopped(purlin_ctx *ctx, void *unused) {
     purlin_status status = ask(ctx, answered);
     uint64_t took_ms = (purlin_ticks_ns() - began) / 1000000;
     bool stopped = status == PURLIN_TIMEOUT && took_ms < 5000;
-    if (!stopped) print_error("%s\nin %llu ms: %d %s\n", endless[i], (unsigned long long)took_ms, (int)status, purlin_failure(ctx));
+    if (!stopped)
+      print_error("%s\nin %llu ms: %d %s\n", endless[i], (unsigned long long)took_ms, (int)status, purlin_failure(ctx));
     CHECK(stopped);
     /* The state is none the worse for it. */
     replace(ctx, "return { promote = true, reason = 'fine' }");
@@ -207,7 +233,8 @@ static void what_outlives_a_stop_still_works(void **unused) {
   options.cpu_limit_ms = 30;
   write_script("p.lua", "local n = 0\n"
                         "local counter = coroutine.wrap(function() while true do coroutine.yield(n) end end)\n"
-                        "local doomed = coroutine.create(function() local x <close> = setmetatable({}, { __close = function() while true do end end }) while true do end end)\n"
+                        "local doomed = coroutine.create(function() local x <close> = setmetatable({}, { __close = "
+                        "function() while true do end end }) while true do end end)\n"
                         "local first = true\n"
                         "purlin.policy('demo.promote', function()\n"
                         "  if first then first = false; counter(); coroutine.resume(doomed) end\n"
@@ -273,7 +300,8 @@ static const attempt unloadable[] = {
     {"local t = {} for i = 1, 1e9 do t[i] = i end", "more than its 16384 KiB of memory"},
     {"purlin.policy('demo.promot', print)", "p.lua:1: no plugin has a policy point 'demo.promot'"},
     {"purlin.policy('demo.promote')", "function expected"},
-    {"purlin.policy('demo.promote', print)\npurlin.policy('demo.promote', print)", "p.lua:2: purlin.policy(\"demo.promote\") was said already in line 1"},
+    {"purlin.policy('demo.promote', print)\npurlin.policy('demo.promote', print)",
+     "p.lua:2: purlin.policy(\"demo.promote\") was said already in line 1"},
     {"purlin.on('alert', print)", "a full name expected"},
     {"purlin.route('GET /x', {}, print)", "the route needs 'permission'"},
     {"purlin.time.sleep(1)", "not available while the script is loaded"},
@@ -315,9 +343,10 @@ static void scripts_that_fail_to_load_are_explained(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(a_script_finds_no_way_out),         TEST(what_goes_too_far_is_refused), TEST(endless_scripts_are_stopped),
-      TEST(what_outlives_a_stop_still_works),  TEST(a_policy_that_waits_too_long), TEST(busy_until_late),
-      TEST(a_cancelled_policy_ends),           TEST(scripts_that_fail_to_load_are_explained),
+      TEST(a_script_finds_no_way_out),    TEST(what_goes_too_far_is_refused),
+      TEST(endless_scripts_are_stopped),  TEST(what_outlives_a_stop_still_works),
+      TEST(a_policy_that_waits_too_long), TEST(busy_until_late),
+      TEST(a_cancelled_policy_ends),      TEST(scripts_that_fail_to_load_are_explained),
   };
   return cmocka_run_group_tests(tests, before_all, after_all);
 }
