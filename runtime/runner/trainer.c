@@ -1,5 +1,5 @@
 /* trainer.c: the contract "trainer": training, and its outcome told to the server exactly once. */
-#include "loop/context.h"
+#include "operation/operation.h"
 #include "runner/runner.h"
 #include <purlin/contracts/trainer.h>
 #include <string.h>
@@ -41,15 +41,18 @@ static purlin_status train(purlin_ctx *ctx, const purlin_trainer *trainer, const
 }
 
 static purlin_status prepare_and_train(purlin_ctx *ctx, const char *path, purlin_json configuration, const purlin_training *training) {
-  plugin *p = NULL; /* never freed: its code may still be on its way out when the process ends */
+  plugin *p = NULL;
   const purlin_trainer *trainer = NULL;
   purlin_status status = runner_open(ctx, path, configuration, &p);
-  if (status == PURLIN_OK) status = find(ctx, p, training->trainer, &trainer);
   if (status != PURLIN_OK) return status;
-  ctx->plugin = p->name;
-  ctx->plugin_state = p;
-  ctx->operation = "train";
-  return train(ctx, trainer, training);
+  status = find(ctx, p, training->trainer, &trainer);
+  if (status == PURLIN_OK) {
+    operation_frame frame = context_enter(ctx, p->name, p, "train");
+    status = train(ctx, trainer, training);
+    context_leave(ctx, frame);
+  }
+  plugin_free(p);
+  return status;
 }
 
 static int report_failure(purlin_ctx *ctx, const purlin_training *training, purlin_status status) {

@@ -88,7 +88,8 @@ typedef struct purlin_trainer {
 /* ---- For trainers: the contract over HTTP. Each may park and tries again while the server is away (a restart of the daemon costs a
  * trainer nothing but patience). PURLIN_CANCELLED when the server says that the attempt is no longer wanted: stop then. --------- */
 
-/* Downloads the dataset, or one part of it ("train", "validation", or NULL), to a file. */
+/* Downloads the dataset, or one part of it ("train", "validation", or NULL), to a file. PURLIN_NOT_FOUND when there is no such part:
+ * nothing was held out for validation. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_training_fetch(purlin_ctx *ctx, const purlin_training *training, const char *part, const char *path);
 /* Uploads a file as an artifact. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_training_upload(purlin_ctx *ctx, const purlin_training *training, const char *name, const char *path);
