@@ -1,0 +1,259 @@
+/* Inference requests to rows, numbers to text and back, columns out of CSV. */
+#include "csv.h"
+#include "tensor.h"
+#include <math.h>
+#include <purlin/context.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static const char *const NAMES[] = {"a", "b", "gr\xc3\xb6\xc3\x9f" "e \"x\""};
+static const tensor_columns COLUMNS = {NAMES, 3};
+
+static _Alignas(16) char memory[1 << 20];
+static size_t used, most = sizeof memory;
+
+static void *take(void *from, size_t size) {
+  (void)from;
+  size_t rounded = (size + 15) & ~(size_t)15;
+  if (rounded > most - used) return NULL;
+  used += rounded;
+  return memory + used - rounded;
+}
+
+static bool decode(const char *json, tensor_request *out, char *why) {
+  used = 0;
+  memset(memory, 0x5a, 4096);
+  return tensor_decode(json, strlen(json), &COLUMNS, (tensor_memory){take, NULL}, out, why);
+}
+
+static void assert_rows(const char *json, size_t rows, const float *expected) {
+  tensor_request out;
+  char why[TENSOR_WHY];
+  if (!decode(json, &out, why)) fail_msg("%s: %s", json, why);
+  assert_int_equal(out.rows, rows);
+  for (size_t i = 0; i < rows * 3; i++)
+    if (!(out.values[i] == expected[i] || (isnan(out.values[i]) && isnan(expected[i]))))
+      fail_msg("%s: value %zu is %g, expected %g", json, i, (double)out.values[i], (double)expected[i]);
+}
+
+#define MATRIX(shape, data) "{\"inputs\":[{\"name\":\"x\",\"shape\":" shape ",\"datatype\":\"FP32\",\"data\":" data "}]}"
+#define COLUMN(name, shape, data) "{\"name\":\"" name "\",\"shape\":" shape ",\"datatype\":\"FP64\",\"data\":" data "}"
+
+static void test_one_tensor(void **state) {
+  (void)state;
+  assert_rows(MATRIX("[2,3]", "[1,2,3,4,5,6]"), 2, (float[]){1, 2, 3, 4, 5, 6});
+  assert_rows(MATRIX("[ 2 , 3 ]", "[ [1 , 2,3 ],\n[4,5,6]\t]"), 2, (float[]){1, 2, 3, 4, 5, 6});
+  assert_rows(MATRIX("[1,3]", "[-1.5e2,0.1,1E-3]"), 1, (float[]){-150, 0.1f, 0.001f});
+  assert_rows(MATRIX("[1,3]", "[null,NaN,true]"), 1, (float[]){NAN, NAN, 1});
+  assert_rows(MATRIX("[1,3]", "[16777217,123456789012345678901234567890,1e-30]"), 1, (float[]){16777216, 1.2345679e29f, 1e-30f});
+  /* members in any order, others ignored */
+  assert_rows("{\"parameters\":{\"a\":[1,{\"b\":\"]}\\\"\"}]},\"outputs\":[{\"name\":\"y\"}],\"inputs\":[{\"data\":[[1,2,3]],\"parameters\":{},"
+              "\"datatype\":\"INT64\",\"shape\":[1,3],\"name\":\"x\"}]}", 1, (float[]){1, 2, 3});
+}
+
+static void test_a_tensor_per_column(void **state) {
+  (void)state;
+  assert_rows("{\"inputs\":[" COLUMN("b", "[2]", "[3,4]") "," COLUMN("gr\\u00f6\\u00dfe \\\"x\\\"", "[2,1]", "[[5],[6]]") "," COLUMN("a", "[2,1]", "[1,2]") "]}",
+              2, (float[]){1, 3, 5, 2, 4, 6});
+  tensor_request out;
+  char why[TENSOR_WHY];
+  static const char *const one[] = {"a"};
+  const tensor_columns single = {one, 1};
+  const char *json = MATRIX("[3]", "[7,8,9]");
+  used = 0;
+  assert_true(tensor_decode(json, strlen(json), &single, (tensor_memory){take, NULL}, &out, why));
+  assert_int_equal(out.rows, 3);
+  assert_float_equal(out.values[2], 9, 0);
+}
+
+static void test_ids(void **state) {
+  (void)state;
+  tensor_request out;
+  char why[TENSOR_WHY];
+  assert_true(decode("{\"id\":\"order-77\",\"inputs\":[{\"name\":\"x\",\"shape\":[1,3],\"datatype\":\"FP32\",\"data\":[1,2,3]}]}", &out, why));
+  assert_int_equal(out.id_size, 8);
+  assert_memory_equal(out.id, "order-77", 8);
+  assert_true(decode(MATRIX("[1,3]", "[1,2,3]"), &out, why));
+  assert_null(out.id);
+}
+
+typedef struct refusal { const char *json, *part; } refusal;
+
+static const refusal REFUSALS[] = {
+    {"", "ends early; expected an object"},
+    {"[]", "byte 1 of the JSON: expected an object"},
+    {"{}", "no 'inputs'"},
+    {"{\"inputs\":[]}", "no 'inputs'"},
+    {"{\"inputs\":{}}", "expected the inputs"},
+    {"{\"inputs\":[{}]}", "no 'name'"},
+    {"{\"inputs\":[{\"name\":\"x\"}]}", "no 'shape'"},
+    {"{\"inputs\":[{\"name\":\"x\",\"shape\":[1,3]}]}", "no 'datatype'"},
+    {"{\"inputs\":[{\"name\":\"x\",\"shape\":[1,3],\"datatype\":\"FP32\"}]}", "no 'data'"},
+    {"{\"inputs\":[{\"name\":\"x\",\"shape\":[1,3],\"datatype\":\"BYTES\",\"data\":[1]}]}", "'BYTES' is not taken"},
+    {MATRIX("[1,3]", "[1,2,3]") "x", "expected the end"},
+    {MATRIX("[1,2]", "[1,2]"), "has 2 columns; the model takes 3"},
+    {MATRIX("[3]", "[1,2,3]"), "is no column of the model"},
+    {MATRIX("[1,3,1]", "[1,2,3]"), "more than two dimensions"},
+    {MATRIX("[-1,3]", "[1,2,3]"), "a dimension"},
+    {MATRIX("[1.5,3]", "[1,2,3]"), "a dimension"},
+    {MATRIX("[0,3]", "[]"), "no rows"},
+    {MATRIX("[333334,3]", "[]"), "1000000 values"},
+    {MATRIX("[1,3]", "[1,2]"), "has 2 values, the shape says 3"},
+    {MATRIX("[1,3]", "[1,2,3,4]"), "more values than the 3"},
+    {MATRIX("[2,3]", "[[1,2],[3,4,5,6]]"), "a row of the data has 2 values"},
+    {MATRIX("[2,3]", "[[1,2,3],4,5,6]"), "as rows before it"},
+    {MATRIX("[1,3]", "[1,,3]"), "expected a number"},
+    {MATRIX("[1,3]", "[1,2,\\\"3\\\"]"), "expected a number"},
+    {MATRIX("[1,3]", "[1,2,03]"), "leading 0"},
+    {MATRIX("[1,3]", "[1,2,3.]"), "digits after a point"},
+    {MATRIX("[1,3]", "[1,2,3e]"), "exponent"},
+    {MATRIX("[1,3]", "[1,2,1e39]"), "range of FP32"},
+    {MATRIX("[1,3]", "[1,2,+3]"), "expected a number"},
+    {"{\"id\":\"a b\"}", "the id must be"},
+    {"{\"id\":7}", "expected a string"},
+    {"{\"id\":\"x", "the end of a string"},
+    {"{\"parameters\":[}}", "expected a value"},
+    {"{\"inputs\":[" COLUMN("a", "[1]", "[1]") "," COLUMN("a", "[1]", "[1]") "]}", "'a' is given twice"},
+    {"{\"inputs\":[" COLUMN("a", "[1]", "[1]") "]}", "2 of the model's 3 columns are missing: b, gr"},
+    {"{\"inputs\":[" COLUMN("a", "[1]", "[1]") "," COLUMN("b", "[2]", "[1,2]") "]}", "has 2 rows, the one before it 1"},
+    {"{\"inputs\":[" COLUMN("a", "[1]", "[1]") "," COLUMN("m", "[1,3]", "[1,2,3]") "]}", "not both"},
+    {"{\"inputs\":[" COLUMN("m", "[1,3]", "[1,2,3]") "," COLUMN("a", "[1]", "[1]") "]}", "not both"},
+    {"{\"inputs\":[" COLUMN("\\u12", "[1]", "[1]") "]}", "escape"},
+    {"{\"inputs\":[{\"shape\":[1,3],\"shape\":[1,3]}]}", "two shapes"},
+};
+
+static void test_refusals(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof REFUSALS / sizeof REFUSALS[0]; i++) {
+    tensor_request out;
+    char why[TENSOR_WHY];
+    if (decode(REFUSALS[i].json, &out, why)) fail_msg("%s was taken", REFUSALS[i].json);
+    if (!strstr(why, REFUSALS[i].part)) fail_msg("%s: expected '%s' in '%s'", REFUSALS[i].json, REFUSALS[i].part, why);
+  }
+}
+
+static void test_every_prefix_is_refused(void **state) {
+  (void)state;
+  const char *json = "{\"id\":\"1\",\"inputs\":[" COLUMN("b", "[2]", "[3,4]") "," COLUMN("gr\\u00f6\\u00dfe \\\"x\\\"", "[2,1]", "[[5],[6]]") ","
+                     "{\"data\":[1,2],\"name\":\"a\",\"shape\":[2],\"datatype\":\"FP32\"}]}";
+  for (size_t size = 0; size < strlen(json); size++) {
+    char *cut = strndup(json, size); /* of exactly this size, so that a sanitizer sees reads beyond */
+    tensor_request out;
+    char why[TENSOR_WHY];
+    assert_non_null(cut);
+    if (decode(cut, &out, why)) fail_msg("%s was taken", cut);
+    assert_true(why[0] != '\0');
+    free(cut);
+  }
+}
+
+static void test_memory_that_is_short(void **state) {
+  (void)state;
+  tensor_request out;
+  char why[TENSOR_WHY];
+  for (most = 0; most < 32; most += 16) {
+    assert_false(decode(MATRIX("[1,3]", "[1,2,3]"), &out, why));
+    assert_non_null(strstr(why, "too much memory"));
+  }
+  most = sizeof memory;
+}
+
+static void test_numbers_read_back(void **state) {
+  (void)state;
+  uint64_t seed = 7;
+  static const float chosen[] = {0, 1, -1, 0.1f, 0.001f, 99999992.0f, 1e9f, 1e-4f, 16777216, 0.785618246f, 3.4028235e38f, 1e-45f, 123456.789f, 0.3f};
+  for (size_t i = 0; i < 200000; i++) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    uint32_t bits = (uint32_t)(seed >> 32);
+    float value;
+    if (i < sizeof chosen / sizeof chosen[0]) value = chosen[i];
+    else if (i % 2) memcpy(&value, &bits, sizeof value);
+    else value = (float)(bits % 1000000) / 1000.0f;
+    char text[TENSOR_FLOAT + 1];
+    size_t size = tensor_format(value, text);
+    assert_in_range(size, 1, TENSOR_FLOAT);
+    text[size] = '\0';
+    if (!isfinite(value)) assert_string_equal(text, "null");
+    else if (strtof(text, NULL) != value) fail_msg("%.9g became %s", (double)value, text);
+  }
+  char text[TENSOR_FLOAT + 1] = "";
+  assert_int_equal(tensor_format(0.1f, text), 3);
+  assert_memory_equal(text, "0.1", 3);
+}
+
+/* ---- CSV ---------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct rows { float values[16]; size_t count, most; } rows;
+
+static bool keep(void *to, const float *values) {
+  rows *r = to;
+  if (r->count == r->most) return false;
+  memcpy(r->values + 2 * r->count++, values, 2 * sizeof *values);
+  return true;
+}
+
+static void assert_csv(const char *text, const char *why, size_t count, const float *expected) {
+  static const char *const names[] = {"y", "x,\"1\""};
+  for (size_t piece = 1; piece < 8; piece++) {
+    rows r = {.most = 8};
+    csv *c = csv_new(names, 2, keep, &r);
+    assert_non_null(c);
+    bool fine = true;
+    for (size_t at = 0; fine && at < strlen(text); at += piece) fine = csv_feed(c, text + at, strnlen(text + at, piece));
+    fine = fine && csv_end(c);
+    assert_true(fine == (why == NULL));
+    if (why && !strstr(csv_why(c), why)) fail_msg("expected '%s' in '%s'", why, csv_why(c));
+    if (!why) assert_int_equal(r.count, count);
+    for (size_t i = 0; !why && i < 2 * count; i++)
+      assert_true(r.values[i] == expected[i] || (isnan(r.values[i]) && isnan(expected[i])));
+    csv_free(c);
+  }
+}
+
+static void test_csv(void **state) {
+  (void)state;
+  assert_csv("\"x,\"\"1\"\"\",other,y\n1,text,2\n3,,\n", NULL, 2, (float[]){2, 1, NAN, 3});
+  assert_csv("\xef\xbb\xbf" "y,\"x,\"\"1\"\"\"\r\n1,2\r\n\r\n\"3\",4", NULL, 2, (float[]){1, 2, 3, 4});
+  assert_csv("y,z\n1,2\n", "no column 'x,\"1\"'", 0, NULL);
+  assert_csv("y,\"x,\"\"1\"\"\"\n1,b\n", "line 2: 'b' in the column 'x,\"1\"' is not a number", 0, NULL);
+  assert_csv("y,\"x,\"\"1\"\"\"\n1\n", "fewer fields", 0, NULL);
+  assert_csv("y,\"x,\"\"1\"\"\"\n1,2,3\n", "more fields", 0, NULL);
+  assert_csv("", "empty", 0, NULL);
+}
+
+/* Tells the figure; a busy machine would make a limit a lottery. */
+static void test_time_per_request(void **state) {
+  (void)state;
+  static const char *const eight[] = {"c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"};
+  const tensor_columns columns = {eight, 8};
+  const char *json = "{\"id\": \"request-1234\", \"inputs\": [{\"name\": \"rows\", \"shape\": [1, 8], \"datatype\": \"FP32\", \"data\": "
+                     "[0.255, 3, 0.0643, 0.5431, 0.4219, 1, 0.439155, 0.056443]}]}";
+  size_t size = strlen(json);
+  uint64_t best = UINT64_MAX;
+  for (int round = 0; round < 20; round++) {
+    uint64_t began = purlin_ticks_ns();
+    for (int i = 0; i < 1000; i++) {
+      tensor_request out;
+      char why[TENSOR_WHY];
+      used = 0;
+      assert_true(tensor_decode(json, size, &columns, (tensor_memory){take, NULL}, &out, why));
+    }
+    uint64_t took = purlin_ticks_ns() - began;
+    best = took < best ? took : best;
+  }
+  print_message("%.0f ns per request of one row and 8 columns\n", (double)best / 1000);
+  assert_true(best > 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_one_tensor),        cmocka_unit_test(test_a_tensor_per_column),     cmocka_unit_test(test_ids),
+      cmocka_unit_test(test_refusals),          cmocka_unit_test(test_every_prefix_is_refused), cmocka_unit_test(test_memory_that_is_short),
+      cmocka_unit_test(test_numbers_read_back), cmocka_unit_test(test_csv),                     cmocka_unit_test(test_time_per_request),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
