@@ -32,7 +32,8 @@ PURLIN_CHECKED purlin_status events_listen(const char *name, const char *event, 
                                            struct plugin *owner, const char *plugin, events_listener **listener);
 void events_unlisten(events_listener *listener);
 /* The same for a purlin_listener: decodes the payload. */
-PURLIN_CHECKED purlin_status events_register_listener(const char *plugin, struct plugin *owner, const purlin_listener *listener, buffer *why);
+PURLIN_CHECKED purlin_status events_register_listener(const char *plugin, struct plugin *owner,
+                                                      const purlin_listener *listener, buffer *why);
 
 PURLIN_CHECKED purlin_status events_start(void);
 void events_drain(void (*done)(void *argument), void *argument);
@@ -45,8 +46,12 @@ typedef void events_identify(purlin_ctx *ctx, const char *actor, const char *wor
 void events_set_identify(events_identify *identify);
 
 /* Reading the log after a sequence number, one workspace, at most `limit`, optionally only names that begin with `prefix`. */
-typedef struct event_records { event_record *items; size_t count; } event_records;
-PURLIN_CHECKED purlin_status events_read(purlin_ctx *ctx, const char *workspace, int64_t after, const char *prefix, size_t limit, event_records *out);
+typedef struct event_records {
+  event_record *items;
+  size_t count;
+} event_records;
+PURLIN_CHECKED purlin_status events_read(purlin_ctx *ctx, const char *workspace, int64_t after, const char *prefix,
+                                         size_t limit, event_records *out);
 
 /* The route GET /api/v1/events (server-sent events; Last-Event-ID or ?after=N resumes; ?name=prefix filters) is declared in
  * events/stream.c with PURLIN_ROUTE, permission "events:read". */

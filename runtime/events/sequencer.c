@@ -9,14 +9,18 @@
 enum { BATCH = 500, POLL_MS = 500, AFTER_ERROR_MS = 1000 };
 
 static const char LOCK[] = "SELECT next FROM events_sequencer WHERE id = 1 FOR UPDATE";
-static const char TAKE[] = "SELECT position, id, name, event_key AS `key`, workspace, project, actor, trace_id, at, payload FROM events_outbox"
-                           " ORDER BY position LIMIT ? FOR UPDATE SKIP LOCKED";
-static const char NUMBER[] = "INSERT INTO events_log (sequence, id, name, event_key, workspace, project, actor, trace_id, at, payload)"
-                             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+static const char TAKE[] =
+    "SELECT position, id, name, event_key AS `key`, workspace, project, actor, trace_id, at, payload FROM events_outbox"
+    " ORDER BY position LIMIT ? FOR UPDATE SKIP LOCKED";
+static const char NUMBER[] =
+    "INSERT INTO events_log (sequence, id, name, event_key, workspace, project, actor, trace_id, at, payload)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 static const char REMOVE[] = "DELETE FROM events_outbox WHERE position = ?";
 static const char ADVANCE[] = "UPDATE events_sequencer SET next = ? WHERE id = 1";
 
-typedef struct next_row { int64_t next; } next_row;
+typedef struct next_row {
+  int64_t next;
+} next_row;
 PURLIN_SCHEMA(next_row, "A number", PURLIN_REQUIRED(next, "The next one"));
 
 typedef struct outbox_row {
@@ -25,12 +29,16 @@ typedef struct outbox_row {
   purlin_time at;
   purlin_json payload;
 } outbox_row;
-PURLIN_SCHEMA(outbox_row, "A row of the outbox",
-    PURLIN_REQUIRED(position, "position"), PURLIN_REQUIRED(id, "id"), PURLIN_REQUIRED(name, "name"), PURLIN_REQUIRED(key, "key"),
-    PURLIN_REQUIRED(workspace, "workspace"), PURLIN_REQUIRED(project, "project"), PURLIN_REQUIRED(actor, "actor"),
-    PURLIN_REQUIRED(trace_id, "trace"), PURLIN_REQUIRED(at, "at"), PURLIN_REQUIRED(payload, "payload"));
-typedef struct outbox_rows { PURLIN_LIST_OF(outbox_row) items; } outbox_rows;
-typedef struct position_row { int64_t position; } position_row;
+PURLIN_SCHEMA(outbox_row, "A row of the outbox", PURLIN_REQUIRED(position, "position"), PURLIN_REQUIRED(id, "id"),
+              PURLIN_REQUIRED(name, "name"), PURLIN_REQUIRED(key, "key"), PURLIN_REQUIRED(workspace, "workspace"),
+              PURLIN_REQUIRED(project, "project"), PURLIN_REQUIRED(actor, "actor"), PURLIN_REQUIRED(trace_id, "trace"),
+              PURLIN_REQUIRED(at, "at"), PURLIN_REQUIRED(payload, "payload"));
+typedef struct outbox_rows {
+  PURLIN_LIST_OF(outbox_row) items;
+} outbox_rows;
+typedef struct position_row {
+  int64_t position;
+} position_row;
 PURLIN_SCHEMA(position_row, "A position", PURLIN_REQUIRED(position, "position"));
 
 static purlin_status number_all(purlin_ctx *ctx, const outbox_rows *taken, int64_t next) {
@@ -40,7 +48,8 @@ static purlin_status number_all(purlin_ctx *ctx, const outbox_rows *taken, int64
   if (!rows || !positions) return PURLIN_TOO_LARGE;
   for (size_t i = 0; i < count; i++) {
     const outbox_row *from = &taken->items.items[i];
-    rows[i] = (event_row){next + (int64_t)i, from->id, from->name, from->key, from->workspace, from->project, from->actor, from->trace_id, from->at, from->payload};
+    rows[i] = (event_row){next + (int64_t)i, from->id,    from->name,     from->key, from->workspace,
+                          from->project,     from->actor, from->trace_id, from->at,  from->payload};
     positions[i].position = from->position;
   }
   purlin_status status = purlin_db_bulk(ctx, event_row, rows, count, NUMBER);
@@ -91,8 +100,10 @@ static void run(purlin_ctx *ctx, void *argument) {
       listeners_ring();
       streams_ring();
     }
-    if (status != PURLIN_OK) event_sleep(&sleeper, AFTER_ERROR_MS);
-    else if (moved < BATCH) event_sleep(&sleeper, POLL_MS);
+    if (status != PURLIN_OK)
+      event_sleep(&sleeper, AFTER_ERROR_MS);
+    else if (moved < BATCH)
+      event_sleep(&sleeper, POLL_MS);
   }
   running = false;
   events_fiber_ended();

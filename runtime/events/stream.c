@@ -18,7 +18,11 @@ typedef struct subscription {
   struct subscription *next, **previous;
 } subscription;
 
-typedef struct streams { subscription *first; loop_post_item post; atomic_bool posted; } streams;
+typedef struct streams {
+  subscription *first;
+  loop_post_item post;
+  atomic_bool posted;
+} streams;
 static const char streams_key;
 
 static streams *streams_of(loop *l) { return loop_local(l, &streams_key, sizeof(streams)); }
@@ -94,7 +98,9 @@ void streams_ring(void) {
   }
 }
 
-typedef struct last_row { int64_t sequence; } last_row;
+typedef struct last_row {
+  int64_t sequence;
+} last_row;
 PURLIN_SCHEMA(last_row, "A number", PURLIN_REQUIRED(sequence, "The last one"));
 
 /* Where to begin: Last-Event-ID, ?after=, or now. */
@@ -107,19 +113,22 @@ static purlin_status begin_after(purlin_ctx *ctx, purlin_request *request, int64
     return *text && !*end && *after >= 0 ? PURLIN_OK : purlin_fail_field(ctx, "after", "expected the number of an event");
   }
   last_row row;
-  purlin_status status = purlin_db_row(ctx, last_row, &row, "SELECT next - 1 AS sequence FROM events_sequencer WHERE id = 1");
+  purlin_status status =
+      purlin_db_row(ctx, last_row, &row, "SELECT next - 1 AS sequence FROM events_sequencer WHERE id = 1");
   *after = row.sequence;
   return status;
 }
 
-typedef struct stream_query { purlin_opt_int after; purlin_opt_text name; } stream_query;
-PURLIN_SCHEMA(stream_query, "Which events",
-    PURLIN_OPTIONAL(after, "Those after this number; without it, from now on"),
-    PURLIN_OPTIONAL(name, "Those whose name begins with this"));
+typedef struct stream_query {
+  purlin_opt_int after;
+  purlin_opt_text name;
+} stream_query;
+PURLIN_SCHEMA(stream_query, "Which events", PURLIN_OPTIONAL(after, "Those after this number; without it, from now on"),
+              PURLIN_OPTIONAL(name, "Those whose name begins with this"));
 
-PURLIN_ROUTE(events_stream, "GET /api/v1/events", .summary = "Events as they happen, as server-sent events", .permission = "events:read",
-    .query = stream_query_schema, .answer = "text/event-stream", .timeout_ms = UINT32_MAX)
-{
+PURLIN_ROUTE(events_stream, "GET /api/v1/events", .summary = "Events as they happen, as server-sent events",
+             .permission = "events:read", .query = stream_query_schema, .answer = "text/event-stream",
+             .timeout_ms = UINT32_MAX) {
   subscription *s = calloc(1, sizeof *s);
   streams *all = streams_of(ctx->loop);
   if (s) s->workspace = strdup(ctx->workspace);
