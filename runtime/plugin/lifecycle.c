@@ -86,10 +86,12 @@ static purlin_status open_one(finding *f, const char *path) {
   return status;
 }
 
-static purlin_status open_folder(finding *f, const char *folder) {
-  DIR *directory = opendir(folder);
+/* Paths are absolute from here on: contained plugins are opened from another working directory. */
+static purlin_status open_folder(finding *f, const char *given) {
+  char folder[PATH_MAX];
+  DIR *directory = realpath(given, folder) ? opendir(folder) : NULL;
   if (!directory) {
-    buffer_format(f->why, "cannot read the plugin folder %s", folder);
+    buffer_format(f->why, "cannot read the plugin folder %s", given);
     return PURLIN_INVALID;
   }
   char *paths[PLUGIN_MOST];
