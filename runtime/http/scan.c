@@ -22,7 +22,7 @@ static http_refusal check_line_start(const http_scan *scan, const char *data) {
 
 http_refusal http_scan_head(http_scan *scan, const http_limits *limits, const char *data, size_t size, size_t *head_size) {
   *head_size = 0;
-  http_refusal refusal = HTTP_ACCEPTED;
+  http_refusal refusal;
   while (scan->at < size) {
     if (scan->at == scan->line) {
       refusal = check_line_start(scan, data);

@@ -198,7 +198,7 @@ static bool receive(client *c) {
   return false;
 }
 
-typedef struct answer { unsigned status; char *head, *body; size_t size; bool whole; } answer;
+typedef struct answer { unsigned status; char *head, *body; size_t size, room; bool whole; } answer;
 
 static void answer_free(answer *a) {
   free(a->head);
@@ -227,8 +227,11 @@ static bool receive_until(client *c, size_t size) {
 }
 
 static void append_body(answer *a, const char *data, size_t size) {
-  a->body = realloc(a->body, a->size + size + 1);
-  if (a->body == NULL) abort();
+  if (a->body == NULL || a->size + size >= a->room) {
+    a->room = (a->size + size + 1) * 2;
+    a->body = realloc(a->body, a->room);
+    if (a->body == NULL) abort();
+  }
   memcpy(a->body + a->size, data, size);
   a->size += size;
   a->body[a->size] = '\0';

@@ -1,6 +1,7 @@
 /* Requests and answers over real sockets: framing, order, methods, failures, what handlers see. */
 #include "http_harness.h"
 
+#include "observe/log.h"
 #include <purlin/schema.h>
 
 /* ---- Handlers ------------------------------------------------------------------------------------------------------------------ */
@@ -81,6 +82,12 @@ static purlin_status ranged(purlin_ctx *ctx, purlin_request *request) {
   uint64_t first, length;
   unsigned status = purlin_range(ctx, request, 10, "\"v1\"", &first, &length);
   return purlin_respond_bytes(ctx, request, status, "text/plain", data + first, (size_t)length);
+}
+
+static void fail_in_its_own_shape(purlin_ctx *ctx, purlin_request *request, purlin_status status) {
+  char text[64];
+  int size = snprintf(text, sizeof text, "{\"error_code\":%d}", (int)status);
+  if (purlin_respond_bytes(ctx, request, 404, "application/json", text, (size_t)size) != PURLIN_OK) abort();
 }
 
 static const test_route routes[] = {
@@ -445,6 +452,68 @@ static void a_new_router(void **state) {
   ask_only(200, "GET /hello HTTP/1.1\r\n" H "\r\n");
 }
 
+static void a_target_with_failures_of_its_own(void **state) {
+  (void)state;
+  static const test_route route = {"GET /own/{how}", fail_as_told, 0, 0};
+  static http_target target = {.name = "own", .plugin = "test", .permission = "public", .handle = run_route, .argument = &route,
+                               .fail = fail_in_its_own_shape};
+  buffer why = {0};
+  http_router *router = test_router();
+  assert_int_equal(http_router_add(router, route.http, &target, &why), PURLIN_OK);
+  http_set_router(router);
+  http_router_release(router);
+  answer a = ask(404, "GET /own/conflict HTTP/1.1\r\n" H "\r\n");
+  char expected[64];
+  snprintf(expected, sizeof expected, "{\"error_code\":%d}", (int)PURLIN_CONFLICT);
+  assert_string_equal(a.body, expected);
+  answer_free(&a);
+  router = test_router();
+  http_set_router(router);
+  http_router_release(router);
+}
+
+/* Whatever comes, in whatever pieces, others are served. */
+static void survives_damage(void **state) {
+  (void)state;
+  static const char seed[] = "POST /hello HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhelloGET /n/1?a=b HTTP/1.1\r\n" H "Connection: close\r\n\r\n"
+                             "POST /hello HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n5;x\r\nhello\r\n0\r\nA: b\r\n\r\n";
+  static const char damage[] = "\r\n\t :;,%#/\0aZ9\xff\x01";
+  srandom(7);
+  for (int round = 0; round < 400; round++) {
+    char text[sizeof seed];
+    memcpy(text, seed, sizeof seed);
+    for (long n = random() % 4; n > 0; n--) text[(size_t)random() % sizeof text] = damage[(size_t)random() % sizeof damage];
+    int fd = dial();
+    size_t start = random() % 3 > 0 ? 0 : (size_t)random() % sizeof text, cut = start + (size_t)random() % (sizeof text - start);
+    (void)!send(fd, text + start, cut - start, MSG_NOSIGNAL);
+    if (random() % 2 > 0) (void)!send(fd, text + cut, sizeof text - cut, MSG_NOSIGNAL);
+    if (random() % 2 > 0) shutdown(fd, SHUT_WR);
+    close(fd);
+    if (round % 50 == 0) ask_only(200, "GET /hello HTTP/1.1\r\n" H "\r\n");
+  }
+  ask_only(200, "GET /hello HTTP/1.1\r\n" H "\r\n");
+}
+
+/* Path without the query, which may hold secrets; route, status and sizes. */
+static void logs_access(void **state) {
+  (void)state;
+  FILE *file = tmpfile();
+  assert_non_null(file);
+  const log_options logs = {.descriptor = 2, .format = LOG_JSON, .level = PURLIN_WARNING, .access_descriptor = fileno(file)};
+  assert_int_equal(log_start(&logs), PURLIN_OK);
+  ask_only(200, "GET /n/5?token=hidden HTTP/1.1\r\n" H "\r\n");
+  ask_only(400, "GET /n/5 HTTP/1.1\r\n\r\n");
+  log_stop();
+  char text[4096];
+  size_t size = (rewind(file), fread(text, 1, sizeof text - 1, file));
+  text[size] = '\0';
+  static const char *const parts[] = {"/n/5\"", "GET /n/{n}", "127.0.0.1", "200", "refused", "400"};
+  for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+    if (strstr(text, parts[i]) == NULL) fail_msg("no %s in %s", parts[i], text);
+  assert_null(strstr(text, "hidden"));
+  fclose(file);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(answers_and_keeps_alive), cmocka_unit_test(answers_in_order),      cmocka_unit_test(thousands_in_one_go),
@@ -453,6 +522,7 @@ int main(void) {
       cmocka_unit_test(what_is_not_there),       cmocka_unit_test(the_gate),              cmocka_unit_test(headers_of_the_answer),
       cmocka_unit_test(ranges),                  cmocka_unit_test(refuses_what_is_no_request), cmocka_unit_test(an_upgrade_is_not_taken),
       cmocka_unit_test(counts_requests),         cmocka_unit_test(a_new_router),
+      cmocka_unit_test(a_target_with_failures_of_its_own), cmocka_unit_test(survives_damage), cmocka_unit_test(logs_access),
   };
   return cmocka_run_group_tests(tests, begin_all, end_all);
 }
