@@ -171,8 +171,8 @@ static const char *const endless[] = {
     "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
     "local c = coroutine.create(function() while true do coroutine.yield() end end); while true do coroutine.resume(c) end",
     "local a; a = function() while true do pcall(coroutine.wrap(a)) end end; a()",
-    "coroutine.wrap(function() local x <close> = setmetatable({}, { __close = function() while true do end end }); while "
-    "true do end end)()",
+    ("local t = { __close = function() while true do end end }; coroutine.wrap(function() local x <close> = "
+     "setmetatable({}, t); t.__close() end)()"),
     "local x <close> = setmetatable({}, { __close = function() while true do end end }); while true do end",
     "table.sort({ 3, 2, 1 }, function() while true do end end)",
     "('x'):rep(1000):gsub('.', function() while true do end end)",
