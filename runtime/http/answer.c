@@ -88,6 +88,8 @@ static bool holds_control(const char *value) {
   return false;
 }
 
+static char *put(char *at, const char *text, size_t size) { return (char *)memcpy(at, text, size) + size; }
+
 purlin_status purlin_set_header(purlin_ctx *ctx, purlin_request *request, const char *name, const char *value) {
   if (request->answer != ANSWER_NONE) return purlin_fail(ctx, PURLIN_INTERNAL, "header %s was set after the answer had begun", name);
   size_t name_size = strlen(name), value_size = strlen(value);
@@ -97,11 +99,10 @@ purlin_status purlin_set_header(purlin_ctx *ctx, purlin_request *request, const 
   size_t size = name_size + value_size + 4;
   answer_header *header = arena_alloc_raw(&ctx->memory, sizeof *header + size, _Alignof(answer_header));
   if (header == NULL) return PURLIN_TOO_LARGE;
-  char *at = header->text;
-  memcpy(at, name, name_size);
-  memcpy(at + name_size, ": ", 2);
-  memcpy(at + name_size + 2, value, value_size);
-  memcpy(at + name_size + 2 + value_size, "\r\n", 2);
+  char *at = put(header->text, name, name_size);
+  at = put(at, ": ", 2);
+  at = put(at, value, value_size);
+  (void)put(at, "\r\n", 2);
   header->size = size;
   header->next = NULL;
   *request->headers_end = header;

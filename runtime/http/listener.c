@@ -82,7 +82,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events) {
   (void)events;
   if (status < 0) return;
   for (int i = 0; i < ACCEPTS_PER_TURN && listener.open; i++) {
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer = {0};
     socklen_t size = sizeof peer;
     int descriptor = accept4(listener.descriptor, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (descriptor < 0) {
@@ -126,11 +126,11 @@ static int open_socket(const struct addrinfo *info) {
 }
 
 static uint16_t port_of(int descriptor) {
-  struct sockaddr_storage own;
+  union { struct sockaddr any; struct sockaddr_in four; struct sockaddr_in6 six; } own;
   socklen_t size = sizeof own;
-  if (getsockname(descriptor, (struct sockaddr *)&own, &size) != 0) return 0;
-  if (own.ss_family == AF_INET6) return ntohs(((const struct sockaddr_in6 *)&own)->sin6_port);
-  return ntohs(((const struct sockaddr_in *)&own)->sin_port);
+  memset(&own, 0, sizeof own);
+  if (getsockname(descriptor, &own.any, &size) != 0) return 0;
+  return ntohs(own.any.sa_family == AF_INET6 ? own.six.sin6_port : own.four.sin_port);
 }
 
 purlin_status listener_start(const http_options *options, buffer *why) {

@@ -128,13 +128,13 @@ static node *literal_child(http_router *router, node *n, const char *text, size_
   if (child->text == NULL) return NULL;
   if (n->child_count == n->child_capacity) {
     size_t capacity = n->child_capacity == 0 ? 4 : n->child_capacity * 2;
-    node **children = arena_alloc(&router->memory, capacity * sizeof *children);
+    node **children = arena_alloc(&router->memory, capacity * sizeof(node *));
     if (children == NULL) return NULL;
-    if (n->child_count > 0) memcpy(children, n->children, n->child_count * sizeof *children);
+    if (n->child_count > 0) memcpy(children, n->children, n->child_count * sizeof(node *));
     n->children = children;
     n->child_capacity = capacity;
   }
-  memmove(n->children + place + 1, n->children + place, (n->child_count - place) * sizeof *n->children);
+  memmove(n->children + place + 1, n->children + place, (n->child_count - place) * sizeof(node *));
   n->children[place] = child;
   n->child_count++;
   return child;
@@ -161,18 +161,13 @@ static purlin_status no_memory(buffer *why, const char *route) {
 
 /* "GET, HEAD, POST". GET implies HEAD. */
 static const char *allow_of(http_router *router, const node *n) {
-  char text[80];
-  size_t size = 0;
+  char text[80], *at = text;
   for (unsigned i = 0; i < METHOD_COUNT; i++) {
     if (n->slots[i] == NULL && !(i == METHOD_HEAD && n->slots[METHOD_GET] != NULL)) continue;
-    if (size > 0) {
-      memcpy(text + size, ", ", 2);
-      size += 2;
-    }
-    memcpy(text + size, http_methods[i].name, http_methods[i].size);
-    size += http_methods[i].size;
+    if (at > text) at = mempcpy(at, ", ", 2);
+    at = mempcpy(at, http_methods[i].name, http_methods[i].size);
   }
-  return arena_copy(&router->memory, text, size);
+  return arena_copy(&router->memory, text, (size_t)(at - text));
 }
 
 static bool list(http_router *router, slot *s) {
