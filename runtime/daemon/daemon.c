@@ -243,14 +243,12 @@ static purlin_status begin_work(purlin_ctx *ctx, starting *s) {
   return status;
 }
 
-static purlin_status start_everything(purlin_ctx *ctx, starting *s) {
-  access_identify(ctx, "system", "default", "default");
-  health_set_starting("migrations and plugins start");
-  purlin_status status = plugins_start(ctx, &s->why);
-  if (status == PURLIN_OK) status = access_start(ctx, s->settings.server.state, &s->why);
-  if (status == PURLIN_OK) status = begin_work(ctx, s);
+/* Makes the router of everything there is and switches to it. The one before stays until the next switch: /openapi.json may be reading
+ * it on another loop. */
+static purlin_status serve_routes(starting *s) {
+  static http_router *current, *previous;
   http_router *router = NULL;
-  if (status == PURLIN_OK) status = make_router(s, &router);
+  purlin_status status = make_router(s, &router);
   if (status == PURLIN_OK) status = script_routes(router, &s->why);
   if (status != PURLIN_OK) {
     if (router) http_router_release(router);
@@ -258,6 +256,29 @@ static purlin_status start_everything(purlin_ctx *ctx, starting *s) {
   }
   http_set_router(router);
   health_set_router(router);
+  if (previous) http_router_release(previous);
+  previous = current;
+  current = router;
+  return PURLIN_OK;
+}
+
+/* A reload of scripts brought routes. */
+static starting *running;
+
+static void rebuild_routes(void) {
+  buffer_clear(&running->why);
+  if (serve_routes(running) != PURLIN_OK) log_write(PURLIN_ERROR, "lua", "the routes stay as they were: %s", buffer_end(&running->why));
+}
+
+static purlin_status start_everything(purlin_ctx *ctx, starting *s) {
+  access_identify(ctx, "system", "default", "default");
+  health_set_starting("migrations and plugins start");
+  purlin_status status = plugins_start(ctx, &s->why);
+  if (status == PURLIN_OK) status = access_start(ctx, s->settings.server.state, &s->why);
+  if (status == PURLIN_OK) status = begin_work(ctx, s);
+  if (status == PURLIN_OK) status = serve_routes(s);
+  if (status != PURLIN_OK) return status;
+  script_on_routes(rebuild_routes);
   health_set_starting(NULL);
   return PURLIN_OK;
 }
@@ -345,6 +366,7 @@ static purlin_status watch_signals(starting *s) {
 
 static void begin_on_loop(void *argument) {
   starting *s = argument;
+  running = s;
   if (context_start("purlin", "start", run_start, s) == PURLIN_OK) return;
   s->exit_code = complain(s, 1);
   end_loops(s);

@@ -7,7 +7,8 @@
  * plugin/capability.c contracts and who provides them
  * plugin/contained.c  plugins that run in purlin-runner: what they described
  * plugin/describe.c   the manifest as JSON
- * plugin/document.c   `purlin plugin show`: the manifest as documentation */
+ * plugin/document.c   `purlin plugin show`: the manifest as documentation
+ * plugin/operations.c what the daemon tells of its plugins and scripts */
 #ifndef PURLIN_PLUGIN_HOST_H
 #define PURLIN_PLUGIN_HOST_H
 
