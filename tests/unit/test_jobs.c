@@ -23,6 +23,13 @@ static void note(const char *text) {
   (void)pthread_mutex_unlock(&notes.lock);
 }
 
+static size_t noted(void) {
+  (void)pthread_mutex_lock(&notes.lock);
+  size_t size = notes.size;
+  (void)pthread_mutex_unlock(&notes.lock);
+  return size;
+}
+
 typedef struct work {
   const char *text;
   int64_t number;
@@ -337,7 +344,7 @@ TEST_IN_DATABASE(lets_kinds_take_turns) {
   jobs_options options = options_of_test();
   options.concurrency = 1;
   start_queue(&options);
-  for (int i = 0; i < 2000 && notes.size == 0; i++) loop_sleep(5);
+  for (int i = 0; i < 2000 && noted() == 0; i++) loop_sleep(5);
   assert_true(atomic_load(&runs) < 40);
   stop_queue(1000);
 }
