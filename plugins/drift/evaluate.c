@@ -72,7 +72,7 @@ typedef struct evaluation {
 /* ---- Computing ---------------------------------------------------------------------------------------------------------------------- */
 
 /* A class says itself, a probability says the class that it rounds to. */
-static bool is_right(const labelled_row *row) { return fabs(row->prediction - row->label) < 0.5; }
+static bool is_right(const labelled_row *row) { return floor(row->prediction + 0.5) == row->label; }
 
 /* "[1,null,2.5]" into row `at` of each column; null is missing. The text was written by serving: numbers, commas, brackets. */
 static bool spread(const char *text, float *values, size_t columns, size_t rows, size_t at) {
