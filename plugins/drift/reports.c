@@ -4,9 +4,10 @@ static const char SELECT_REPORTS[] =
     "SELECT r.labelled, r.version, r.accuracy, r.baseline_accuracy, JSON_EXTRACT(r.features, '$.features') AS features, r.accuracy_alert,"
     " r.drift_alert, r.created_at FROM drift_reports r JOIN drift_monitors m ON m.id = r.monitor_id"
     " WHERE m.workspace = ? AND m.endpoint = ? AND r.labelled < ? ORDER BY r.labelled DESC LIMIT ?";
+static const char ANSWER[] = "UPDATE drift_alerts SET answer = ? WHERE workspace = ? AND endpoint = ? AND labelled = ?";
 static const char SELECT_ALERTS[] =
-    "SELECT id, endpoint, kind, state, labelled, version, feature, value, threshold, JSON_EXTRACT(features, '$.features') AS features, created_at"
-    " FROM drift_alerts WHERE workspace = ? AND (? = '' OR endpoint = ?) AND (? = '' OR kind = ?) AND labelled < ? ORDER BY labelled DESC, id LIMIT ?";
+    "SELECT id, endpoint, kind, state, labelled, version, feature, value, threshold, JSON_EXTRACT(features, '$.features') AS features, answer,"
+    " created_at FROM drift_alerts WHERE workspace = ? AND (? = '' OR endpoint = ?) AND (? = '' OR kind = ?) AND labelled < ? ORDER BY labelled DESC, id LIMIT ?";
 
 typedef struct report {
   int64_t labelled, version;
@@ -46,6 +47,7 @@ typedef struct alert_row {
   purlin_opt_text feature;
   double value, threshold;
   PURLIN_LIST_OF(feature_drift) features;
+  purlin_opt_text answer;
   purlin_time created_at;
 } alert_row;
 PURLIN_SCHEMA(alert_row, "An alert",
@@ -59,6 +61,7 @@ PURLIN_SCHEMA(alert_row, "An alert",
     PURLIN_REQUIRED(value, "Its PSI or KS, or the accuracy"),
     PURLIN_REQUIRED(threshold, "What that was compared with"),
     PURLIN_LIST(features, feature_drift, "All inputs that drifted"),
+    PURLIN_OPTIONAL(answer, "What was done about it"),
     PURLIN_REQUIRED(created_at, "When"));
 
 typedef struct list_alerts_in { const char *endpoint, *kind; int64_t before, limit; } list_alerts_in;
@@ -75,4 +78,24 @@ PURLIN_OPERATION(list_alerts, list_alerts_in, alert_page,
 {
   return purlin_db_list(ctx, alert_row, &out->alerts, SELECT_ALERTS, purlin_workspace(ctx), in->endpoint, in->endpoint, in->kind, in->kind,
                         in->before, in->limit);
+}
+
+typedef struct answer_in { const char *endpoint; int64_t labelled; const char *answer; } answer_in;
+PURLIN_SCHEMA(answer_in, "What was done about the alerts of an evaluation",
+    PURLIN_REQUIRED(endpoint, "The endpoint", .max_length = 250),
+    PURLIN_REQUIRED(labelled, "Labelled rows at the evaluation", .min = 0, .max = 9e15),
+    PURLIN_REQUIRED(answer, "In words", .min_length = 1, .max_length = 500));
+
+typedef struct answered { int64_t alerts; } answered;
+PURLIN_SCHEMA(answered, "What was answered", PURLIN_REQUIRED(alerts, "How many alerts"));
+
+PURLIN_OPERATION(answer_alerts, answer_in, answered,
+    .summary = "Note what was done about the alerts of an evaluation", .permission = "drift:write", .effect = PURLIN_CHANGES,
+    .http = "PUT /api/v1/monitors/{endpoint}/alerts/{labelled}/answer")
+{
+  purlin_status status = purlin_db_run(ctx, ANSWER, in->answer, purlin_workspace(ctx), in->endpoint, in->labelled);
+  out->alerts = (int64_t)purlin_affected(ctx);
+  if (status == PURLIN_OK && out->alerts == 0)
+    return purlin_fail(ctx, PURLIN_NOT_FOUND, "the endpoint '%s' has no alert at %lld labelled rows", in->endpoint, (long long)in->labelled);
+  return status;
 }

@@ -52,6 +52,7 @@ CREATE TABLE drift_alerts (
   value      DOUBLE       NOT NULL,
   threshold  DOUBLE       NOT NULL,
   features   MEDIUMTEXT   NOT NULL COMMENT 'JSON: those that drifted',
+  answer     VARCHAR(500) NULL COMMENT 'what was done about it',
   created_at DATETIME(6)  NOT NULL,
   KEY by_endpoint (workspace, endpoint, labelled),
   CONSTRAINT drift_alert_of FOREIGN KEY (monitor_id) REFERENCES drift_monitors (id)
