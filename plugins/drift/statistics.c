@@ -47,22 +47,22 @@ static size_t bin_of(const statistics_bins *bins, float x) {
 
 void statistics_bins_of(const double percentiles[STATISTICS_PERCENTILES], statistics_bins *out) {
   size_t edges = 0;
+  double up_to[STATISTICS_MOST_BINS]; /* the share of the profile below each edge */
   for (size_t i = 1; i <= DECILES;) {
     float edge = (float)percentiles[i * 10];
     size_t next = i + 1;
     while (next <= DECILES && (float)percentiles[next * 10] <= edge) next++;
-    if (edges == 0 || edge > out->edges[edges - 1]) out->edges[edges++] = edge;
-    if (next - i > 1) out->edges[edges++] = nextafterf(edge, INFINITY);
+    up_to[edges] = share_below(percentiles, edge);
+    out->edges[edges++] = edge;
+    if (next - i > 1) {
+      up_to[edges] = share_to(percentiles, edge);
+      out->edges[edges++] = nextafterf(edge, INFINITY);
+    }
     i = next;
   }
   out->count = edges + 1;
-  double below = 0;
-  for (size_t i = 0; i < edges; i++) {
-    double to = share_below(percentiles, out->edges[i]);
-    out->shares[i] = to - below;
-    below = to;
-  }
-  out->shares[edges] = 1 - below;
+  up_to[edges] = 1;
+  for (size_t i = 0; i <= edges; i++) out->shares[i] = i == 0 ? up_to[0] : up_to[i] - up_to[i - 1];
 }
 
 double statistics_psi(const statistics_bins *bins, const float *window, size_t count) {
