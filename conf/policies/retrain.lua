@@ -68,12 +68,13 @@ local function train(of, stage, cause, labels)
   }
 end
 
-purlin.on("drift.alert", function(alert)
+purlin.on("drift.alert", function(event)
+  local alert = event.payload
   local past = history(alert.endpoint, alert.model)
-  if past.causes[alert.alert_id] then return end -- delivered twice
-  local why_not, news = objection(alert, past)
-  local answer = why_not
-  if not why_not then
+  local job_id = past.causes[alert.alert_id] -- there already when the event is delivered twice
+  local why_not, news
+  if not job_id then why_not, news = objection(alert, past) end
+  if not job_id and not why_not then
     local rows = op.serving.export{
       endpoint = alert.endpoint, from = math.max(0, alert.labelled - WINDOW), to = alert.labelled,
       dataset = alert.endpoint .. "-recent", origin = "for a retrain caused by " .. alert.alert_id,
@@ -82,50 +83,52 @@ purlin.on("drift.alert", function(alert)
       endpoint = alert.endpoint, labelled = alert.labelled, rows = rows.rows, news = #news > 0 and news or nil,
       champion = alert.version, accuracy = alert.accuracy, baseline = alert.baseline_accuracy,
     })
-    answer = "retrain " .. job.id
+    job_id = job.id
   end
+  local answer = why_not or "retrain " .. job_id
   op.drift.answer_alerts{ endpoint = alert.endpoint, labelled = alert.labelled, answer = answer }
   purlin.log.info(("%s at row %d of %s: %s"):format(alert.kind, alert.labelled, alert.endpoint, answer))
 end)
 
 -- The challenger has been trained without the newest rows: it and the champion are tried on them.
-local function judge(event)
-  local labels = op.training.get_job{ job_id = event.job_id }.labels
+local function judge(job)
+  local labels = op.training.get_job{ job_id = job.job_id }.labels
   if labels.verdict then return end
-  if event.state ~= "succeeded" then
-    labels.verdict = event.state
+  if job.state ~= "succeeded" then
+    labels.verdict = job.state
   else
     local champion = op.serving.evaluate{
-      model = event.model, version = tostring(labels.champion), dataset = event.dataset, dataset_version = event.dataset_version,
+      model = job.model, version = tostring(labels.champion), dataset = job.dataset, dataset_version = job.dataset_version,
       first_row = labels.rows - HOLD_OUT, rows = HOLD_OUT,
     }
-    labels.champion_accuracy, labels.challenger_accuracy = champion.accuracy, event.metrics["validation_accuracy"]
+    labels.champion_accuracy, labels.challenger_accuracy = champion.accuracy, job.metrics["validation_accuracy"]
     labels.verdict = labels.challenger_accuracy > labels.champion_accuracy and "won" or "refused"
   end
   -- The recipe that won learns from all rows, the newest included: that model is deployed, not the very one that was judged.
-  if labels.verdict == "won" and not history(labels.endpoint, event.model).judged[event.job_id] then
-    train(event, "final", event.cause, {
-      endpoint = labels.endpoint, labelled = labels.labelled, judge = event.job_id, baseline = labels.challenger_accuracy,
+  if labels.verdict == "won" and not history(labels.endpoint, job.model).judged[job.job_id] then
+    train(job, "final", job.cause, {
+      endpoint = labels.endpoint, labelled = labels.labelled, judge = job.job_id, baseline = labels.challenger_accuracy,
     })
   end
-  op.training.label_job{ job_id = event.job_id, labels = labels }
+  op.training.label_job{ job_id = job.job_id, labels = labels }
   purlin.log.info(("challenger of %s %s: %.3f against %.3f"):format(labels.endpoint, labels.verdict, labels.challenger_accuracy or 0,
                                                                    labels.champion_accuracy or 0))
 end
 
-local function promote(event)
-  local labels = op.training.get_job{ job_id = event.job_id }.labels
-  if labels.deployed or event.state ~= "succeeded" then return end
-  local now = op.serving.deploy{ name = labels.endpoint, model = event.model, version = tostring(event.version), cause = event.cause }
+local function promote(job)
+  local labels = op.training.get_job{ job_id = job.job_id }.labels
+  if labels.deployed or job.state ~= "succeeded" then return end
+  local now = op.serving.deploy{ name = labels.endpoint, model = job.model, version = tostring(job.version), cause = job.cause }
   op.drift.set_champion{
-    endpoint = labels.endpoint, model = event.model, version = event.version, since = now.labelled,
-    dataset = event.dataset, dataset_version = event.dataset_version, baseline_accuracy = labels.baseline,
+    endpoint = labels.endpoint, model = job.model, version = job.version, since = now.labelled,
+    dataset = job.dataset, dataset_version = job.dataset_version, baseline_accuracy = labels.baseline,
   }
   labels.deployed = now.labelled
-  op.training.label_job{ job_id = event.job_id, labels = labels }
+  op.training.label_job{ job_id = job.job_id, labels = labels }
 end
 
 purlin.on("training.finished", function(event)
-  local stage = event.labels.stage
-  if stage == "judge" then judge(event) elseif stage == "final" then promote(event) end
+  local job = event.payload
+  local stage = job.labels.endpoint and job.labels.stage
+  if stage == "judge" then judge(job) elseif stage == "final" then promote(job) end
 end)
