@@ -215,6 +215,7 @@ class Demo:
                 line = (f"   [{bar(labelled / len(self.played))}] {labelled:6,} rows  accuracy of the last {len(recent):,}: {sum(recent) / len(recent):.3f}"
                         f"  retrains {retrains}  version {version}  {rate:,.0f} rows/s")
                 progress(line, last=last or not LIVE)
+        self.latency()
 
     # ---- What it is compared with ----
 
@@ -261,16 +262,23 @@ class Demo:
             "even": self.evenly(rest, len(judged)),
             "alerts": {kind: [sum(a["kind"] == kind for a in alerts), sum(a["kind"] == kind and a["state"] == "raised" for a in alerts)]
                        for kind in ("drift", "accuracy")},
-            "p50_us": self.times and percentile(self.times, 0.5) * 1e6, "p99_us": self.times and percentile(self.times, 0.99) * 1e6,
-            "timed": len(self.times),
+            "latency": self.latency(),
             "retrains": [self.retrain(j, by_id.get(j.get("cause")), promoted.get(j["id"])) for j in judged],
         }
+
+    def latency(self):
+        """Of the requests of this run; kept apart, for a run that is interrupted between playing and comparing."""
+        kept = self.state / f"demo-{self.name}-latency.json"
+        if self.times:
+            kept.write_text(json.dumps({"p50_us": percentile(self.times, 0.5) * 1e6, "p99_us": percentile(self.times, 0.99) * 1e6,
+                                        "requests": len(self.times)}) + "\n")
+        return json.loads(kept.read_text()) if kept.exists() else None
 
     def retrain(self, job, alert, final):
         labels = job["labels"]
         what = "?"
         if alert:
-            drifted = ", ".join(f"{f['name']} PSI {f['psi']:.1f}" for f in alert["features"])
+            drifted = ", ".join(f"{f['name']} PSI {f['psi']:.1f}" for f in alert.get("features", []))
             what = f"drift of {drifted}" if alert["kind"] == "drift" else f"accuracy {alert['value']:.3f} below {alert['threshold']:.3f}"
         return {"row": labels["labelled"], "alert": job.get("cause"), "what": what, "champion": labels.get("champion_accuracy"),
                 "challenger": labels.get("challenger_accuracy"), "verdict": labels["verdict"], "version": final and final["version"]}
@@ -292,8 +300,9 @@ def table(s):
     for kind, (times, raised) in s["alerts"].items():
         say(f"  {kind + ' alerts':22} {raised} (up at {times} evaluations)")
     say(f"  {'retrains':22} {len(s['retrains'])}: {promoted} promoted, {refused} refused")
-    if s["timed"]:
-        say(f"  {'a prediction':22} p50 {s['p50_us']:.0f} us, p99 {s['p99_us']:.0f} us, seen by the client over {s['timed']:,} requests")
+    if s["latency"]:
+        seen = s["latency"]
+        say(f"  {'a prediction':22} p50 {seen['p50_us']:.0f} us, p99 {seen['p99_us']:.0f} us, seen by the client over {seen['requests']:,} requests")
     say()
     say("   row  cause                                                           champion : challenger   verdict")
     for r in s["retrains"]:
