@@ -3,6 +3,8 @@
 #include "plugin/lifecycle.h"
 #include "process/process.h"
 #include <purlin/contracts/trainer.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct described_capability {
@@ -64,9 +66,11 @@ static purlin_status provide(plugin *p, const described_capability *capability, 
   if (status != PURLIN_OK) return status;
   purlin_json section = p->configuration_json;
   const char *configuration = section.text ? arena_copy(&p->memory, section.text, section.size) : NULL;
-  if (section.text && !configuration) return PURLIN_UNAVAILABLE;
+  char absolute[PATH_MAX]; /* the child has a working directory of its own */
+  const char *path = realpath(p->path, absolute) ? arena_copy(&p->memory, absolute, strlen(absolute)) : p->path;
+  if ((section.text && !configuration) || !path) return PURLIN_UNAVAILABLE;
   status = process_provider_add(&(process_provider){
-      .contract = capability->contract, .name = capability->name, .plugin = p->name, .path = p->path,
+      .contract = capability->contract, .name = capability->name, .plugin = p->name, .path = path,
       .summary = capability->summary.state == PURLIN_SET ? capability->summary.value : "",
       .specification = capability->specification, .configuration = configuration});
   if (status == PURLIN_CONFLICT)

@@ -1,6 +1,7 @@
 /* ask.c: running purlin-runner for an answer: at start, when no loop runs yet, so that waiting may block. */
 #include "process/parts.h"
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +47,8 @@ typedef struct question {
 } question;
 
 static purlin_status run(const question *q, int *exit_code, buffer *why) {
-  const char *const arguments[] = {q->verb, q->path, NULL};
+  char absolute[PATH_MAX]; /* the child has a working directory of its own */
+  const char *const arguments[] = {q->verb, realpath(q->path, absolute) ? absolute : q->path, NULL};
   const process_order order = {.arguments = arguments, .input = q->input, .output = q->output, .error = q->error};
   process_record *record = NULL;
   purlin_status status = process_spawn(&order, &record, why);

@@ -27,7 +27,7 @@ static struct {
   int socket;       /* -1: no spawner */
   atomic_bool lost; /* the spawner has gone by itself */
   pid_t spawner;
-  const char *runner;  /* borrowed */
+  char runner[PATH_MAX];
   char runs[PATH_MAX]; /* "": the spawner's choice */
   uint64_t last_id;
   size_t running;
@@ -65,6 +65,10 @@ static bool fill_standard_files(void) {
 purlin_status process_spawner_fork(const char *runner, buffer *why) {
   int pair[2];
   if (table.socket >= 0) return PURLIN_CONFLICT;
+  if (!realpath(runner, table.runner)) {
+    buffer_format(why, "cannot find purlin-runner at %s: %s", runner, strerror(errno));
+    return PURLIN_UNAVAILABLE;
+  }
   if (!fill_standard_files() || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
     buffer_format(why, "cannot talk to a spawner: %s", strerror(errno));
     return PURLIN_UNAVAILABLE;
@@ -82,7 +86,6 @@ purlin_status process_spawner_fork(const char *runner, buffer *why) {
   }
   table.socket = pair[0];
   table.spawner = pid;
-  table.runner = runner;
   table.lost = false;
   return PURLIN_OK;
 }

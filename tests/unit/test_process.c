@@ -482,6 +482,9 @@ static void test_providers(void **unused) {
   assert_int_equal(process_provider_add(&(process_provider){.contract = "trainer", .name = "echo"}), PURLIN_CONFLICT);
   buffer why = {0};
   assert_int_equal(process_spawner_fork(script, &why), PURLIN_CONFLICT);
+  process_stop();
+  assert_int_equal(process_spawner_fork("/nowhere/purlin-runner", &why), PURLIN_UNAVAILABLE);
+  assert_string_equal(buffer_end(&why), "cannot find purlin-runner at /nowhere/purlin-runner: No such file or directory");
   buffer_free(&why);
 }
 
