@@ -5,6 +5,7 @@
 
 static const char PREFIX[] = "purlin:";
 #define SECOND_NS ((uint64_t)1000000000)
+#define SILENCE_NS (10 * SECOND_NS) /* then an empty report asks whether the attempt is still wanted */
 enum { REPORTS_BATCH = 200 };
 
 void output_begin(output *o, purlin_ctx *ctx, const purlin_training *training) {
@@ -26,16 +27,17 @@ void output_free(output *o) {
 
 static purlin_status flush(output *o) {
   purlin_status status = PURLIN_OK;
-  if (o->log_size > 0 || o->reports_in_batch > 0) {
+  bool silent = purlin_ticks_ns() - o->sent_ns >= SILENCE_NS;
+  if (o->log_size > 0 || o->reports_in_batch > 0 || silent) {
     o->log[o->log_size] = '\0';
     if (o->log_size > 0) o->report.log = (purlin_opt_text){PURLIN_SET, o->log};
     o->report.metrics.items = o->metrics;
     status = purlin_training_send(o->ctx, o->training, &o->report);
+    o->sent_ns = purlin_ticks_ns();
   }
   o->report = (purlin_training_report){0};
   o->reports_in_batch = 0;
   o->log_size = 0;
-  o->sent_ns = purlin_ticks_ns();
   purlin_arena_reset(o->ctx, o->mark);
   return status;
 }

@@ -30,10 +30,10 @@ typedef struct running {
 } running;
 
 const char *runner_failure(purlin_ctx *ctx) {
-  const char *text = purlin_copy(ctx, ctx->failure ? ctx->failure : "");
+  const char *text = ctx->field_count > 0 ? "" : purlin_copy(ctx, ctx->failure ? ctx->failure : "");
   for (size_t i = 0; i < ctx->field_count && text; i++) {
     const context_field_error *field = &ctx->fields[i];
-    text = purlin_format(ctx, "%s%s%s%s%s", text, i == 0 ? ": " : "; ", field->field, *field->field ? " " : "", field->message);
+    text = purlin_format(ctx, "%s%s%s%s%s", text, i > 0 ? "; " : "", field->field, *field->field ? ": " : "", field->message);
   }
   return text ? text : "out of memory";
 }

@@ -31,7 +31,7 @@ PURLIN_CHECKED bool runner_read_input(buffer *out, size_t limit);
 
 /* Opens a plugin and decodes its configuration; what is wrong is recorded in the context. Owned: plugin_free. */
 PURLIN_CHECKED purlin_status runner_open(purlin_ctx *ctx, const char *path, purlin_json configuration, plugin **out);
-/* What was recorded, fields included, in one line; arena. */
+/* What was recorded, in one line; what is wrong with single fields, where that is known. Arena. */
 const char *runner_failure(purlin_ctx *ctx);
 /* Fails with "WHAT: " and what was recorded before. */
 purlin_status runner_refuse(purlin_ctx *ctx, purlin_status status, const char *what);

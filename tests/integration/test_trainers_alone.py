@@ -355,8 +355,8 @@ BAD_SPECIFICATIONS = [
     ({}, ["label"]),
     ({"label": "class", "rounds": 0, "eta": "fast", "depth": 3}, ["rounds", "eta", "depth"]),
     ({"label": "class", "objective": "rank:pairwise"}, ["objective"]),
-    ({"label": "class", "objective": "multi:softprob"}, ["num_class must be at least 2"]),
-    ({"label": "class", "num_class": 3}, ["num_class is for multi:softprob only"]),
+    ({"label": "class", "objective": "multi:softprob"}, ["num_class: must be at least 2"]),
+    ({"label": "class", "num_class": 3}, ["num_class: is for multi:softprob only"]),
     ({"label": "class", "eval_metric": ["nonsense"], "rounds": 2}, ["libxgboost", "nonsense"]),
 ]
 
@@ -644,3 +644,13 @@ def test_the_examples_of_the_readme(stub, tmp_path, index, interpreter):
     assert len(ends) == 1 and ends[0]["state"] == "succeeded" and ends[0]["framework"] == "constant"
     assert ends[0]["signature"]["inputs"][0]["name"] == "x"
     assert index == 1 or stub.metric("mean") == 3
+
+
+def test_a_silent_command_of_an_unwanted_attempt_is_stopped(stub, tmp_path):
+    """Nobody can signal a trainer on another machine: it asks now and then."""
+    process = begin(stub, tmp_path, PROCESS, "process", {"command": ["/bin/sh", "-c", "echo $$; exec sleep 300"]}, ANY)
+    wait_for(lambda: "\n" in stub.log)
+    stub.unwanted = True
+    assert process.wait(25) == 1
+    assert not alive(int(stub.log))
+    process.stderr.close()
