@@ -103,6 +103,9 @@ void process_forget(process_record *record);
 /* A signal for the whole group, through the spawner; directly when it has gone. */
 void process_signal(const purlin_process *process, int number);
 
+/* Asks the spawner to remove private directories whose process has gone. */
+void process_sweep(void);
+
 /* ---- ask.c ---- */
 
 /* A file without a name that holds these bytes, at its start; -1 when memory is short. */

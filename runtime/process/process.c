@@ -90,16 +90,21 @@ purlin_status process_spawner_fork(const char *runner, buffer *why) {
   return PURLIN_OK;
 }
 
-void process_set_runs(const char *directory) {
-  size_t size = strlen(directory);
-  if (size >= sizeof table.runs) return;
-  memcpy(table.runs, directory, size + 1);
+void process_sweep(void) {
+  if (table.socket < 0 || table.lost || !table.runs[0]) return;
   wire_message *message = calloc(1, sizeof *message);
   if (!message) return;
   message->head.kind = WIRE_SWEEP;
   /* What is not swept now is swept at the next start. */
   if (wire_add(message, table.runs)) (void)wire_send(table.socket, message, false);
   free(message);
+}
+
+void process_set_runs(const char *directory) {
+  size_t size = strlen(directory);
+  if (size >= sizeof table.runs) return;
+  memcpy(table.runs, directory, size + 1);
+  process_sweep();
 }
 
 /* ---- Records ---- */

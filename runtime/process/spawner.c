@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SWEEP_MS 60000
 #define END_GRACE_MS 5000 /* what bound children have between SIGTERM and SIGKILL when the daemon has gone */
 
 typedef struct child {
@@ -26,6 +27,7 @@ typedef struct child {
 typedef struct spawner {
   int socket, signals;
   child *children;
+  char swept[4096];  /* the RUNS that the daemon named; swept now and then, for what earlier spawners left to end by itself */
   char own_runs[32]; /* under /tmp, for children without a RUNS; "" until the first */
   wire_message in, out;
 } spawner;
@@ -230,7 +232,8 @@ static void obey(spawner *s) {
   case WIRE_SIGNAL: send_signal(s); break;
   case WIRE_SWEEP:
     runs = wire_next(&s->in, &at);
-    if (runs) directory_sweep(runs);
+    if (runs) (void)snprintf(s->swept, sizeof s->swept, "%s", runs);
+    directory_sweep(s->swept);
     break;
   case WIRE_STARTED:
   case WIRE_ENDED: break;
@@ -249,7 +252,10 @@ _Noreturn void spawner_run(int socket) {
   if (s.signals < 0) _exit(1);
   for (;;) {
     struct pollfd watch[] = {{.fd = socket, .events = POLLIN}, {.fd = s.signals, .events = POLLIN}};
-    if (poll(watch, 2, -1) < 0 && errno != EINTR) _exit(1);
+    int ready = poll(watch, 2, s.swept[0] ? SWEEP_MS : -1);
+    if (ready < 0 && errno != EINTR) _exit(1);
+    if (ready == 0) directory_sweep(s.swept);
+    if (ready <= 0) continue;
     if (watch[1].revents) {
       drain_signals(&s);
       reap_all(&s);

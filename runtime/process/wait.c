@@ -61,6 +61,7 @@ purlin_status purlin_process_wait(purlin_ctx *ctx, const purlin_process *process
     purlin_status status = purlin_sleep(ctx, LOOK_MS);
     if (status != PURLIN_OK) return status;
   }
+  process_sweep(); /* an earlier spawner would have removed its directory */
   return PURLIN_OK;
 }
 

@@ -109,6 +109,7 @@ static bool start(running *r) {
   if (loops_create(1) != PURLIN_OK || metrics_register_own() != PURLIN_OK) return false;
   client_options client;
   client_options_default(&client);
+  client.breaker_open_ms = 1000; /* there is one server, and trainers wait for it themselves */
   if (client_start(&client) != PURLIN_OK) return false;
   for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
     r->signals[i].data = r;
