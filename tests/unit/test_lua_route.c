@@ -31,6 +31,7 @@ static void serve(purlin_ctx *ctx, context_run *test) {
   http_options server;
   http_options_default(&server);
   server.address = "127.0.0.1";
+  server.port = 0;
   client_options client;
   client_options_default(&client);
   http_set_gate(gate);
