@@ -112,23 +112,29 @@ static purlin_status measure(purlin_ctx *ctx, const evaluation *e, const float *
   return PURLIN_OK;
 }
 
-static purlin_status drift_of(purlin_ctx *ctx, const evaluation *e, const labelled_rows *window, finding *f) {
-  size_t rows = (size_t)e->of->drift_window, columns = e->learned->columns.count, first = window->rows.count - rows;
+/* A row of other inputs than the champion's counts as missing. */
+static purlin_status drift_of(purlin_ctx *ctx, const evaluation *e, const labelled_rows *window, size_t rows, finding *f) {
+  size_t columns = e->learned->columns.count, first = window->rows.count - rows;
   float *values = purlin_alloc_array(ctx, columns * rows, sizeof *values);
   if (!values) return PURLIN_TOO_LARGE;
   for (size_t i = 0; i < rows; i++)
     if (!spread(window->rows.items[first + i].inputs.text, values, columns, rows, i))
-      return purlin_fail(ctx, PURLIN_INTERNAL, "a labelled row of '%s' has not the %zu inputs of the champion", e->of->endpoint, columns);
+      for (size_t column = 0; column < columns; column++) values[column * rows + i] = NAN;
   return measure(ctx, e, values, rows, f);
 }
 
-static void accuracy_of(const evaluation *e, const labelled_rows *window, finding *f) {
-  size_t rows = (size_t)e->of->accuracy_window, first = window->rows.count - rows, right = 0;
+static void accuracy_of(const labelled_rows *window, size_t rows, finding *f) {
+  size_t first = window->rows.count - rows, right = 0;
   for (size_t i = 0; i < rows; i++) right += is_right(&window->rows.items[first + i]);
   f->accuracy = (purlin_opt_double){PURLIN_SET, (double)right / (double)rows};
 }
 
-/* The rows before `f->labelled` that an evaluation needs; fewer at the beginning. */
+/* How many rows to take for a window of `size` when `missing` of them may not be there: so few that all lie within it. A tenth may be
+ * missing, such as predictions whose log entries a crash lost; with more, or too early, there is no verdict: 0. */
+static size_t usable(int64_t size, int64_t labelled, int64_t missing) {
+  return labelled >= size && missing * 10 <= size ? (size_t)(size - missing) : 0;
+}
+
 static purlin_status compute(purlin_ctx *ctx, const evaluation *e, finding *f) {
   const monitor *m = e->of;
   int64_t most = m->drift_window > m->accuracy_window ? m->drift_window : m->accuracy_window;
@@ -137,12 +143,14 @@ static purlin_status compute(purlin_ctx *ctx, const evaluation *e, finding *f) {
   purlin_status status = purlin_call(ctx, "serving.labelled", labelled_in_schema(), &(labelled_in){m->endpoint, from, f->labelled},
                                      labelled_rows_schema(), &window);
   if (status != PURLIN_OK) return status;
-  if ((int64_t)window.rows.count != f->labelled - from) /* lost log entries: the window is what there is */
-    purlin_log(ctx, PURLIN_WARNING, "of the labelled rows %lld to %lld of '%s' only %zu are there", (long long)from, (long long)f->labelled,
-               m->endpoint, window.rows.count);
-  int64_t count = (int64_t)window.rows.count;
-  if (count >= m->accuracy_window && f->labelled - m->accuracy_window >= m->champion_since) accuracy_of(e, &window, f);
-  return count >= m->drift_window ? drift_of(ctx, e, &window, f) : PURLIN_OK;
+  int64_t missing = f->labelled - from - (int64_t)window.rows.count;
+  if (missing > 0)
+    purlin_log(ctx, PURLIN_WARNING, "%lld of the labelled rows %lld to %lld of '%s' are missing", (long long)missing, (long long)from,
+               (long long)f->labelled, m->endpoint);
+  size_t rows = usable(m->accuracy_window, f->labelled, missing);
+  if (rows && f->labelled - m->accuracy_window >= m->champion_since) accuracy_of(&window, rows, f);
+  rows = usable(m->drift_window, f->labelled, missing);
+  return rows ? drift_of(ctx, e, &window, rows, f) : PURLIN_OK;
 }
 
 /* ---- Recording ----------------------------------------------------------------------------------------------------------------------- */
@@ -150,10 +158,10 @@ static purlin_status compute(purlin_ctx *ctx, const evaluation *e, finding *f) {
 typedef struct alerts_row { purlin_opt_text accuracy_alert, drift_alert; } alerts_row;
 PURLIN_SCHEMA(alerts_row, "Alerts of a report", PURLIN_OPTIONAL(accuracy_alert, "accuracy"), PURLIN_OPTIONAL(drift_alert, "drift"));
 
-static const feature_drift *most_drifted(const feature_list *list) {
-  const feature_drift *most = NULL;
-  for (size_t i = 0; i < list->features.count; i++)
-    if (!most || list->features.items[i].psi > most->psi) most = &list->features.items[i];
+static const feature_drift *most_drifted(const feature_list *list) { /* of one or more */
+  const feature_drift *most = list->features.items;
+  for (size_t i = 1; i < list->features.count; i++)
+    if (list->features.items[i].psi > most->psi) most = &list->features.items[i];
   return most;
 }
 
@@ -161,25 +169,41 @@ static bool accuracy_is_low(const monitor *m, const finding *f) {
   return f->accuracy.state == PURLIN_SET && f->accuracy.value < m->baseline_accuracy - m->accuracy_margin;
 }
 
-static purlin_status raise_alert(purlin_ctx *ctx, const monitor *m, const finding *f, alert_payload *event, bool accuracy, bool ongoing,
+/* An alert to be written. */
+typedef struct new_alert {
+  const char *kind, *feature;
+  double value, threshold;
+  feature_list features;
+  bool ongoing;
+} new_alert;
+
+static new_alert accuracy_alert(const monitor *m, const finding *f, bool ongoing) {
+  return (new_alert){.kind = "accuracy", .value = f->accuracy.value, .threshold = m->baseline_accuracy - m->accuracy_margin, .ongoing = ongoing};
+}
+
+static new_alert drift_alert(const monitor *m, const finding *f, bool ongoing) {
+  const feature_drift *worst = most_drifted(&f->drifted);
+  new_alert made = {"drift", worst->name, worst->psi, m->psi_threshold, f->drifted, ongoing};
+  if (worst->psi <= m->psi_threshold) { /* so it was the KS */
+    made.value = worst->ks;
+    made.threshold = m->ks_threshold.value;
+  }
+  return made;
+}
+
+static purlin_status raise_alert(purlin_ctx *ctx, const monitor *m, const finding *f, const new_alert *made, alert_payload *event,
                                  purlin_opt_text *id) {
-  const feature_drift *worst = accuracy ? NULL : most_drifted(&f->drifted);
-  const feature_list none = {0}, *features = accuracy ? &none : &f->drifted;
-  const char *kind = accuracy ? "accuracy" : "drift";
-  bool by_psi = worst && worst->psi > m->psi_threshold;
-  double value = accuracy ? f->accuracy.value : by_psi ? worst->psi : worst->ks;
-  double threshold = accuracy ? m->baseline_accuracy - m->accuracy_margin : by_psi ? m->psi_threshold : m->ks_threshold.value;
   purlin_json list;
-  purlin_status status = purlin_encode(ctx, feature_list_schema(), features, &list);
+  purlin_status status = purlin_encode(ctx, feature_list_schema(), &made->features, &list);
   *id = (purlin_opt_text){PURLIN_SET, purlin_new_id(ctx, "alr")};
   if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, INSERT_ALERT, id->value, purlin_workspace(ctx), purlin_project(ctx), m->id, m->endpoint, kind,
-                           ongoing ? "ongoing" : "raised", f->labelled, m->version, worst ? worst->name : (const char *)NULL, value, threshold, list);
+    status = purlin_db_run(ctx, INSERT_ALERT, id->value, purlin_workspace(ctx), purlin_project(ctx), m->id, m->endpoint, made->kind,
+                           made->ongoing ? "ongoing" : "raised", f->labelled, m->version, made->feature, made->value, made->threshold, list);
   if (event->alert_id) return status; /* the first one names the event */
   event->alert_id = id->value;
-  event->kind = kind;
-  event->value = value;
-  event->threshold = threshold;
+  event->kind = made->kind;
+  event->value = made->value;
+  event->threshold = made->threshold;
   return status;
 }
 
@@ -203,9 +227,14 @@ static purlin_status tell(purlin_ctx *ctx, const monitor *m, const finding *f, a
 static purlin_status record(purlin_ctx *ctx, const monitor *m, const finding *f, alerts_row *up) {
   alert_payload event = {0};
   purlin_status status = PURLIN_OK;
-  if (accuracy_is_low(m, f)) status = raise_alert(ctx, m, f, &event, true, up->accuracy_alert.state == PURLIN_SET, &event.accuracy_alert);
-  if (status == PURLIN_OK && f->drifted.features.count > 0)
-    status = raise_alert(ctx, m, f, &event, false, up->drift_alert.state == PURLIN_SET, &event.drift_alert);
+  if (accuracy_is_low(m, f)) {
+    const new_alert made = accuracy_alert(m, f, up->accuracy_alert.state == PURLIN_SET);
+    status = raise_alert(ctx, m, f, &made, &event, &event.accuracy_alert);
+  }
+  if (status == PURLIN_OK && f->drifted.features.count > 0) {
+    const new_alert made = drift_alert(m, f, up->drift_alert.state == PURLIN_SET);
+    status = raise_alert(ctx, m, f, &made, &event, &event.drift_alert);
+  }
   *up = (alerts_row){event.accuracy_alert, event.drift_alert};
   purlin_json features;
   if (status == PURLIN_OK) status = purlin_encode(ctx, feature_list_schema(), &f->features, &features);
