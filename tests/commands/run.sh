@@ -38,6 +38,7 @@ command_run() {
     echo "Something listens on $RUN_ADDRESS already: another ./dev run? Stop it first; 'ss -ltnp' tells what it is." >&2
     exit 1
   fi
+  [ "$demo" = yes ] && need demo
   build
   mkdir -p var
   say "Starting purlind on $RUN_ADDRESS (its log: var/purlind.log)"
