@@ -30,14 +30,16 @@ static purlin_status check_program(purlin_ctx *ctx, const char *program) {
   const process_configuration *configured = purlin_configuration(ctx);
   for (size_t i = 0; i < configured->allow.count; i++)
     if (configured->allow.items[i][0] && is_allowed(program, configured->allow.items[i])) return PURLIN_OK;
-  return purlin_fail(ctx, PURLIN_FORBIDDEN,
-                     "the command '%s' is not allowed; it needs an entry in: plugin \"trainer-process\" { allow = { ... } }", program);
+  return purlin_fail(
+      ctx, PURLIN_FORBIDDEN,
+      "the command '%s' is not allowed; it needs an entry in: plugin \"trainer-process\" { allow = { ... } }", program);
 }
 
 /* The loader's variables would let any allowed program run any code. */
 static purlin_status check_variable(purlin_ctx *ctx, const char *variable) {
   size_t name = strspn(variable, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
-  if (name == 0 || variable[name] != '=') return purlin_fail_field(ctx, "environment", "must be NAME=VALUE, not '%.100s'", variable);
+  if (name == 0 || variable[name] != '=')
+    return purlin_fail_field(ctx, "environment", "must be NAME=VALUE, not '%.100s'", variable);
   if (strncmp(variable, "LD_", 3) == 0 || strncmp(variable, "PURLIN_", 7) == 0)
     return purlin_fail_field(ctx, "environment", "may not set '%.*s'", (int)name, variable);
   return PURLIN_OK;
@@ -64,8 +66,10 @@ typedef struct variables {
 static void add(variables *v, const char *name, const char *value) {
   if (strlen(value) > LARGEST_VARIABLE) return; /* the kernel would refuse it; PURLIN_TRAINING holds it too */
   const char *text = purlin_format(v->ctx, "%s=%s", name, value);
-  if (text) v->items[v->count++] = text;
-  else v->failed = true;
+  if (text)
+    v->items[v->count++] = text;
+  else
+    v->failed = true;
 }
 
 static const char *path_of(purlin_ctx *ctx, const char *name) {
@@ -84,8 +88,8 @@ static purlin_status write_training(purlin_ctx *ctx, const purlin_training *trai
   return written ? PURLIN_OK : purlin_fail(ctx, PURLIN_NO_SPACE, "cannot write %s: %s", path, strerror(errno));
 }
 
-static purlin_status make_environment(purlin_ctx *ctx, const purlin_training *training, const process_specification *specification,
-                                      variables *v) {
+static purlin_status make_environment(purlin_ctx *ctx, const purlin_training *training,
+                                      const process_specification *specification, variables *v) {
   size_t inherited = 0;
   while (environ[inherited]) inherited++;
   const char *path = path_of(ctx, "training.json");
@@ -131,14 +135,16 @@ static int spawn(command *c, const char *const *arguments, const char *const *en
   if (!error) {
     error = set_up(&attributes, &files, pipe_end);
     if (!error)
-      error = posix_spawnp(&c->pid, arguments[0], &files, &attributes, (char *const *)(uintptr_t)arguments, (char *const *)(uintptr_t)environment);
+      error = posix_spawnp(&c->pid, arguments[0], &files, &attributes, (char *const *)(uintptr_t)arguments,
+                           (char *const *)(uintptr_t)environment);
     (void)posix_spawn_file_actions_destroy(&files);
   }
   (void)posix_spawnattr_destroy(&attributes);
   return error;
 }
 
-purlin_status command_start(purlin_ctx *ctx, const purlin_training *training, const process_specification *specification, command *c) {
+purlin_status command_start(purlin_ctx *ctx, const purlin_training *training, const process_specification *specification,
+                            command *c) {
   variables v = {.ctx = ctx};
   int ends[2];
   *c = (command){.output = -1};

@@ -51,7 +51,11 @@ static bool is_full(const output *o) {
 
 /* The bytes of the UTF-8 character that `text` begins with, 0 for none. Not as strict as a decoder: enough to tell text from bytes. */
 static size_t character(const unsigned char *text, size_t size) {
-  size_t length = text[0] < 0x80 ? 1 : text[0] >= 0xc2 && text[0] < 0xe0 ? 2 : (text[0] & 0xf0) == 0xe0 ? 3 : text[0] >= 0xf0 && text[0] < 0xf5 ? 4 : 0;
+  size_t length = text[0] < 0x80                      ? 1
+                  : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
+                  : (text[0] & 0xf0) == 0xe0          ? 3
+                  : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
+                                                      : 0;
   if (length > size) return 0;
   for (size_t i = 1; i < length; i++)
     if ((text[i] & 0xc0) != 0x80) return 0;
@@ -62,8 +66,10 @@ static size_t character(const unsigned char *text, size_t size) {
 static void make_text(char *text, size_t size) {
   for (size_t i = 0; i < size;) {
     size_t length = character((const unsigned char *)text + i, size - i);
-    if (length == 0) text[i] = '?';
-    else if (text[i] == '\0') text[i] = ' ';
+    if (length == 0)
+      text[i] = '?';
+    else if (text[i] == '\0')
+      text[i] = ' ';
     i += length ? length : 1;
   }
 }
@@ -90,10 +96,13 @@ static void merge(output *o, const purlin_training_report *report) {
     free(o->said.signature);
     o->said.signature = strndup(report->signature.text, report->signature.size);
   }
-  if (report->state.state == PURLIN_SET) replace(&o->said.message, &report->message);
-  else if (report->message.state == PURLIN_SET) o->report.message = report->message;
+  if (report->state.state == PURLIN_SET)
+    replace(&o->said.message, &report->message);
+  else if (report->message.state == PURLIN_SET)
+    o->report.message = report->message;
   if (report->progress.state == PURLIN_SET) o->report.progress = report->progress;
-  if (report->log.state == PURLIN_SET && strlen(report->log.value) < LINE_LONGEST) add_log(o, report->log.value, strlen(report->log.value));
+  if (report->log.state == PURLIN_SET && strlen(report->log.value) < LINE_LONGEST)
+    add_log(o, report->log.value, strlen(report->log.value));
   for (size_t i = 0; i < report->metrics.count && o->report.metrics.count < METRICS_BATCH; i++)
     o->metrics[o->report.metrics.count++] = report->metrics.items[i];
   o->reports_in_batch++;
@@ -116,8 +125,10 @@ static void take_report(output *o, const char *text, size_t size) {
 static void take_line(output *o) {
   size_t size = o->line_size, prefix = sizeof PREFIX - 1;
   if (size > 0 && o->line[size - 1] == '\r') size--;
-  if (size > prefix && memcmp(o->line, PREFIX, prefix) == 0 && !o->line_too_long) take_report(o, o->line + prefix, size - prefix);
-  else add_log(o, o->line, size);
+  if (size > prefix && memcmp(o->line, PREFIX, prefix) == 0 && !o->line_too_long)
+    take_report(o, o->line + prefix, size - prefix);
+  else
+    add_log(o, o->line, size);
   o->line_size = 0;
 }
 

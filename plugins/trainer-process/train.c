@@ -44,8 +44,10 @@ static purlin_status follow(session *s) {
 static purlin_status failed(session *s) {
   const char *said = s->output.said.message, *tail = output_tail(&s->output);
   int status = s->command.wait_status;
-  if (said && s->output.said.state && strcmp(s->output.said.state, "failed") == 0) return purlin_fail(s->ctx, PURLIN_INTERNAL, "%s", said);
-  const char *how = WIFSIGNALED(status) ? purlin_format(s->ctx, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)))
+  if (said && s->output.said.state && strcmp(s->output.said.state, "failed") == 0)
+    return purlin_fail(s->ctx, PURLIN_INTERNAL, "%s", said);
+  const char *how = WIFSIGNALED(status) ? purlin_format(s->ctx, "was killed by signal %d (%s)", WTERMSIG(status),
+                                                        strsignal(WTERMSIG(status)))
                                         : purlin_format(s->ctx, "ended with %d", WEXITSTATUS(status));
   if (!how) return PURLIN_TOO_LARGE;
   return purlin_fail(s->ctx, PURLIN_INTERNAL, "the command %s%s%s", how, *tail ? ":\n" : "", tail);
@@ -66,7 +68,8 @@ static purlin_opt_text first_of(const char *said, purlin_opt_text otherwise) {
 static purlin_status succeeded(session *s) {
   const outcome *said = &s->output.said;
   purlin_status status = upload(s);
-  purlin_training_report report = {.state = {PURLIN_SET, "succeeded"}, .progress = {PURLIN_SET, 1},
+  purlin_training_report report = {.state = {PURLIN_SET, "succeeded"},
+                                   .progress = {PURLIN_SET, 1},
                                    .message = first_of(said->message, (purlin_opt_text){0}),
                                    .framework = first_of(said->framework, s->specification->framework),
                                    .signature = s->specification->signature};

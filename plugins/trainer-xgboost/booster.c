@@ -11,7 +11,7 @@ enum { ERROR_SIZE = 1000 };
 
 struct booster {
   BoosterHandle handle;
-  DMatrixHandle parts[2];    /* train, validation */
+  DMatrixHandle parts[2]; /* train, validation */
   size_t part_count;
   size_t rounds;
   char error[ERROR_SIZE];
@@ -47,7 +47,8 @@ static purlin_status run(purlin_ctx *ctx, booster *b, purlin_work *work) {
 static purlin_status make_matrix(booster *b, size_t part) {
   table *t = b->tables[part];
   DMatrixHandle *out = &b->parts[part];
-  if (XGDMatrixCreateFromMat_omp(t->values, t->rows, t->columns, NAN, out, (int)b->specification->threads) != 0) return library_failed(b);
+  if (XGDMatrixCreateFromMat_omp(t->values, t->rows, t->columns, NAN, out, (int)b->specification->threads) != 0)
+    return library_failed(b);
   if (XGDMatrixSetFloatInfo(*out, "label", t->labels, t->rows) != 0) return library_failed(b);
   if (XGDMatrixSetStrFeatureInfo(*out, "feature_name", b->chosen->names, b->chosen->count) != 0) return library_failed(b);
   table_free(t); /* the library has its own copy */
@@ -83,7 +84,9 @@ static size_t list_numbers(const xgboost_specification *s, parameter out[16]) {
 
 static const struct {
   const char *objective, *metrics[2];
-} OWN_METRICS[] = {{"binary:logistic", {"logloss", "error"}}, {"reg:squarederror", {"rmse", "mae"}}, {"multi:softprob", {"mlogloss", "merror"}}};
+} OWN_METRICS[] = {{"binary:logistic", {"logloss", "error"}},
+                   {"reg:squarederror", {"rmse", "mae"}},
+                   {"multi:softprob", {"mlogloss", "merror"}}};
 
 static bool is_given(const xgboost_specification *s, const char *metric) {
   for (size_t i = 0; i < s->eval_metric.count; i++)
@@ -128,8 +131,8 @@ static purlin_status create(void *argument) {
   return set_metrics(b) && name_features(b) ? PURLIN_OK : library_failed(b);
 }
 
-purlin_status booster_create(purlin_ctx *ctx, const xgboost_specification *specification, const layout *chosen, table *train_table,
-                             table *validation, booster **out) {
+purlin_status booster_create(purlin_ctx *ctx, const xgboost_specification *specification, const layout *chosen,
+                             table *train_table, table *validation, booster **out) {
   booster *b = calloc(1, sizeof *b);
   if (!b) return PURLIN_TOO_LARGE;
   b->specification = specification;
@@ -138,8 +141,10 @@ purlin_status booster_create(purlin_ctx *ctx, const xgboost_specification *speci
   b->tables[1] = validation;
   b->part_count = validation->rows > 0 ? 2 : 1;
   purlin_status status = run(ctx, b, create);
-  if (status == PURLIN_OK) *out = b;
-  else booster_free(b);
+  if (status == PURLIN_OK)
+    *out = b;
+  else
+    booster_free(b);
   return status;
 }
 
@@ -187,7 +192,8 @@ static purlin_status evaluate(void *argument) {
   booster *b = argument;
   const char *text = NULL;
   const char *names[] = {PART_NAMES[0], PART_NAMES[1]};
-  if (XGBoosterEvalOneIter(b->handle, (int)b->rounds - 1, b->parts, names, b->part_count, &text) != 0) return library_failed(b);
+  if (XGBoosterEvalOneIter(b->handle, (int)b->rounds - 1, b->parts, names, b->part_count, &text) != 0)
+    return library_failed(b);
   b->measure_count = 0;
   for (const char *at = strchr(text, '\t'); at && b->measure_count < BOOSTER_MOST_MEASURES; at = strchr(at, '\t')) {
     at++;

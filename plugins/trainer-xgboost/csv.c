@@ -108,7 +108,8 @@ static csv_result check_row(csv_reader *r) {
     return CSV_ROW;
   }
   if (r->count == r->columns) return CSV_ROW;
-  (void)snprintf(r->error, sizeof r->error, "line %lld: %zu fields, the header has %zu", (long long)r->line, r->count, r->columns);
+  (void)snprintf(r->error, sizeof r->error, "line %lld: %zu fields, the header has %zu", (long long)r->line, r->count,
+                 r->columns);
   return CSV_BROKEN;
 }
 

@@ -10,13 +10,13 @@ enum { CSV_MOST_COLUMNS = 10000, CSV_LONGEST_ROW = 4 * 1024 * 1024, CSV_ERROR_SI
 
 typedef struct csv_reader {
   FILE *file;
-  int64_t line;         /* of the row that is being read, from 1 */
+  int64_t line; /* of the row that is being read, from 1 */
   int64_t next_line;
-  char *text;           /* the fields of the row, each with its NUL */
+  char *text; /* the fields of the row, each with its NUL */
   size_t size, capacity;
-  size_t *starts;       /* where each field begins */
+  size_t *starts; /* where each field begins */
   size_t count, starts_capacity;
-  size_t columns;       /* of the header; 0 before it was read */
+  size_t columns; /* of the header; 0 before it was read */
   bool ended;
   char error[CSV_ERROR_SIZE]; /* of CSV_BROKEN */
 } csv_reader;

@@ -11,14 +11,14 @@ enum { ROWS_AT_ONCE = 50000 }; /* between two looks whether the training is stil
 typedef struct reading {
   csv_reader csv;
   const xgboost_specification *specification;
-  size_t label;          /* column of the file */
-  size_t *columns;       /* of the file, for each of the matrix */
+  size_t label;             /* column of the file */
+  size_t *columns;          /* of the file, for each of the matrix */
   const char *const *names; /* of the matrix */
   size_t count;
-  bool *numeric, *seen;  /* while choosing: per column of the file */
+  bool *numeric, *seen; /* while choosing: per column of the file */
   table t;
-  size_t capacity;       /* rows */
-  size_t largest;        /* rows */
+  size_t capacity; /* rows */
+  size_t largest;  /* rows */
   csv_result result;
   char error[CSV_ERROR_SIZE + 320];
 } reading;
@@ -88,7 +88,8 @@ static purlin_status choose_given(purlin_ctx *ctx, const reading *r, layout *out
   for (size_t i = 0; i < given.count; i++) {
     size_t column = find_column(&r->csv, given.items[i]);
     if (column == NO_COLUMN) return purlin_fail(ctx, PURLIN_INVALID, "the dataset has no column '%s'", given.items[i]);
-    if (column == r->label) return purlin_fail(ctx, PURLIN_INVALID, "'%s' is the label and cannot be a feature", given.items[i]);
+    if (column == r->label)
+      return purlin_fail(ctx, PURLIN_INVALID, "'%s' is the label and cannot be a feature", given.items[i]);
     out->names[out->count++] = given.items[i];
   }
   return PURLIN_OK;
@@ -109,14 +110,16 @@ static purlin_status choose_numeric(purlin_ctx *ctx, reading *r, layout *out) {
   if (status != PURLIN_OK) return status;
   for (size_t i = 0; i < columns; i++)
     if (i != r->label && r->numeric[i] && r->seen[i]) out->names[out->count++] = out->names[i];
-  return out->count > 0 ? PURLIN_OK : purlin_fail(ctx, PURLIN_INVALID, "the dataset has no numeric column besides the label");
+  return out->count > 0 ? PURLIN_OK
+                        : purlin_fail(ctx, PURLIN_INVALID, "the dataset has no numeric column besides the label");
 }
 
 purlin_status table_choose(purlin_ctx *ctx, const char *path, const xgboost_specification *specification, layout *out) {
   reading r = {0};
   *out = (layout){0};
   purlin_status status = begin(ctx, &r, path, specification);
-  if (status == PURLIN_OK) status = specification->features.items ? choose_given(ctx, &r, out) : choose_numeric(ctx, &r, out);
+  if (status == PURLIN_OK)
+    status = specification->features.items ? choose_given(ctx, &r, out) : choose_numeric(ctx, &r, out);
   csv_close(&r.csv);
   return status;
 }
@@ -124,7 +127,8 @@ purlin_status table_choose(purlin_ctx *ctx, const char *path, const xgboost_spec
 /* ---- Reading ---- */
 
 static purlin_status not_a_number(reading *r, const char *column, const char *field) {
-  (void)snprintf(r->error, sizeof r->error, "line %lld, column '%.100s': '%.60s' is not a number", (long long)r->csv.line, column, field);
+  (void)snprintf(r->error, sizeof r->error, "line %lld, column '%.100s': '%.60s' is not a number", (long long)r->csv.line,
+                 column, field);
   return PURLIN_INVALID;
 }
 
@@ -133,13 +137,17 @@ static purlin_status take_label(reading *r, float *out) {
   const char *field = csv_field(&r->csv, r->label);
   csv_value kind = csv_number(field, out);
   if (kind == CSV_TEXT) return not_a_number(r, s->label, field);
-  double most = strcmp(s->objective, "binary:logistic") == 0 ? 1 : strcmp(s->objective, "multi:softprob") == 0 ? (double)(s->num_class - 1) : -1;
+  double most = strcmp(s->objective, "binary:logistic") == 0  ? 1
+                : strcmp(s->objective, "multi:softprob") == 0 ? (double)(s->num_class - 1)
+                                                              : -1;
   bool fits = kind == CSV_NUMBER && (most < 0 || (*out >= 0 && (double)*out <= most && *out == truncf(*out)));
   if (fits) return PURLIN_OK;
   if (kind == CSV_MISSING)
-    (void)snprintf(r->error, sizeof r->error, "line %lld, column '%.100s': a label may not be missing", (long long)r->csv.line, s->label);
+    (void)snprintf(r->error, sizeof r->error, "line %lld, column '%.100s': a label may not be missing",
+                   (long long)r->csv.line, s->label);
   else
-    (void)snprintf(r->error, sizeof r->error, "line %lld, column '%.100s': with %s labels are whole numbers from 0 to %d, not %g",
+    (void)snprintf(r->error, sizeof r->error,
+                   "line %lld, column '%.100s': with %s labels are whole numbers from 0 to %d, not %g",
                    (long long)r->csv.line, s->label, s->objective, (int)most, (double)*out);
   return PURLIN_INVALID;
 }
@@ -148,7 +156,8 @@ static purlin_status grow(reading *r) {
   size_t capacity = r->capacity ? r->capacity * 2 : 1024;
   if (capacity > r->largest) capacity = r->largest;
   if (r->t.rows >= capacity) {
-    (void)snprintf(r->error, sizeof r->error, "more than %zu rows do not fit into %lld MiB; raise memory_mb or take fewer columns", r->largest,
+    (void)snprintf(r->error, sizeof r->error,
+                   "more than %zu rows do not fit into %lld MiB; raise memory_mb or take fewer columns", r->largest,
                    (long long)r->specification->memory_mb);
     return PURLIN_TOO_LARGE;
   }
@@ -193,13 +202,15 @@ static purlin_status map_columns(purlin_ctx *ctx, reading *r, const layout *chos
   if (!r->columns) return PURLIN_TOO_LARGE;
   for (size_t i = 0; i < chosen->count; i++) {
     r->columns[i] = find_column(&r->csv, chosen->names[i]);
-    if (r->columns[i] == NO_COLUMN) return purlin_fail(ctx, PURLIN_INVALID, "the dataset has no column '%s'", chosen->names[i]);
+    if (r->columns[i] == NO_COLUMN)
+      return purlin_fail(ctx, PURLIN_INVALID, "the dataset has no column '%s'", chosen->names[i]);
   }
   r->largest = (size_t)r->specification->memory_mb * 1024 * 1024 / ((chosen->count + 1) * sizeof(float));
   return PURLIN_OK;
 }
 
-purlin_status table_read(purlin_ctx *ctx, const char *path, const xgboost_specification *specification, const layout *chosen, table *out) {
+purlin_status table_read(purlin_ctx *ctx, const char *path, const xgboost_specification *specification,
+                         const layout *chosen, table *out) {
   reading r = {0};
   *out = (table){0};
   purlin_status status = begin(ctx, &r, path, specification);

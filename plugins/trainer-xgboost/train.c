@@ -6,10 +6,10 @@
 #include <purlin/contracts/predictor.h>
 
 enum {
-  BLOCK_MS = 200,          /* of training between two looks whether it is still wanted */
+  BLOCK_MS = 200, /* of training between two looks whether it is still wanted */
   REPORT_MS = 500,
-  POINTS = 20,             /* how often the curves are measured */
-  MOST_PENDING = 900       /* metrics per report */
+  POINTS = 20,       /* how often the curves are measured */
+  MOST_PENDING = 900 /* metrics per report */
 };
 
 /* In the working directory, which is this run's own. */
@@ -64,7 +64,8 @@ static purlin_status take_measures(session *s) {
 }
 
 static purlin_status tell_progress(session *s, bool now) {
-  if (!now && purlin_ticks_ns() - s->reported_ns < (uint64_t)REPORT_MS * 1000000u && s->pending_count < MOST_PENDING / 2) return PURLIN_OK;
+  if (!now && purlin_ticks_ns() - s->reported_ns < (uint64_t)REPORT_MS * 1000000u && s->pending_count < MOST_PENDING / 2)
+    return PURLIN_OK;
   size_t all = (size_t)s->specification->rounds;
   purlin_mark mark = purlin_arena_mark(s->ctx);
   const char *text = purlin_format(s->ctx, "round %zu of %zu", s->rounds, all);
@@ -87,7 +88,8 @@ static purlin_status read_part(session *s, const char *part, const char *file, t
 static purlin_status load(session *s) {
   table learn = {0}, validation = {0};
   purlin_status status = read_part(s, "train", TRAIN_FILE, &learn);
-  if (status == PURLIN_OK && learn.rows == 0) status = purlin_fail(s->ctx, PURLIN_INVALID, "the dataset has no rows to learn from");
+  if (status == PURLIN_OK && learn.rows == 0)
+    status = purlin_fail(s->ctx, PURLIN_INVALID, "the dataset has no rows to learn from");
   if (status == PURLIN_OK) {
     status = read_part(s, "validation", VALIDATION_FILE, &validation);
     if (status == PURLIN_NOT_FOUND) { /* nothing was held out */
@@ -96,9 +98,11 @@ static purlin_status load(session *s) {
     }
   }
   if (status == PURLIN_OK && s->specification->early_stopping_rounds > 0 && validation.rows == 0)
-    status = purlin_fail(s->ctx, PURLIN_INVALID, "early_stopping_rounds needs a validation part; give the job validation_rows");
+    status =
+        purlin_fail(s->ctx, PURLIN_INVALID, "early_stopping_rounds needs a validation part; give the job validation_rows");
   if (status == PURLIN_OK) {
-    const char *text = purlin_format(s->ctx, "%zu rows of %zu columns, %zu to validate with", learn.rows, learn.columns, validation.rows);
+    const char *text =
+        purlin_format(s->ctx, "%zu rows of %zu columns, %zu to validate with", learn.rows, learn.columns, validation.rows);
     status = text ? say(s, 0.05, text) : PURLIN_TOO_LARGE;
   }
   if (status == PURLIN_OK) status = booster_create(s->ctx, s->specification, &s->chosen, &learn, &validation, &s->booster);
@@ -156,7 +160,8 @@ static purlin_status learn(session *s) {
 static void add_accuracy(session *s) {
   for (size_t i = 0; i < s->measure_count; i++) {
     const measure *m = &s->measures[i];
-    if (strcmp(m->metric, "error") == 0 || strcmp(m->metric, "merror") == 0) add_metric(s, m->part, "accuracy", 1 - m->value);
+    if (strcmp(m->metric, "error") == 0 || strcmp(m->metric, "merror") == 0)
+      add_metric(s, m->part, "accuracy", 1 - m->value);
   }
 }
 
@@ -188,14 +193,18 @@ static purlin_status deliver(session *s) {
   if (status == PURLIN_OK) status = describe(s, &signature);
   const char *text = status == PURLIN_OK ? purlin_format(s->ctx, "%zu rounds", s->rounds) : NULL;
   if (!text) return status == PURLIN_OK ? PURLIN_TOO_LARGE : status;
-  purlin_training_report report = {.state = {PURLIN_SET, "succeeded"}, .progress = {PURLIN_SET, 1}, .message = {PURLIN_SET, text},
-                                   .framework = {PURLIN_SET, "xgboost"}, .signature = signature};
+  purlin_training_report report = {.state = {PURLIN_SET, "succeeded"},
+                                   .progress = {PURLIN_SET, 1},
+                                   .message = {PURLIN_SET, text},
+                                   .framework = {PURLIN_SET, "xgboost"},
+                                   .signature = signature};
   return send(s, &report);
 }
 
 static purlin_status check(purlin_ctx *ctx, const xgboost_specification *specification) {
   bool classes = strcmp(specification->objective, "multi:softprob") == 0;
-  if (classes && specification->num_class < 2) return purlin_fail_field(ctx, "num_class", "must be at least 2 with multi:softprob");
+  if (classes && specification->num_class < 2)
+    return purlin_fail_field(ctx, "num_class", "must be at least 2 with multi:softprob");
   if (!classes && specification->num_class != 0) return purlin_fail_field(ctx, "num_class", "is for multi:softprob only");
   return PURLIN_OK;
 }

@@ -8,7 +8,7 @@
 enum {
   FIRST_PAUSE_MS = 250,
   LONGEST_PAUSE_MS = 5000,
-  PATIENCE_S = 600,                 /* how long the server may be away; PURLIN_TRAINING_PATIENCE_S overrides it */
+  PATIENCE_S = 600, /* how long the server may be away; PURLIN_TRAINING_PATIENCE_S overrides it */
   REPORT_TIMEOUT_MS = 30 * 1000,
   FILE_TIMEOUT_MS = 60 * 60 * 1000, /* of one attempt to move a dataset or a model */
 };
@@ -30,7 +30,9 @@ static bool is_unwanted(unsigned http) { return http == 401 || http == 403 || ht
 
 static purlin_status refuse(purlin_ctx *ctx, const char *what, const purlin_http_answer *answer) {
   int size = answer->body_size < 500 ? (int)answer->body_size : 500;
-  purlin_status status = answer->status == 413 ? PURLIN_TOO_LARGE : answer->status == 507 ? PURLIN_NO_SPACE : PURLIN_BAD_UPSTREAM;
+  purlin_status status = answer->status == 413   ? PURLIN_TOO_LARGE
+                         : answer->status == 507 ? PURLIN_NO_SPACE
+                                                 : PURLIN_BAD_UPSTREAM;
   return purlin_fail(ctx, status, "%s: the server answered %u: %.*s", what, answer->status, size, answer->body);
 }
 
@@ -93,7 +95,8 @@ purlin_status purlin_training_upload(purlin_ctx *ctx, const purlin_training *tra
   const char *url = purlin_format(ctx, "%s/%s", training->artifact_url, name);
   const char *headers[] = {authorization(ctx, training), "Content-Type: application/octet-stream", NULL};
   if (!url || !headers[0]) return PURLIN_TOO_LARGE;
-  const purlin_http_call call = {.method = "PUT", .url = url, .headers = headers, .body_file = path, .timeout_ms = FILE_TIMEOUT_MS};
+  const purlin_http_call call = {
+      .method = "PUT", .url = url, .headers = headers, .body_file = path, .timeout_ms = FILE_TIMEOUT_MS};
   purlin_http_answer answer = {0};
   purlin_status status = persist(ctx, "uploading an artifact", &call, &answer);
   if (status != PURLIN_OK || answer.status < 300) return status;
@@ -105,8 +108,12 @@ static purlin_status send(purlin_ctx *ctx, const purlin_training *training, cons
   const char *headers[] = {authorization(ctx, training), "Content-Type: application/json", NULL};
   purlin_status status = headers[0] ? purlin_encode(ctx, purlin_training_report_schema(), report, &body) : PURLIN_TOO_LARGE;
   if (status != PURLIN_OK) return status;
-  const purlin_http_call call = {.method = "POST", .url = training->callback_url, .headers = headers, .body = body.text,
-                                 .body_size = body.size, .timeout_ms = REPORT_TIMEOUT_MS};
+  const purlin_http_call call = {.method = "POST",
+                                 .url = training->callback_url,
+                                 .headers = headers,
+                                 .body = body.text,
+                                 .body_size = body.size,
+                                 .timeout_ms = REPORT_TIMEOUT_MS};
   purlin_http_answer answer = {0};
   status = persist(ctx, "reporting", &call, &answer);
   if (status != PURLIN_OK || answer.status < 300) return status;

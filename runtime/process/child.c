@@ -1,10 +1,11 @@
-/* child.c: between fork and exec. The spawner has one thread, so more than async-signal-safe calls would do; we keep to system
- * calls all the same, since nothing else is needed. */
+/* child.c: between fork and exec. The spawner has one thread and no library's fork handlers run, so more than async-signal-safe
+ * calls will do; nothing here allocates all the same. */
 #include "process/parts.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -74,12 +75,8 @@ static void enter_directory(const child_plan *plan, int report, char *path, size
 }
 
 static void add_variable(char **environment, size_t *count, char *out, size_t size, const char *name, const char *value) {
-  size_t name_size = strlen(name), value_size = strlen(value);
-  if (name_size + value_size + 2 > size) return;
-  memcpy(out, name, name_size);
-  out[name_size] = '=';
-  memcpy(out + name_size + 1, value, value_size + 1);
-  environment[(*count)++] = out;
+  int length = snprintf(out, size, "%s=%s", name, value);
+  if (length > 0 && (size_t)length < size) environment[(*count)++] = out;
 }
 
 _Noreturn void child_become(const child_plan *plan, int report) {

@@ -1,6 +1,7 @@
 #include "process/parts.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,27 +9,9 @@
 
 #define DEEPEST 64 /* folders within folders that a removal follows; each holds a descriptor open */
 
-static bool append(char *out, size_t size, size_t *at, const char *text, size_t text_size) {
-  if (text_size >= size - *at) return false;
-  memcpy(out + *at, text, text_size);
-  *at += text_size;
-  out[*at] = '\0';
-  return true;
-}
-
-static bool append_number(char *out, size_t size, size_t *at, int64_t value) {
-  char digits[24];
-  size_t first = sizeof digits;
-  uint64_t rest = value > 0 ? (uint64_t)value : 0;
-  do digits[--first] = (char)('0' + rest % 10);
-  while ((rest /= 10) > 0);
-  return append(out, size, at, digits + first, sizeof digits - first);
-}
-
 bool directory_path(char *out, size_t size, const char *runs, int64_t pid, int64_t started) {
-  size_t at = 0;
-  return append(out, size, &at, runs, strlen(runs)) && append(out, size, &at, "/", 1) &&
-         append_number(out, size, &at, pid) && append(out, size, &at, "-", 1) && append_number(out, size, &at, started);
+  int length = snprintf(out, size, "%s/%lld-%lld", runs, (long long)pid, (long long)started);
+  return length > 0 && (size_t)length < size;
 }
 
 /* Takes over `folder`. Symbolic links are removed, never followed. */

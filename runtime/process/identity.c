@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,16 +15,6 @@ static ssize_t read_small(const char *path, char *out, size_t size) {
   (void)close(file);
   out[got > 0 ? got : 0] = '\0';
   return got;
-}
-
-/* "/proc/" and digits and "/stat", without stdio, since the child uses it between fork and exec. */
-static void stat_path(int64_t pid, char out[40]) {
-  char digits[24];
-  size_t count = 0, at = 6;
-  memcpy(out, "/proc/", 6);
-  for (uint64_t rest = (uint64_t)pid; rest > 0 || count == 0; rest /= 10) digits[count++] = (char)('0' + rest % 10);
-  while (count > 0) out[at++] = digits[--count];
-  memcpy(out + at, "/stat", 6);
 }
 
 static const char *skip_fields(const char *at, int count) {
@@ -38,7 +29,7 @@ static const char *skip_fields(const char *at, int count) {
 bool process_read_stat(int64_t pid, process_stat *stat) {
   char path[40], text[1024];
   if (pid <= 0) return false;
-  stat_path(pid, path);
+  (void)snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
   if (read_small(path, text, sizeof text) <= 0) return false;
   const char *at = strrchr(text, ')'); /* the name before it may hold anything */
   if (!at || at[1] != ' ') return false;

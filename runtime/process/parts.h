@@ -24,13 +24,13 @@ typedef struct process_stat {
   int64_t session;
   int64_t started; /* clock ticks since boot */
 } process_stat;
-/* Reads /proc/PID/stat; false when there is no such process. Only system calls: also for the child after fork. */
+/* Reads /proc/PID/stat; false when there is no such process. Allocates nothing. */
 bool process_read_stat(int64_t pid, process_stat *stat);
 const char *process_boot_id(void); /* static; "" when the kernel does not tell */
 /* SIGKILL for every process of a session, in whatever group. */
 void process_kill_session(int64_t session);
 
-/* ---- directory.c: only system calls in the first two ---- */
+/* ---- directory.c ---- */
 
 PURLIN_CHECKED bool directory_path(char *out, size_t size, const char *runs, int64_t pid, int64_t started);
 void directory_remove(const char *path); /* and all that is in it */

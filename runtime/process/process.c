@@ -310,6 +310,7 @@ static void await_start(process_record *r) {
   process_waiter w = {.loop = loop_current(), .fiber = fiber_current()};
   process_lock();
   bool wait = r->phase == PROCESS_ASKED && !table.lost;
+  /* cppcheck-suppress autoVariables ; we return only after it was taken off the list */
   if (wait) r->waiters = &w;
   process_unlock();
   if (wait) fiber_park();

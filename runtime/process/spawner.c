@@ -27,7 +27,8 @@ typedef struct child {
 typedef struct spawner {
   int socket, signals;
   child *children;
-  char swept[4096];  /* the RUNS that the daemon named; swept now and then, for what earlier spawners left to end by itself */
+  char
+      swept[4096]; /* the RUNS that the daemon named; swept now and then, for what earlier spawners left to end by itself */
   char own_runs[32]; /* under /tmp, for children without a RUNS; "" until the first */
   wire_message in, out;
 } spawner;

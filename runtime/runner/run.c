@@ -21,8 +21,8 @@ PURLIN_SCHEMA(message, "The one message",
 
 typedef struct running {
   const char *path, *contract, *name;
-  buffer text;        /* the message */
-  purlin_ctx *ctx;    /* while it runs */
+  buffer text;     /* the message */
+  purlin_ctx *ctx; /* while it runs */
   bool cancelled;
   int exit_code;
   loop_post_item begin;
@@ -33,7 +33,8 @@ const char *runner_failure(purlin_ctx *ctx) {
   const char *text = ctx->field_count > 0 ? "" : purlin_copy(ctx, ctx->failure ? ctx->failure : "");
   for (size_t i = 0; i < ctx->field_count && text; i++) {
     const context_field_error *field = &ctx->fields[i];
-    text = purlin_format(ctx, "%s%s%s%s%s", text, i > 0 ? "; " : "", field->field, *field->field ? ": " : "", field->message);
+    text =
+        purlin_format(ctx, "%s%s%s%s%s", text, i > 0 ? "; " : "", field->field, *field->field ? ": " : "", field->message);
   }
   return text ? text : "out of memory";
 }
@@ -104,7 +105,8 @@ static void on_signal(uv_signal_t *watcher, int number) {
 
 static bool start(running *r) {
   static const int numbers[] = {SIGTERM, SIGINT};
-  if (log_start(&(log_options){.descriptor = STDERR_FILENO, .format = LOG_JSON, .level = PURLIN_INFO, .access_descriptor = -1}) != PURLIN_OK)
+  if (log_start(&(log_options){
+          .descriptor = STDERR_FILENO, .format = LOG_JSON, .level = PURLIN_INFO, .access_descriptor = -1}) != PURLIN_OK)
     return false;
   if (loops_create(1) != PURLIN_OK || metrics_register_own() != PURLIN_OK) return false;
   client_options client;

@@ -21,7 +21,7 @@ PURLIN_API int purlin_runner_main(int count, char **arguments);
 
 typedef enum runner_exit {
   RUNNER_DONE = 0,
-  RUNNER_FAILED = 1,     /* or cancelled; the server was told of a failure */
+  RUNNER_FAILED = 1, /* or cancelled; the server was told of a failure */
   RUNNER_USAGE = 2,
   RUNNER_UNREACHABLE = 75 /* the server stayed away: nobody was told anything */
 } runner_exit;

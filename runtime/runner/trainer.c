@@ -19,15 +19,17 @@ static void match(void *to, const plugin *p, const purlin_declaration *declared)
   if (strcmp(capability->contract, "trainer") == 0 && strcmp(capability->name, s->name) == 0) s->found = capability;
 }
 
-static purlin_status find(purlin_ctx *ctx, const plugin *p, const char *name, const purlin_trainer **out) {
+static const purlin_trainer *find(purlin_ctx *ctx, const plugin *p, const char *name, purlin_status *status) {
   search s = {.name = name};
   plugin_visit(p, PURLIN_KIND_CAPABILITY, match, &s);
-  if (!s.found) return purlin_fail(ctx, PURLIN_NOT_FOUND, "the plugin '%s' has no trainer '%s'", p->name, name);
-  if (s.found->version != PURLIN_CONTRACT_trainer)
-    return purlin_fail(ctx, PURLIN_INVALID, "the trainer '%s' speaks version %u of the contract, this host version %u", name,
-                       s.found->version, PURLIN_CONTRACT_trainer);
-  *out = s.found->functions;
-  return PURLIN_OK;
+  if (!s.found) {
+    *status = purlin_fail(ctx, PURLIN_NOT_FOUND, "the plugin '%s' has no trainer '%s'", p->name, name);
+    return NULL;
+  }
+  if (s.found->version == PURLIN_CONTRACT_trainer) return s.found->functions;
+  *status = purlin_fail(ctx, PURLIN_INVALID, "the trainer '%s' speaks version %u of the contract, this host version %u", name,
+                        s.found->version, PURLIN_CONTRACT_trainer);
+  return NULL;
 }
 
 static purlin_status train(purlin_ctx *ctx, const purlin_trainer *trainer, const purlin_training *training) {
@@ -35,18 +37,19 @@ static purlin_status train(purlin_ctx *ctx, const purlin_trainer *trainer, const
   void *specification = purlin_alloc(ctx, schema->struct_size);
   if (!specification) return PURLIN_TOO_LARGE;
   const purlin_json given = training->specification;
-  purlin_status status = purlin_decode(ctx, schema, given.text ? given.text : "{}", given.text ? given.size : 2, specification);
+  purlin_status status =
+      purlin_decode(ctx, schema, given.text ? given.text : "{}", given.text ? given.size : 2, specification);
   if (status != PURLIN_OK) return runner_refuse(ctx, status, "the specification is not valid");
   return trainer->train(ctx, training, specification);
 }
 
-static purlin_status prepare_and_train(purlin_ctx *ctx, const char *path, purlin_json configuration, const purlin_training *training) {
+static purlin_status prepare_and_train(purlin_ctx *ctx, const char *path, purlin_json configuration,
+                                       const purlin_training *training) {
   plugin *p = NULL;
-  const purlin_trainer *trainer = NULL;
   purlin_status status = runner_open(ctx, path, configuration, &p);
   if (status != PURLIN_OK) return status;
-  status = find(ctx, p, training->trainer, &trainer);
-  if (status == PURLIN_OK) {
+  const purlin_trainer *trainer = find(ctx, p, training->trainer, &status);
+  if (trainer) {
     operation_frame frame = context_enter(ctx, p->name, p, "train");
     status = train(ctx, trainer, training);
     context_leave(ctx, frame);
@@ -64,7 +67,8 @@ static int report_failure(purlin_ctx *ctx, const purlin_training *training, purl
     while (size > 0 && ((unsigned char)why[size] & 0xc0) == 0x80) size--;
   }
   const char *message = purlin_copy_bytes(ctx, why, size);
-  purlin_training_report report = {.state = {PURLIN_SET, "failed"}, .message = {PURLIN_SET, message ? message : "out of memory"}};
+  purlin_training_report report = {.state = {PURLIN_SET, "failed"},
+                                   .message = {PURLIN_SET, message ? message : "out of memory"}};
   if (status == PURLIN_UNAVAILABLE) context_set_deadline(ctx, LAST_WORD_MS);
   purlin_status sent = purlin_training_send(ctx, training, &report);
   if (sent == PURLIN_UNAVAILABLE || sent == PURLIN_TIMEOUT) {
@@ -76,7 +80,8 @@ static int report_failure(purlin_ctx *ctx, const purlin_training *training, purl
 
 int runner_train(purlin_ctx *ctx, const char *path, const char *name, purlin_json configuration, purlin_json input) {
   purlin_training training = {0};
-  if (purlin_decode_stored(ctx, purlin_training_schema(), input.text ? input.text : "", input.size, &training) != PURLIN_OK) {
+  if (purlin_decode_stored(ctx, purlin_training_schema(), input.text ? input.text : "", input.size, &training) !=
+      PURLIN_OK) {
     purlin_log(ctx, PURLIN_ERROR, "the input is not that of a training: %s", runner_failure(ctx));
     return RUNNER_USAGE;
   }

@@ -29,9 +29,9 @@ static const char SCRIPT[] =
     "'describe good') echo '{\"name\":\"good\"}';;\n"
     "'describe bad') echo 'bad: is broken' >&2; exit 3;;\n"
     "'describe silent') exit 4;;\n"
-                             "'describe nothing') ;;\n"
-                             "'check strict') cat >&2; exit 1;;\n"
-                             "'check good') ;;\n"
+    "'describe nothing') ;;\n"
+    "'check strict') cat >&2; exit 1;;\n"
+    "'check good') ;;\n"
     "'run echo') echo \"$3 $4\"; cat; exit 7;;\n"
     "'run surroundings') env; echo directory=$(pwd); echo files=$(ls /proc/self/fd | tr '\\n' ' ');\n"
     "  echo core=$(ulimit -c) memory=$(ulimit -v); ps -o pgid=,sid= -p $$ | tr -s ' '; echo $$ > kept; umask;;\n"
@@ -408,7 +408,7 @@ static void test_death_of_the_daemon(void **unused) {
   assert_true(directory_path(path, sizeof path, runs, orphan.pid, orphan.started));
   assert_int_equal(access(path, F_OK), 0);
 
-  fork_spawner(); /* sweeps what the short-lived one left, not what is alive */
+  fork_spawner();           /* sweeps what the short-lived one left, not what is alive */
   in_fiber(run_find_again); /* and this what is left of the other */
   process_stop();
   assert_int_equal(entries_of(runs), 0);
