@@ -111,7 +111,7 @@ static purlin_status register_version(purlin_ctx *ctx, job_row *job, const purli
 }
 
 static purlin_status succeed(purlin_ctx *ctx, job_row *job, const purlin_training_report *report) {
-  if (job->artifact_sha256.state != PURLIN_SET) return purlin_fail(ctx, PURLIN_CONFLICT, "upload the artifact 'model' first");
+  if (job->artifact_sha256.state != PURLIN_SET) return purlin_fail(ctx, PURLIN_PRECONDITION, "upload the artifact 'model' first");
   if (!report->signature.text || report->framework.state != PURLIN_SET)
     return purlin_fail(ctx, PURLIN_INVALID, "a report of success brings signature and framework");
   purlin_status status = PURLIN_OK;

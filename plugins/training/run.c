@@ -1,7 +1,7 @@
 #include "training.h"
 #include <string.h>
 
-enum { STOP_GRACE_MS = 5000 };
+enum { STOP_GRACE_MS = 5000, CLEAN_UP_MS = 15000 };
 
 static const char BEGIN_ATTEMPT[] = "UPDATE training_jobs SET state = 'running', attempt = attempt + 1, token_hash = ?, pid = NULL, pid_started = NULL,"
                                     " boot = NULL, progress = 0, message = 'starting', started_at = NOW(6) WHERE id = ?";
@@ -92,6 +92,7 @@ PURLIN_JOB(run, run_in, .summary = "Run a training job", .max_attempts = TRAININ
   int exit_code = 0;
   status = purlin_process_wait(ctx, &process, &exit_code);
   if (status == PURLIN_CANCELLED) {
+    purlin_shield(ctx, CLEAN_UP_MS);
     /* Cancelled by somebody: the job says so. The daemon stops: the training goes on, and the next one finds it. */
     bool unwanted = training_row(ctx, in->job_id, false, &job) == PURLIN_OK && over(&job);
     if (unwanted) purlin_process_stop(ctx, &process, STOP_GRACE_MS);

@@ -179,6 +179,8 @@ static bool stop_sleeping(purlin_ctx *ctx, void *argument) {
   return true;
 }
 
+void purlin_shield(purlin_ctx *ctx, uint32_t grace_ms) { context_shield(ctx, grace_ms); }
+
 /* While a transaction is open only database calls may wait: rows stay locked meanwhile. */
 purlin_status context_may_wait(purlin_ctx *ctx, const char *what) {
   context_assert_may_park();

@@ -60,6 +60,9 @@ PURLIN_API bool purlin_permitted(const purlin_ctx *ctx, const char *permission);
 PURLIN_API int64_t purlin_time_left_ms(const purlin_ctx *ctx);
 /* PURLIN_OK, PURLIN_CANCELLED or PURLIN_TIMEOUT. Long loops ask it now and then; parking calls ask it themselves. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_still_wanted(purlin_ctx *ctx);
+/* Lets a context that was cancelled, or whose deadline has passed, wait again for up to `grace_ms`, so that it can clean up: tell the
+ * database, stop a process. Once per context is enough. Does not park. */
+PURLIN_API void purlin_shield(purlin_ctx *ctx, uint32_t grace_ms);
 /* The wall clock, in microseconds since 1970, and a clock that never jumps, in nanoseconds. */
 PURLIN_API int64_t purlin_now_us(void);
 PURLIN_API uint64_t purlin_ticks_ns(void);
