@@ -53,9 +53,10 @@ typedef struct jobs_page {
 PURLIN_SCHEMA(jobs_page, "Jobs, the latest first", PURLIN_LIST(jobs, job_view, "The jobs"),
               PURLIN_OPTIONAL(next, "For the next page; absent on the last one"));
 
+/* The table is named in the order: `id` alone would be the public id, which is random text. */
 static const char LIST_JOBS[] =
     "SELECT " VIEW_COLUMNS " FROM purlin_jobs "
-    "WHERE workspace = ? AND id < ? AND (? IS NULL OR state = ?) AND (? IS NULL OR name = ?) ORDER BY id DESC LIMIT ?";
+    "WHERE workspace = ? AND id < ? AND (? IS NULL OR state = ?) AND (? IS NULL OR name = ?) ORDER BY purlin_jobs.id DESC LIMIT ?";
 
 PURLIN_OPERATION(jobs_list, jobs_list_in, jobs_page, .summary = "List jobs, the latest first", .permission = "jobs:read",
                  .http = "GET /api/v1/jobs") {
