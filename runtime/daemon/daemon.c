@@ -99,6 +99,13 @@ static purlin_status start_log(starting *s) {
   return log_start(&options);
 }
 
+/* Before whatever counts: the database resolves its series when it starts. */
+static purlin_status start_metrics(starting *s) {
+  purlin_status status = metrics_register_own();
+  if (status != PURLIN_OK) buffer_text(&s->why, "the metrics cannot be registered");
+  return status;
+}
+
 static purlin_status start_database(starting *s) {
   const database_settings *configured = &s->settings.database;
   db_options_default(&s->database);
@@ -135,7 +142,6 @@ static purlin_status start_loops(starting *s) {
   char runs[PATH_MAX + 8];
   (void)snprintf(runs, sizeof runs, "%s/runs", s->settings.server.state);
   process_set_runs(runs);
-  if (status == PURLIN_OK) status = metrics_register_own();
   if (status != PURLIN_OK) buffer_text(&s->why, "the event loops cannot be made; is memory or a limit of processes short?");
   return status;
 }
@@ -374,7 +380,7 @@ static void begin_on_loop(void *argument) {
 
 static int serve(starting *s) {
   typedef purlin_status step(starting * s);
-  static step *const steps[] = {take_state, fork_spawner, start_log, start_database, start_loops, load_plugins, listen_early, watch_signals};
+  static step *const steps[] = {take_state, fork_spawner, start_log, start_metrics, start_database, start_loops, load_plugins, listen_early, watch_signals};
   for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
     if (steps[i](s) != PURLIN_OK) {
       process_stop();
