@@ -57,6 +57,9 @@ bool schema_copy(const purlin_schema *schema, const void *value, arena *memory, 
 /* The JSON Schema (2020-12, as OpenAPI 3.1 embeds it) of a schema; nested ones as {"$ref":"#/components/schemas/NAME"}. */
 void schema_json_schema(const purlin_schema *schema, buffer *out);
 void schema_json_field(const purlin_field *field, buffer *out); /* of one field */
+/* What a schema is called in documents: its name, and a number behind it when another one came first; equal schemas are called alike. */
+void schema_component_name(const purlin_schema *schema, buffer *out);
+unsigned schema_component_number(const purlin_schema *schema); /* among those of its name; 0: no memory */
 /* Calls `visit` for the schema and everything that it nests, each once per mention. */
 void schema_visit(const purlin_schema *schema, void (*visit)(void *to, const purlin_schema *schema), void *to);
 

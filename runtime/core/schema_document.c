@@ -22,7 +22,7 @@ static void put_size(buffer *out, const char *name, uint32_t size) {
 
 static void put_reference(const purlin_schema *schema, buffer *out) {
   buffer_text(out, "\"$ref\":\"#/components/schemas/");
-  buffer_text(out, schema->name);
+  schema_component_name(schema, out);
   buffer_char(out, '"');
 }
 

@@ -3,10 +3,11 @@
 #include "http/server.h"
 #include <string.h>
 
-/* Schemas that were written already, by name; a plugin's schema names are its own, so the name carries the layout when two differ. */
+/* Schemas that were written already, by name and number. */
 typedef struct document {
   buffer *out;
   const purlin_schema *seen[2048];
+  unsigned numbers[2048];
   size_t seen_count;
   const char *path; /* of the path item that is open; NULL: none */
   bool first_method;
@@ -16,19 +17,22 @@ static void text(document *d, const char *value) { buffer_json_text(d->out, valu
 
 static void add_schema(void *to, const purlin_schema *schema) {
   document *d = to;
+  unsigned number = schema_component_number(schema);
   for (size_t i = 0; i < d->seen_count; i++)
-    if (strcmp(d->seen[i]->name, schema->name) == 0) return;
+    if (strcmp(d->seen[i]->name, schema->name) == 0 && d->numbers[i] == number) return;
   if (d->seen_count == sizeof d->seen / sizeof d->seen[0]) return;
   if (d->seen_count) buffer_char(d->out, ',');
+  d->numbers[d->seen_count] = number;
   d->seen[d->seen_count++] = schema;
-  text(d, schema->name);
-  buffer_char(d->out, ':');
+  buffer_char(d->out, '"');
+  schema_component_name(schema, d->out);
+  buffer_text(d->out, "\":");
   schema_json_schema(schema, d->out);
 }
 
 static void reference(document *d, const purlin_schema *schema) {
   buffer_text(d->out, "{\"$ref\":\"#/components/schemas/");
-  buffer_text(d->out, schema->name);
+  schema_component_name(schema, d->out);
   buffer_text(d->out, "\"}");
 }
 
