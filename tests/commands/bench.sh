@@ -1,0 +1,23 @@
+# ./dev bench [--seconds N] [--repetitions N] [--no-queue]: CPU per request beside nginx, nginx's Lua module and FastAPI; the queue,
+# memory, start. A peer that cannot be installed is left out, and the report says so.
+
+bench_python() { # a Python with the packages of FastAPI's side; prints nothing when they cannot be had
+  local folder=build/bench-venv
+  if ! cmp -s tests/bench/requirements.txt "$folder/installed"; then
+    { python3 -m venv "$folder" &&
+      "$folder/bin/pip" install -q --disable-pip-version-check -r tests/bench/requirements.txt &&
+      cp tests/bench/requirements.txt "$folder/installed"; } > build/bench-venv.log 2>&1 || return 0
+  fi
+  echo "$folder/bin/python"
+}
+
+command_bench() {
+  need build run bench
+  build ON
+  ninja -C build --quiet bench
+  say "Installing the peer of predictions into build/bench-venv"
+  local python
+  python=$(bench_python)
+  say "Measuring"
+  PYTHONDONTWRITEBYTECODE=1 python3 tests/bench/bench.py --build build ${python:+--python "$python"} "$@"
+}
