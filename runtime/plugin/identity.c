@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -45,6 +46,23 @@ static bool find_in_notes(const uint8_t *notes, size_t size, purlin_identity_not
   return false;
 }
 
+/* A file that ends before a part of it does: the loader would map it all the same and die of SIGBUS. */
+static bool is_cut(int file, const Elf64_Phdr *part) {
+  struct stat about;
+  if (fstat(file, &about) != 0) return true;
+  uint64_t size = (uint64_t)about.st_size;
+  return part->p_offset > size || part->p_filesz > size - part->p_offset;
+}
+
+static purlin_status check_parts(int file, const Elf64_Ehdr *head, const char *path, buffer *why) {
+  for (unsigned i = 0; i < head->e_phnum; i++) {
+    Elf64_Phdr part;
+    if (!read_at(file, &part, sizeof part, head->e_phoff + (uint64_t)i * sizeof part) || is_cut(file, &part))
+      return refuse(why, path, "is truncated; copy or build it again");
+  }
+  return PURLIN_OK;
+}
+
 static purlin_status read_note(int file, const char *path, purlin_identity_note *note, buffer *why) {
   Elf64_Ehdr head;
   if (!read_at(file, &head, sizeof head, 0) || memcmp(head.e_ident, ELFMAG, SELFMAG) != 0)
@@ -52,6 +70,8 @@ static purlin_status read_note(int file, const char *path, purlin_identity_note 
   if (head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_machine != OUR_MACHINE)
     return refuse(why, path, "was built for another processor; build it on or for this kind of machine");
   if (head.e_phentsize != sizeof(Elf64_Phdr) || head.e_phnum > MOST_HEADERS) return refuse(why, path, "has program headers of an unknown kind");
+  purlin_status whole = check_parts(file, &head, path, why);
+  if (whole != PURLIN_OK) return whole;
   for (unsigned i = 0; i < head.e_phnum; i++) {
     Elf64_Phdr part;
     if (!read_at(file, &part, sizeof part, head.e_phoff + (uint64_t)i * sizeof part)) return refuse(why, path, "is truncated");
