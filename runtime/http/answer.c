@@ -279,7 +279,9 @@ void answer_finish(purlin_request *request, purlin_status status) {
     if (request->chunked && !request->no_body) buffer_add(connection_output(request->connection), "0\r\n\r\n", 5);
     return;
   }
-  purlin_log(request->ctx, PURLIN_WARNING, "the answer was cut off: %s",
+  /* That a client has gone is its own affair; a failure inside is ours. */
+  bool ours = status == PURLIN_OK || status == PURLIN_INTERNAL;
+  purlin_log(request->ctx, ours ? PURLIN_ERROR : PURLIN_WARNING, "the answer was cut off: %s",
              status == PURLIN_OK ? "less was written than was announced" : purlin_failure(request->ctx));
   answer_abort(request);
 }
