@@ -373,3 +373,39 @@ def test_bad_last_event_id_is_refused(server):
         stream = Stream(server, last=last)
         assert stream.answer.status == 400, last
         stream.close()
+
+
+# ---- the document of the API
+
+
+def references(value):
+    if isinstance(value, dict):
+        for name, one in value.items():
+            if name == "$ref":
+                yield one
+            else:
+                yield from references(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from references(one)
+
+
+def test_every_reference_of_the_document_leads_somewhere(client):
+    document = client.get("/openapi.json").json
+    found = set(references(document))
+    assert len(found) > 20
+    for reference in found:
+        at = document
+        for part in reference.removeprefix("#/").split("/"):
+            assert part in at, reference
+            at = at[part]
+
+
+def test_two_plugins_may_use_the_same_name_for_a_schema(client):
+    """registry and datasets both have a `version`, with other members."""
+    paths = client.get("/openapi.json").json["paths"]
+
+    def answered(path):
+        return paths[path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
+
+    assert answered("/api/v1/models/{name}/versions/{version}") != answered("/api/v1/datasets/{name}/versions/{version}")
