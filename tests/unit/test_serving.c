@@ -10,7 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-static const char *const NAMES[] = {"a", "b", "gr\xc3\xb6\xc3\x9f" "e \"x\""};
+static const char *const NAMES[] = {"a", "b", ("gr\xc3\xb6\xc3\x9f" "e \"x\"")};
 static const tensor_columns COLUMNS = {NAMES, 3};
 
 static _Alignas(16) char memory[1 << 20];
