@@ -3,7 +3,10 @@
 
 enum { BLOCK = 64 * 1024 };
 
-typedef struct adding { const new_version *what; version *out; } adding;
+typedef struct adding {
+  const new_version *what;
+  version *out;
+} adding;
 
 static purlin_status add(purlin_ctx *ctx, void *argument) {
   adding *a = argument;
@@ -12,7 +15,8 @@ static purlin_status add(purlin_ctx *ctx, void *argument) {
 
 /* ---- In: the stream goes to storage and through the scan at the same time ------------------------------------------------------------------- */
 
-static purlin_status copy_in(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage, purlin_blob_writer *writer, scan *s) {
+static purlin_status copy_in(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage,
+                             purlin_blob_writer *writer, scan *s) {
   char *block = purlin_alloc(ctx, BLOCK);
   if (!block) return PURLIN_TOO_LARGE;
   for (;;) {
@@ -26,7 +30,8 @@ static purlin_status copy_in(purlin_ctx *ctx, purlin_request *request, const pur
   }
 }
 
-static purlin_status receive(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage, scan *s, new_version *what) {
+static purlin_status receive(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage, scan *s,
+                             new_version *what) {
   purlin_blob_writer *writer = NULL;
   purlin_status status = storage->create(ctx, &writer);
   if (status != PURLIN_OK) return status;
@@ -39,8 +44,7 @@ static purlin_status receive(purlin_ctx *ctx, purlin_request *request, const pur
 
 PURLIN_ROUTE(upload, "POST /api/v1/datasets/{name}/versions",
     .summary = "Upload a version of a dataset, as a stream", .permission = "datasets:write", .body = "text/csv", .out = version_schema,
-    .max_body = UINT64_MAX, .timeout_ms = UINT32_MAX)
-{
+    .max_body = UINT64_MAX, .timeout_ms = UINT32_MAX) {
   const purlin_storage *storage = purlin_use(ctx, storage, NULL);
   if (!storage) return PURLIN_UNAVAILABLE;
   new_version what = {.name = purlin_parameter(request, "name"), .origin = "upload"};
@@ -53,13 +57,16 @@ PURLIN_ROUTE(upload, "POST /api/v1/datasets/{name}/versions",
   return status == PURLIN_OK ? purlin_respond(ctx, request, 201, version_schema(), &made) : status;
 }
 
-typedef struct add_version_in { const char *name, *sha256, *origin; } add_version_in;
+typedef struct add_version_in {
+  const char *name, *sha256, *origin;
+} add_version_in;
 PURLIN_SCHEMA(add_version_in, "Stored bytes to register as a version",
     PURLIN_REQUIRED(name, "The dataset", .pattern = "[^/]+", .max_length = 250),
     PURLIN_REQUIRED(sha256, "The bytes in storage: CSV with a header line", .pattern = "[0-9a-f]{64}"),
     PURLIN_DEFAULT(origin, "\"\"", "Where they came from, in words", .max_length = 500));
 
-static purlin_status scan_blob(purlin_ctx *ctx, const purlin_storage *storage, const char *sha256, scan *s, new_version *what) {
+static purlin_status scan_blob(purlin_ctx *ctx, const purlin_storage *storage, const char *sha256, scan *s,
+                               new_version *what) {
   purlin_blob_reader *reader = NULL;
   int64_t size = 0, at = 0;
   char *block = purlin_alloc(ctx, BLOCK);
@@ -79,8 +86,7 @@ static purlin_status scan_blob(purlin_ctx *ctx, const purlin_storage *storage, c
 
 PURLIN_OPERATION(add_version, add_version_in, version,
     .summary = "Register stored bytes as a version of a dataset", .permission = "datasets:write", .effect = PURLIN_CREATES,
-    .http = "POST /api/v1/datasets/{name}/blobs")
-{
+    .http = "POST /api/v1/datasets/{name}/blobs") {
   const purlin_storage *storage = purlin_use(ctx, storage, NULL);
   if (!storage) return PURLIN_UNAVAILABLE;
   new_version what = {.name = in->name, .origin = in->origin};
@@ -93,8 +99,8 @@ PURLIN_OPERATION(add_version, add_version_in, version,
 
 /* ---- Out ------------------------------------------------------------------------------------------------------------------------------------------ */
 
-static purlin_status copy_out(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage, purlin_blob_reader *reader,
-                              uint64_t first, uint64_t length) {
+static purlin_status copy_out(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage,
+                              purlin_blob_reader *reader, uint64_t first, uint64_t length) {
   char *block = purlin_alloc(ctx, BLOCK);
   if (!block) return PURLIN_TOO_LARGE;
   while (length > 0) {
@@ -126,8 +132,7 @@ static purlin_status send(purlin_ctx *ctx, purlin_request *request, const versio
 }
 
 PURLIN_ROUTE(download, "GET /api/v1/datasets/{name}/versions/{version}/content",
-    .summary = "The bytes of a version, also a range of them", .permission = "datasets:read", .answer = "text/csv", .timeout_ms = UINT32_MAX)
-{
+    .summary = "The bytes of a version, also a range of them", .permission = "datasets:read", .answer = "text/csv", .timeout_ms = UINT32_MAX) {
   long long number = 0;
   char rest = '\0';
   if (sscanf(purlin_parameter(request, "version"), "%15lld%c", &number, &rest) != 1 || number < 0)

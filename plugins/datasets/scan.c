@@ -6,19 +6,19 @@
 typedef struct gathered {
   char *name;
   int64_t missing, numbers;
-  bool text;                /* some value is not a number */
+  bool text;                              /* some value is not a number */
   double minimum, maximum, mean, squares; /* Welford */
-  double *sample;           /* a uniform sample of SCAN_SAMPLE values */
+  double *sample;                         /* a uniform sample of SCAN_SAMPLE values */
 } gathered;
 
 typedef enum scan_state { AT_FIELD, IN_PLAIN, IN_QUOTED, AFTER_QUOTE } scan_state;
 
 struct scan {
   scan_state state;
-  bool carriage;            /* the last byte was a CR outside quotes */
+  bool carriage; /* the last byte was a CR outside quotes */
   bool header_done;
   int64_t line, rows;
-  size_t field, columns;    /* index of the field being read; how many the header had */
+  size_t field, columns; /* index of the field being read; how many the header had */
   size_t length;
   uint64_t random;
   gathered *items;
@@ -71,12 +71,14 @@ static bool add_number(scan *s, gathered *g, double value) {
 }
 
 static purlin_status end_header_field(purlin_ctx *ctx, scan *s) {
-  if (s->columns == SCAN_MOST_COLUMNS) return purlin_fail(ctx, PURLIN_INVALID, "line 1: more than %d columns", SCAN_MOST_COLUMNS);
+  if (s->columns == SCAN_MOST_COLUMNS)
+    return purlin_fail(ctx, PURLIN_INVALID, "line 1: more than %d columns", SCAN_MOST_COLUMNS);
   const char *name = s->value;
   if (s->columns == 0 && s->length >= 3 && memcmp(name, "\xef\xbb\xbf", 3) == 0) name += 3; /* a byte order mark */
   if (*name == '\0') return purlin_fail(ctx, PURLIN_INVALID, "line 1: column %zu has no name", s->columns + 1);
   for (size_t i = 0; i < s->columns; i++)
-    if (strcmp(s->items[i].name, name) == 0) return purlin_fail(ctx, PURLIN_INVALID, "line 1: two columns are named '%s'", name);
+    if (strcmp(s->items[i].name, name) == 0)
+      return purlin_fail(ctx, PURLIN_INVALID, "line 1: two columns are named '%s'", name);
   s->items[s->columns].name = strdup(name);
   if (!s->items[s->columns++].name) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
   return PURLIN_OK;
@@ -88,7 +90,8 @@ static purlin_status end_field(purlin_ctx *ctx, scan *s) {
   if (!s->header_done) {
     status = end_header_field(ctx, s);
   } else if (s->field >= s->columns) {
-    status = purlin_fail(ctx, PURLIN_INVALID, "line %lld: more than the %zu fields of the header", (long long)s->line, s->columns);
+    status = purlin_fail(ctx, PURLIN_INVALID, "line %lld: more than the %zu fields of the header", (long long)s->line,
+                         s->columns);
   } else if (s->length == 0) {
     s->items[s->field].missing++;
   } else if (!s->items[s->field].text) {
@@ -112,7 +115,8 @@ static purlin_status end_line(purlin_ctx *ctx, scan *s) {
   purlin_status status = end_field(ctx, s);
   if (status != PURLIN_OK) return status;
   if (s->header_done && s->field != s->columns)
-    return purlin_fail(ctx, PURLIN_INVALID, "line %lld: expected %zu fields, found %zu", (long long)s->line, s->columns, s->field);
+    return purlin_fail(ctx, PURLIN_INVALID, "line %lld: expected %zu fields, found %zu", (long long)s->line, s->columns,
+                       s->field);
   if (s->header_done) s->rows++;
   s->header_done = true;
   s->field = 0;
@@ -122,7 +126,8 @@ static purlin_status end_line(purlin_ctx *ctx, scan *s) {
 
 static purlin_status add_byte(purlin_ctx *ctx, scan *s, char byte) {
   if (s->length == SCAN_LONGEST_FIELD)
-    return purlin_fail(ctx, PURLIN_INVALID, "line %lld: field %zu is longer than %d bytes", (long long)s->line, s->field + 1, SCAN_LONGEST_FIELD);
+    return purlin_fail(ctx, PURLIN_INVALID, "line %lld: field %zu is longer than %d bytes", (long long)s->line,
+                       s->field + 1, SCAN_LONGEST_FIELD);
   if (byte == '\0') return purlin_fail(ctx, PURLIN_INVALID, "line %lld: a NUL byte; is this text?", (long long)s->line);
   s->value[s->length++] = byte;
   return PURLIN_OK;
@@ -140,16 +145,20 @@ static purlin_status take(purlin_ctx *ctx, scan *s, char byte) {
   }
   bool after_carriage = s->carriage;
   s->carriage = byte == '\r';
-  if (byte == '\r') return after_carriage ? purlin_fail(ctx, PURLIN_INVALID, "line %lld: a stray carriage return", (long long)s->line) : PURLIN_OK;
+  if (byte == '\r')
+    return after_carriage ? purlin_fail(ctx, PURLIN_INVALID, "line %lld: a stray carriage return", (long long)s->line)
+                          : PURLIN_OK;
   if (byte == '\n') return end_line(ctx, s);
   if (after_carriage) return purlin_fail(ctx, PURLIN_INVALID, "line %lld: a stray carriage return", (long long)s->line);
   if (byte == ',') return end_field(ctx, s);
-  if (s->state == AFTER_QUOTE) return purlin_fail(ctx, PURLIN_INVALID, "line %lld: text after a closing quote", (long long)s->line);
+  if (s->state == AFTER_QUOTE)
+    return purlin_fail(ctx, PURLIN_INVALID, "line %lld: text after a closing quote", (long long)s->line);
   if (byte == '"' && s->state == AT_FIELD) {
     s->state = IN_QUOTED;
     return PURLIN_OK;
   }
-  if (byte == '"') return purlin_fail(ctx, PURLIN_INVALID, "line %lld: a quote inside a field without quotes", (long long)s->line);
+  if (byte == '"')
+    return purlin_fail(ctx, PURLIN_INVALID, "line %lld: a quote inside a field without quotes", (long long)s->line);
   s->state = IN_PLAIN;
   return add_byte(ctx, s, byte);
 }
@@ -191,8 +200,10 @@ static bool describe(purlin_ctx *ctx, gathered *g, column *out) {
 }
 
 purlin_status scan_end(purlin_ctx *ctx, scan *s, columns *out, int64_t *rows) {
-  if (s->state == IN_QUOTED) return purlin_fail(ctx, PURLIN_INVALID, "line %lld: a quote is not closed", (long long)s->line);
-  purlin_status status = s->field || s->length || s->state != AT_FIELD ? end_line(ctx, s) : PURLIN_OK; /* no newline at the end */
+  if (s->state == IN_QUOTED)
+    return purlin_fail(ctx, PURLIN_INVALID, "line %lld: a quote is not closed", (long long)s->line);
+  purlin_status status =
+      s->field || s->length || s->state != AT_FIELD ? end_line(ctx, s) : PURLIN_OK; /* no newline at the end */
   if (status != PURLIN_OK) return status;
   if (!s->header_done) return purlin_fail(ctx, PURLIN_INVALID, "the file is empty; expected CSV with a header line");
   if (s->rows == 0) return purlin_fail(ctx, PURLIN_INVALID, "there is a header line and no row");

@@ -23,7 +23,9 @@ PURLIN_SCHEMA(column, "A column and its statistics",
     PURLIN_OPTIONAL(deviation, "Standard deviation"),
     PURLIN_OPTIONAL(quantiles, "The percentiles 0 to 100"));
 
-typedef struct columns { PURLIN_LIST_OF(column) columns; } columns;
+typedef struct columns {
+  PURLIN_LIST_OF(column) columns;
+} columns;
 PURLIN_SCHEMA(columns, "The columns of a version", PURLIN_LIST(columns, column, "In their order", .max_length = 1000));
 
 typedef struct scan scan;

@@ -1,20 +1,32 @@
 #include "datasets.h"
 
 #define NAME_RULE .pattern = "[^/]+", .min_length = 1, .max_length = 250
-#define COLUMNS "s.name, v.version, v.sha256, v.size, v.row_count, JSON_EXTRACT(v.columns, '$.columns') AS columns, v.origin, v.created_at, v.created_by"
+#define COLUMNS                                                                                                            \
+  "s.name, v.version, v.sha256, v.size, v.row_count, JSON_EXTRACT(v.columns, '$.columns') AS columns, v.origin, v.created_at, v.created_by"
 #define FROM_VERSIONS " FROM datasets_versions v JOIN datasets_sets s ON s.id = v.set_id"
 
-static const char MAKE_SET[] = "INSERT IGNORE INTO datasets_sets (id, workspace, project, name, created_at, created_by) VALUES (?, ?, ?, ?, NOW(6), ?)";
-static const char LOCK_SET[] = "SELECT id, name, versions, created_at, created_by FROM datasets_sets WHERE workspace = ? AND name = ? FOR UPDATE";
+static const char MAKE_SET[] =
+    "INSERT IGNORE INTO datasets_sets (id, workspace, project, name, created_at, created_by) VALUES (?, ?, ?, ?, NOW(6), ?)";
+static const char LOCK_SET[] =
+    "SELECT id, name, versions, created_at, created_by FROM datasets_sets WHERE workspace = ? AND name = ? FOR UPDATE";
 static const char COUNT_UP[] = "UPDATE datasets_sets SET versions = ? WHERE id = ?";
-static const char INSERT[] = "INSERT INTO datasets_versions (id, workspace, project, set_id, version, sha256, size, row_count, columns, origin, created_at, created_by)"
-                             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6), ?)";
-static const char SELECT_ONE[] = "SELECT " COLUMNS FROM_VERSIONS " WHERE s.workspace = ? AND s.name = ? AND v.version = IF(? = 0, s.versions, ?)";
-static const char SELECT_PAGE[] = "SELECT s.name, v.version, v.sha256, v.size, v.row_count, v.origin, v.created_at, v.created_by" FROM_VERSIONS
-                                  " WHERE s.workspace = ? AND s.name = ? AND v.version < ? ORDER BY v.version DESC LIMIT ?";
-static const char SELECT_SETS[] = "SELECT id, name, versions, created_at, created_by FROM datasets_sets WHERE workspace = ? AND name > ? ORDER BY name LIMIT ?";
+static const char INSERT[] =
+    "INSERT INTO datasets_versions (id, workspace, project, set_id, version, sha256, size, row_count, columns, origin, created_at, created_by)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6), ?)";
+static const char SELECT_ONE[] =
+    "SELECT " COLUMNS FROM_VERSIONS " WHERE s.workspace = ? AND s.name = ? AND v.version = IF(? = 0, s.versions, ?)";
+static const char SELECT_PAGE[] =
+    "SELECT s.name, v.version, v.sha256, v.size, v.row_count, v.origin, v.created_at, v.created_by" FROM_VERSIONS
+    " WHERE s.workspace = ? AND s.name = ? AND v.version < ? ORDER BY v.version DESC LIMIT ?";
+static const char SELECT_SETS[] =
+    "SELECT id, name, versions, created_at, created_by FROM datasets_sets WHERE workspace = ? AND name > ? ORDER BY name LIMIT ?";
 
-typedef struct dataset { const char *id, *name; int64_t versions; purlin_time created_at; const char *created_by; } dataset;
+typedef struct dataset {
+  const char *id, *name;
+  int64_t versions;
+  purlin_time created_at;
+  const char *created_by;
+} dataset;
 PURLIN_SCHEMA(dataset, "A dataset",
     PURLIN_REQUIRED(id, "Its id"),
     PURLIN_REQUIRED(name, "Its name, unique in the workspace"),
@@ -22,7 +34,10 @@ PURLIN_SCHEMA(dataset, "A dataset",
     PURLIN_REQUIRED(created_at, "Since when"),
     PURLIN_REQUIRED(created_by, "By whom"));
 
-typedef struct version_event { const char *name; int64_t version, row_count; } version_event;
+typedef struct version_event {
+  const char *name;
+  int64_t version, row_count;
+} version_event;
 PURLIN_SCHEMA(version_event, "A version of a dataset",
     PURLIN_REQUIRED(name, "The dataset"),
     PURLIN_REQUIRED(version, "Its number"),
@@ -40,53 +55,64 @@ purlin_status datasets_add(purlin_ctx *ctx, const new_version *what, version *ou
   const char *workspace = purlin_workspace(ctx), *project = purlin_project(ctx), *actor = purlin_actor(ctx);
   purlin_json encoded;
   purlin_status status = purlin_encode(ctx, columns_schema(), &what->columns, &encoded);
-  if (status == PURLIN_OK) status = purlin_db_run(ctx, MAKE_SET, purlin_new_id(ctx, "dat"), workspace, project, what->name, actor);
+  if (status == PURLIN_OK)
+    status = purlin_db_run(ctx, MAKE_SET, purlin_new_id(ctx, "dat"), workspace, project, what->name, actor);
   dataset set;
   if (status == PURLIN_OK) status = purlin_db_row(ctx, dataset, &set, LOCK_SET, workspace, what->name);
   if (status != PURLIN_OK) return status;
   int64_t number = set.versions + 1;
-  status = purlin_db_run(ctx, INSERT, purlin_new_id(ctx, "dsv"), workspace, project, set.id, number, what->blob.sha256, what->blob.size,
-                         what->rows, encoded, what->origin, actor);
+  status = purlin_db_run(ctx, INSERT, purlin_new_id(ctx, "dsv"), workspace, project, set.id, number, what->blob.sha256,
+                         what->blob.size, what->rows, encoded, what->origin, actor);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, COUNT_UP, number, set.id);
   const version_event event = {what->name, number, what->rows};
   if (status == PURLIN_OK) status = purlin_emit(ctx, version_created, &event, what->name);
   return status == PURLIN_OK ? datasets_version(ctx, what->name, number, out) : status;
 }
 
-typedef struct get_version_in { const char *name; int64_t version; } get_version_in;
+typedef struct get_version_in {
+  const char *name;
+  int64_t version;
+} get_version_in;
 PURLIN_SCHEMA(get_version_in, "Which version",
     PURLIN_REQUIRED(name, "The dataset", .max_length = 250),
     PURLIN_DEFAULT(version, "0", "Its number; 0: the newest", .min = 0, .max = 9e15));
 
 PURLIN_OPERATION(get_version, get_version_in, version,
-    .summary = "A version of a dataset with its columns", .permission = "datasets:read", .http = "GET /api/v1/datasets/{name}/versions/{version}")
-{
+    .summary = "A version of a dataset with its columns", .permission = "datasets:read", .http = "GET /api/v1/datasets/{name}/versions/{version}") {
   return datasets_version(ctx, in->name, in->version, out);
 }
 
-typedef struct list_versions_in { const char *name; int64_t before, limit; } list_versions_in;
+typedef struct list_versions_in {
+  const char *name;
+  int64_t before, limit;
+} list_versions_in;
 PURLIN_SCHEMA(list_versions_in, "Which page",
     PURLIN_REQUIRED(name, "The dataset", .max_length = 250),
     PURLIN_DEFAULT(before, "9000000000000000", "Versions with smaller numbers", .min = 1, .max = 9e15),
     PURLIN_DEFAULT(limit, "100", "At most so many", .min = 1, .max = 1000));
-typedef struct version_page { PURLIN_LIST_OF(version) versions; } version_page;
+typedef struct version_page {
+  PURLIN_LIST_OF(version) versions;
+} version_page;
 PURLIN_SCHEMA(version_page, "Versions, newest first, without their columns", PURLIN_LIST(versions, version, "The versions"));
 
 PURLIN_OPERATION(list_versions, list_versions_in, version_page,
-    .summary = "The versions of a dataset", .permission = "datasets:read", .http = "GET /api/v1/datasets/{name}/versions")
-{
+    .summary = "The versions of a dataset", .permission = "datasets:read", .http = "GET /api/v1/datasets/{name}/versions") {
   return purlin_db_list(ctx, version, &out->versions, SELECT_PAGE, purlin_workspace(ctx), in->name, in->before, in->limit);
 }
 
-typedef struct list_in { const char *after; int64_t limit; } list_in;
+typedef struct list_in {
+  const char *after;
+  int64_t limit;
+} list_in;
 PURLIN_SCHEMA(list_in, "Which page",
     PURLIN_DEFAULT(after, "\"\"", "Names after this one"),
     PURLIN_DEFAULT(limit, "100", "At most so many", .min = 1, .max = 1000));
-typedef struct dataset_page { PURLIN_LIST_OF(dataset) datasets; } dataset_page;
+typedef struct dataset_page {
+  PURLIN_LIST_OF(dataset) datasets;
+} dataset_page;
 PURLIN_SCHEMA(dataset_page, "Datasets, by name", PURLIN_LIST(datasets, dataset, "The datasets"));
 
 PURLIN_OPERATION(list, list_in, dataset_page,
-    .summary = "The datasets of the workspace", .permission = "datasets:read", .http = "GET /api/v1/datasets")
-{
+    .summary = "The datasets of the workspace", .permission = "datasets:read", .http = "GET /api/v1/datasets") {
   return purlin_db_list(ctx, dataset, &out->datasets, SELECT_SETS, purlin_workspace(ctx), in->after, in->limit);
 }

@@ -15,17 +15,22 @@
 #include "statistics.h"
 
 /* An input of the champion, in the order in which it takes them. */
-typedef struct profile_column { const char *name; purlin_doubles quantiles; } profile_column;
+typedef struct profile_column {
+  const char *name;
+  purlin_doubles quantiles;
+} profile_column;
 PURLIN_SCHEMA(profile_column, "A column that the champion learned from",
     PURLIN_REQUIRED(name, "Its name"),
     PURLIN_REQUIRED(quantiles, "Its percentiles 0 to 100"));
-typedef struct profile { PURLIN_LIST_OF(profile_column) columns; } profile;
+typedef struct profile {
+  PURLIN_LIST_OF(profile_column) columns;
+} profile;
 PURLIN_SCHEMA(profile, "What the champion learned from", PURLIN_LIST(columns, profile_column, "Its inputs"));
 
 /* The profile of a version of a model, from the signature in the registry and the statistics of a dataset. Before the first write.
  * PURLIN_INVALID when an input is no column of numbers there. May park. */
-PURLIN_CHECKED purlin_status profile_load(purlin_ctx *ctx, const char *model, int64_t version, const char *dataset, int64_t dataset_version,
-                                          purlin_json *out);
+PURLIN_CHECKED purlin_status profile_load(purlin_ctx *ctx, const char *model, int64_t version, const char *dataset,
+                                          int64_t dataset_version, purlin_json *out);
 
 typedef struct monitor {
   const char *id, *endpoint, *model;
@@ -66,12 +71,17 @@ PURLIN_CHECKED purlin_status monitor_profile(purlin_ctx *ctx, const monitor *of,
 /* Records "no monitor of the endpoint" in place of a bare PURLIN_NOT_FOUND. */
 PURLIN_CHECKED purlin_status monitor_named(purlin_ctx *ctx, purlin_status status, const char *endpoint);
 
-typedef struct feature_drift { const char *name; double psi, ks; } feature_drift;
+typedef struct feature_drift {
+  const char *name;
+  double psi, ks;
+} feature_drift;
 PURLIN_SCHEMA(feature_drift, "How far an input is from what the champion learned from",
     PURLIN_REQUIRED(name, "The input"),
     PURLIN_REQUIRED(psi, "Population stability index: 0 is alike"),
     PURLIN_REQUIRED(ks, "Kolmogorov-Smirnov distance, 0 to 1"));
-typedef struct feature_list { PURLIN_LIST_OF(feature_drift) features; } feature_list;
+typedef struct feature_list {
+  PURLIN_LIST_OF(feature_drift) features;
+} feature_list;
 PURLIN_SCHEMA(feature_list, "Inputs", PURLIN_LIST(features, feature_drift, "Each input"));
 
 #endif

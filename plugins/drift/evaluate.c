@@ -13,7 +13,8 @@ static const char INSERT_ALERT[] =
     "INSERT INTO drift_alerts (id, workspace, project, monitor_id, endpoint, kind, state, labelled, version, feature, value, threshold, features,"
     " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6))";
 static const char SET_EVALUATED[] = "UPDATE drift_monitors SET evaluated = ? WHERE id = ?";
-static const char LAST_ALERTS[] = "SELECT accuracy_alert, drift_alert FROM drift_reports WHERE monitor_id = ? AND labelled = ?";
+static const char LAST_ALERTS[] =
+    "SELECT accuracy_alert, drift_alert FROM drift_reports WHERE monitor_id = ? AND labelled = ?";
 
 typedef struct alert_payload {
   const char *alert_id, *endpoint, *kind;
@@ -46,12 +47,20 @@ PURLIN_SCHEMA(alert_payload, "What an evaluation found wrong",
 PURLIN_EVENT(alert, alert_payload, "An evaluation of a monitor found drift or too little accuracy; at each evaluation while it lasts");
 
 /* What we need of serving.labelled. */
-typedef struct labelled_in { const char *endpoint; int64_t from, to; } labelled_in;
+typedef struct labelled_in {
+  const char *endpoint;
+  int64_t from, to;
+} labelled_in;
 PURLIN_SCHEMA(labelled_in, "Which rows", PURLIN_REQUIRED(endpoint, "The endpoint"), PURLIN_REQUIRED(from, "The first"), PURLIN_REQUIRED(to, "Behind the last"));
-typedef struct labelled_row { purlin_json inputs; double prediction, label; } labelled_row;
+typedef struct labelled_row {
+  purlin_json inputs;
+  double prediction, label;
+} labelled_row;
 PURLIN_SCHEMA(labelled_row, "A labelled prediction",
     PURLIN_REQUIRED(inputs, "What the model was given"), PURLIN_REQUIRED(prediction, "What it said"), PURLIN_REQUIRED(label, "What was true"));
-typedef struct labelled_rows { PURLIN_LIST_OF(labelled_row) rows; } labelled_rows;
+typedef struct labelled_rows {
+  PURLIN_LIST_OF(labelled_row) rows;
+} labelled_rows;
 PURLIN_SCHEMA(labelled_rows, "Labelled predictions", PURLIN_LIST(rows, labelled_row, "The rows"));
 
 /* One evaluation, computed. */
@@ -140,13 +149,13 @@ static purlin_status compute(purlin_ctx *ctx, const evaluation *e, finding *f) {
   int64_t most = m->drift_window > m->accuracy_window ? m->drift_window : m->accuracy_window;
   int64_t from = f->labelled > most ? f->labelled - most : 0;
   labelled_rows window = {0};
-  purlin_status status = purlin_call(ctx, "serving.labelled", labelled_in_schema(), &(labelled_in){m->endpoint, from, f->labelled},
-                                     labelled_rows_schema(), &window);
+  purlin_status status = purlin_call(ctx, "serving.labelled", labelled_in_schema(),
+                                     &(labelled_in){m->endpoint, from, f->labelled}, labelled_rows_schema(), &window);
   if (status != PURLIN_OK) return status;
   int64_t missing = f->labelled - from - (int64_t)window.rows.count;
   if (missing > 0)
-    purlin_log(ctx, PURLIN_WARNING, "%lld of the labelled rows %lld to %lld of '%s' are missing", (long long)missing, (long long)from,
-               (long long)f->labelled, m->endpoint);
+    purlin_log(ctx, PURLIN_WARNING, "%lld of the labelled rows %lld to %lld of '%s' are missing", (long long)missing,
+               (long long)from, (long long)f->labelled, m->endpoint);
   size_t rows = usable(m->accuracy_window, f->labelled, missing);
   if (rows && f->labelled - m->accuracy_window >= m->champion_since) accuracy_of(&window, rows, f);
   rows = usable(m->drift_window, f->labelled, missing);
@@ -155,7 +164,9 @@ static purlin_status compute(purlin_ctx *ctx, const evaluation *e, finding *f) {
 
 /* ---- Recording ----------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct alerts_row { purlin_opt_text accuracy_alert, drift_alert; } alerts_row;
+typedef struct alerts_row {
+  purlin_opt_text accuracy_alert, drift_alert;
+} alerts_row;
 PURLIN_SCHEMA(alerts_row, "Alerts of a report", PURLIN_OPTIONAL(accuracy_alert, "accuracy"), PURLIN_OPTIONAL(drift_alert, "drift"));
 
 static const feature_drift *most_drifted(const feature_list *list) { /* of one or more */
@@ -178,7 +189,10 @@ typedef struct new_alert {
 } new_alert;
 
 static new_alert accuracy_alert(const monitor *m, const finding *f, bool ongoing) {
-  return (new_alert){.kind = "accuracy", .value = f->accuracy.value, .threshold = m->baseline_accuracy - m->accuracy_margin, .ongoing = ongoing};
+  return (new_alert){.kind = "accuracy",
+                     .value = f->accuracy.value,
+                     .threshold = m->baseline_accuracy - m->accuracy_margin,
+                     .ongoing = ongoing};
 }
 
 static new_alert drift_alert(const monitor *m, const finding *f, bool ongoing) {
@@ -191,14 +205,15 @@ static new_alert drift_alert(const monitor *m, const finding *f, bool ongoing) {
   return made;
 }
 
-static purlin_status raise_alert(purlin_ctx *ctx, const monitor *m, const finding *f, const new_alert *made, alert_payload *event,
-                                 purlin_opt_text *id) {
+static purlin_status raise_alert(purlin_ctx *ctx, const monitor *m, const finding *f, const new_alert *made,
+                                 alert_payload *event, purlin_opt_text *id) {
   purlin_json list;
   purlin_status status = purlin_encode(ctx, feature_list_schema(), &made->features, &list);
   *id = (purlin_opt_text){PURLIN_SET, purlin_new_id(ctx, "alr")};
   if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, INSERT_ALERT, id->value, purlin_workspace(ctx), purlin_project(ctx), m->id, m->endpoint, made->kind,
-                           made->ongoing ? "ongoing" : "raised", f->labelled, m->version, made->feature, made->value, made->threshold, list);
+    status = purlin_db_run(ctx, INSERT_ALERT, id->value, purlin_workspace(ctx), purlin_project(ctx), m->id, m->endpoint,
+                           made->kind, made->ongoing ? "ongoing" : "raised", f->labelled, m->version, made->feature,
+                           made->value, made->threshold, list);
   if (event->alert_id) return status; /* the first one names the event */
   event->alert_id = id->value;
   event->kind = made->kind;
@@ -239,8 +254,8 @@ static purlin_status record(purlin_ctx *ctx, const monitor *m, const finding *f,
   purlin_json features;
   if (status == PURLIN_OK) status = purlin_encode(ctx, feature_list_schema(), &f->features, &features);
   if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, INSERT_REPORT, purlin_workspace(ctx), purlin_project(ctx), m->id, f->labelled, m->version, f->accuracy,
-                           m->baseline_accuracy, features, event.accuracy_alert, event.drift_alert);
+    status = purlin_db_run(ctx, INSERT_REPORT, purlin_workspace(ctx), purlin_project(ctx), m->id, f->labelled, m->version,
+                           f->accuracy, m->baseline_accuracy, features, event.accuracy_alert, event.drift_alert);
   return status == PURLIN_OK && event.alert_id ? tell(ctx, m, f, &event) : status;
 }
 
@@ -283,11 +298,13 @@ static purlin_status evaluate_round(purlin_ctx *ctx, const char *endpoint, int64
 
 /* ---- When ------------------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct labelled_event { const char *endpoint; int64_t labelled; } labelled_event;
+typedef struct labelled_event {
+  const char *endpoint;
+  int64_t labelled;
+} labelled_event;
 PURLIN_SCHEMA(labelled_event, "Labels came", PURLIN_REQUIRED(endpoint, "The endpoint"), PURLIN_REQUIRED(labelled, "How many there are now"));
 
-PURLIN_LISTENER(on_labelled, "serving.labelled", labelled_event)
-{
+PURLIN_LISTENER(on_labelled, "serving.labelled", labelled_event) {
   size_t done = 0;
   do {
     monitor of;
@@ -300,11 +317,17 @@ PURLIN_LISTENER(on_labelled, "serving.labelled", labelled_event)
   return PURLIN_OK;
 }
 
-typedef struct evaluate_in { const char *endpoint; int64_t labelled; } evaluate_in;
+typedef struct evaluate_in {
+  const char *endpoint;
+  int64_t labelled;
+} evaluate_in;
 PURLIN_SCHEMA(evaluate_in, "What to evaluate",
     PURLIN_REQUIRED(endpoint, "The endpoint", .max_length = 250),
     PURLIN_REQUIRED(labelled, "Up to so many labelled rows", .min = 0, .max = 9e15));
-typedef struct evaluate_out { int64_t evaluations, evaluated; bool more; } evaluate_out;
+typedef struct evaluate_out {
+  int64_t evaluations, evaluated;
+  bool more;
+} evaluate_out;
 PURLIN_SCHEMA(evaluate_out, "What was evaluated",
     PURLIN_REQUIRED(evaluations, "How many evaluations were due and made"),
     PURLIN_REQUIRED(evaluated, "Labelled rows at the last evaluation"),
@@ -313,8 +336,7 @@ PURLIN_SCHEMA(evaluate_out, "What was evaluated",
 PURLIN_OPERATION(evaluate, evaluate_in, evaluate_out,
     .summary = "Make the evaluations that are due", .permission = "drift:write", .effect = PURLIN_CHANGES,
     .http = "POST /api/v1/monitors/{endpoint}/evaluate",
-    .description = "Labels do this by themselves; it is for those who changed something and do not want to wait. Doing it twice changes nothing.")
-{
+    .description = "Labels do this by themselves; it is for those who changed something and do not want to wait. Doing it twice changes nothing.") {
   monitor of;
   size_t done = 0;
   purlin_status status = evaluate_round(ctx, in->endpoint, in->labelled, &of, &done);

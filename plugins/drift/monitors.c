@@ -1,19 +1,22 @@
 #include "drift.h"
 
-#define MONITOR_COLUMNS                                                                                                            \
+#define MONITOR_COLUMNS                                                                                                                 \
   "id, endpoint, model, version, dataset, dataset_version, baseline_accuracy, champion_since, evaluate_every AS `every`, drift_window," \
   " accuracy_window, psi_threshold, ks_threshold, accuracy_margin, evaluated, created_at, created_by"
 
 static const char SELECT_ONE[] = "SELECT " MONITOR_COLUMNS " FROM drift_monitors WHERE workspace = ? AND endpoint = ?";
-static const char SELECT_LOCKED[] = "SELECT " MONITOR_COLUMNS " FROM drift_monitors WHERE workspace = ? AND endpoint = ? FOR UPDATE";
-static const char SELECT_PAGE[] = "SELECT " MONITOR_COLUMNS " FROM drift_monitors WHERE workspace = ? AND endpoint > ? ORDER BY endpoint LIMIT ?";
+static const char SELECT_LOCKED[] =
+    "SELECT " MONITOR_COLUMNS " FROM drift_monitors WHERE workspace = ? AND endpoint = ? FOR UPDATE";
+static const char SELECT_PAGE[] =
+    "SELECT " MONITOR_COLUMNS " FROM drift_monitors WHERE workspace = ? AND endpoint > ? ORDER BY endpoint LIMIT ?";
 static const char SELECT_PROFILE[] = "SELECT profile FROM drift_monitors WHERE id = ?";
 static const char INSERT[] =
     "INSERT INTO drift_monitors (id, workspace, project, endpoint, model, version, dataset, dataset_version, baseline_accuracy, champion_since,"
     " evaluate_every, drift_window, accuracy_window, psi_threshold, ks_threshold, accuracy_margin, evaluated, profile, created_at, created_by)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6), ?)";
-static const char CROWN[] = "UPDATE drift_monitors SET model = ?, version = ?, dataset = ?, dataset_version = ?, baseline_accuracy = ?,"
-                            " champion_since = ?, profile = ? WHERE workspace = ? AND endpoint = ?";
+static const char CROWN[] =
+    "UPDATE drift_monitors SET model = ?, version = ?, dataset = ?, dataset_version = ?, baseline_accuracy = ?,"
+    " champion_since = ?, profile = ? WHERE workspace = ? AND endpoint = ?";
 
 purlin_status monitor_find(purlin_ctx *ctx, const char *endpoint, bool lock, monitor *out) {
   return lock ? purlin_db_row(ctx, monitor, out, SELECT_LOCKED, purlin_workspace(ctx), endpoint)
@@ -24,13 +27,16 @@ purlin_status monitor_named(purlin_ctx *ctx, purlin_status status, const char *e
   return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no monitor of the endpoint '%s'", endpoint) : status;
 }
 
-typedef struct profile_row { purlin_json profile; } profile_row;
+typedef struct profile_row {
+  purlin_json profile;
+} profile_row;
 PURLIN_SCHEMA(profile_row, "A profile", PURLIN_REQUIRED(profile, "As JSON"));
 
 purlin_status monitor_profile(purlin_ctx *ctx, const monitor *of, profile *out) {
   profile_row row;
   purlin_status status = purlin_db_row(ctx, profile_row, &row, SELECT_PROFILE, of->id);
-  return status == PURLIN_OK ? purlin_decode_stored(ctx, profile_schema(), row.profile.text, row.profile.size, out) : status;
+  return status == PURLIN_OK ? purlin_decode_stored(ctx, profile_schema(), row.profile.text, row.profile.size, out)
+                             : status;
 }
 
 typedef struct create_monitor_in {
@@ -60,37 +66,42 @@ PURLIN_SCHEMA(create_monitor_in, "An endpoint to watch",
     PURLIN_DEFAULT(accuracy_margin, "0.05", "Alert when accuracy is this much below the baseline", .min = 0.001, .max = 1));
 
 PURLIN_OPERATION(create_monitor, create_monitor_in, monitor,
-    .summary = "Watch an endpoint", .permission = "drift:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/monitors")
-{
+    .summary = "Watch an endpoint", .permission = "drift:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/monitors") {
   purlin_json learned;
   purlin_status status = profile_load(ctx, in->model, in->version, in->dataset, in->dataset_version, &learned);
   if (status != PURLIN_OK) return status;
-  status = purlin_db_run(ctx, INSERT, purlin_new_id(ctx, "mon"), purlin_workspace(ctx), purlin_project(ctx), in->endpoint, in->model, in->version,
-                         in->dataset, in->dataset_version, in->baseline_accuracy, in->since, in->every, in->drift_window, in->accuracy_window,
-                         in->psi_threshold, in->ks_threshold, in->accuracy_margin, in->since - in->since % in->every, learned, purlin_actor(ctx));
+  status = purlin_db_run(ctx, INSERT, purlin_new_id(ctx, "mon"), purlin_workspace(ctx), purlin_project(ctx), in->endpoint,
+                         in->model, in->version, in->dataset, in->dataset_version, in->baseline_accuracy, in->since,
+                         in->every, in->drift_window, in->accuracy_window, in->psi_threshold, in->ks_threshold,
+                         in->accuracy_margin, in->since - in->since % in->every, learned, purlin_actor(ctx));
   if (status == PURLIN_CONFLICT) return purlin_fail(ctx, status, "the endpoint '%s' has a monitor already", in->endpoint);
   return status == PURLIN_OK ? monitor_find(ctx, in->endpoint, false, out) : status;
 }
 
-typedef struct monitor_in { const char *endpoint; } monitor_in;
+typedef struct monitor_in {
+  const char *endpoint;
+} monitor_in;
 PURLIN_SCHEMA(monitor_in, "Which monitor", PURLIN_REQUIRED(endpoint, "The endpoint", .max_length = 250));
 
 PURLIN_OPERATION(get_monitor, monitor_in, monitor,
-    .summary = "The monitor of an endpoint", .permission = "drift:read", .http = "GET /api/v1/monitors/{endpoint}")
-{
+    .summary = "The monitor of an endpoint", .permission = "drift:read", .http = "GET /api/v1/monitors/{endpoint}") {
   return monitor_named(ctx, monitor_find(ctx, in->endpoint, false, out), in->endpoint);
 }
 
-typedef struct list_monitors_in { const char *after; int64_t limit; } list_monitors_in;
+typedef struct list_monitors_in {
+  const char *after;
+  int64_t limit;
+} list_monitors_in;
 PURLIN_SCHEMA(list_monitors_in, "Which page",
     PURLIN_DEFAULT(after, "\"\"", "Endpoints after this one"),
     PURLIN_DEFAULT(limit, "100", "At most so many", .min = 1, .max = 1000));
-typedef struct monitor_page { PURLIN_LIST_OF(monitor) monitors; } monitor_page;
+typedef struct monitor_page {
+  PURLIN_LIST_OF(monitor) monitors;
+} monitor_page;
 PURLIN_SCHEMA(monitor_page, "Monitors, by endpoint", PURLIN_LIST(monitors, monitor, "The monitors"));
 
 PURLIN_OPERATION(list_monitors, list_monitors_in, monitor_page,
-    .summary = "The monitors of the workspace", .permission = "drift:read", .http = "GET /api/v1/monitors")
-{
+    .summary = "The monitors of the workspace", .permission = "drift:read", .http = "GET /api/v1/monitors") {
   return purlin_db_list(ctx, monitor, &out->monitors, SELECT_PAGE, purlin_workspace(ctx), in->after, in->limit);
 }
 
@@ -114,13 +125,12 @@ PURLIN_SCHEMA(set_champion_in, "What the endpoint serves from now on",
 PURLIN_OPERATION(set_champion, set_champion_in, monitor,
     .summary = "Compare with another champion from now on", .permission = "drift:write", .effect = PURLIN_CHANGES,
     .http = "PUT /api/v1/monitors/{endpoint}/champion",
-    .description = "Its profile replaces the old one and its accuracy is counted from nothing. Call it after a deployment.")
-{
+    .description = "Its profile replaces the old one and its accuracy is counted from nothing. Call it after a deployment.") {
   purlin_json learned;
   purlin_status status = profile_load(ctx, in->model, in->version, in->dataset, in->dataset_version, &learned);
   if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, CROWN, in->model, in->version, in->dataset, in->dataset_version, in->baseline_accuracy, in->since, learned,
-                           purlin_workspace(ctx), in->endpoint);
+    status = purlin_db_run(ctx, CROWN, in->model, in->version, in->dataset, in->dataset_version, in->baseline_accuracy,
+                           in->since, learned, purlin_workspace(ctx), in->endpoint);
   if (status != PURLIN_OK) return status;
   return monitor_named(ctx, monitor_find(ctx, in->endpoint, false, out), in->endpoint);
 }

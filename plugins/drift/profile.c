@@ -3,16 +3,28 @@
 #include <string.h>
 
 /* What we need of registry.get_version and datasets.get_version. */
-typedef struct model_in { const char *name, *version; } model_in;
+typedef struct model_in {
+  const char *name, *version;
+} model_in;
 PURLIN_SCHEMA(model_in, "Which version", PURLIN_REQUIRED(name, "The model"), PURLIN_REQUIRED(version, "Its number"));
-typedef struct model_out { purlin_signature signature; } model_out;
+typedef struct model_out {
+  purlin_signature signature;
+} model_out;
 PURLIN_SCHEMA(model_out, "A version of a model", PURLIN_OBJECT(signature, purlin_signature, "What it takes and gives"));
 
-typedef struct data_in { const char *name; int64_t version; } data_in;
+typedef struct data_in {
+  const char *name;
+  int64_t version;
+} data_in;
 PURLIN_SCHEMA(data_in, "Which version", PURLIN_REQUIRED(name, "The dataset"), PURLIN_REQUIRED(version, "Its number"));
-typedef struct data_column { const char *name; purlin_doubles quantiles; } data_column;
+typedef struct data_column {
+  const char *name;
+  purlin_doubles quantiles;
+} data_column;
 PURLIN_SCHEMA(data_column, "A column", PURLIN_REQUIRED(name, "Its name"), PURLIN_OPTIONAL(quantiles, "Its percentiles"));
-typedef struct data_out { PURLIN_LIST_OF(data_column) columns; } data_out;
+typedef struct data_out {
+  PURLIN_LIST_OF(data_column) columns;
+} data_out;
 PURLIN_SCHEMA(data_out, "A version of a dataset", PURLIN_LIST(columns, data_column, "Its columns"));
 
 static const data_column *column_named(const data_out *data, const char *name) {
@@ -21,7 +33,8 @@ static const data_column *column_named(const data_out *data, const char *name) {
   return NULL;
 }
 
-static purlin_status match(purlin_ctx *ctx, const purlin_signature *signature, const data_out *data, const char *dataset, profile *out) {
+static purlin_status match(purlin_ctx *ctx, const purlin_signature *signature, const data_out *data, const char *dataset,
+                           profile *out) {
   size_t count = signature->inputs.count;
   out->columns.items = purlin_alloc_array(ctx, count, sizeof *out->columns.items);
   if (!out->columns.items) return PURLIN_TOO_LARGE;
@@ -31,22 +44,25 @@ static purlin_status match(purlin_ctx *ctx, const purlin_signature *signature, c
     const data_column *found = column_named(data, name);
     if (!found) return purlin_fail_field(ctx, "dataset", "the model's input '%s' is no column of '%s'", name, dataset);
     if (found->quantiles.count != STATISTICS_PERCENTILES)
-      return purlin_fail_field(ctx, "dataset", "the column '%s' of '%s' has no percentiles: it holds no numbers", name, dataset);
+      return purlin_fail_field(ctx, "dataset", "the column '%s' of '%s' has no percentiles: it holds no numbers", name,
+                               dataset);
     out->columns.items[i] = (profile_column){name, found->quantiles};
   }
   return PURLIN_OK;
 }
 
-purlin_status profile_load(purlin_ctx *ctx, const char *model, int64_t version, const char *dataset, int64_t dataset_version,
-                           purlin_json *out) {
+purlin_status profile_load(purlin_ctx *ctx, const char *model, int64_t version, const char *dataset,
+                           int64_t dataset_version, purlin_json *out) {
   const char *number = purlin_format(ctx, "%lld", (long long)version);
   if (!number) return PURLIN_TOO_LARGE;
   model_out described = {0};
   data_out data = {0};
   profile made = {0};
-  purlin_status status = purlin_call(ctx, "registry.get_version", model_in_schema(), &(model_in){model, number}, model_out_schema(), &described);
+  purlin_status status = purlin_call(ctx, "registry.get_version", model_in_schema(), &(model_in){model, number},
+                                     model_out_schema(), &described);
   if (status == PURLIN_OK)
-    status = purlin_call(ctx, "datasets.get_version", data_in_schema(), &(data_in){dataset, dataset_version}, data_out_schema(), &data);
+    status = purlin_call(ctx, "datasets.get_version", data_in_schema(), &(data_in){dataset, dataset_version},
+                         data_out_schema(), &data);
   if (status == PURLIN_OK) status = match(ctx, &described.signature, &data, dataset, &made);
   return status == PURLIN_OK ? purlin_encode(ctx, profile_schema(), &made, out) : status;
 }

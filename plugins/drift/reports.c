@@ -27,18 +27,23 @@ PURLIN_SCHEMA(report, "One evaluation of a monitor",
     PURLIN_OPTIONAL(drift_alert, "The alert of the drift"),
     PURLIN_REQUIRED(created_at, "When"));
 
-typedef struct list_reports_in { const char *endpoint; int64_t before, limit; } list_reports_in;
+typedef struct list_reports_in {
+  const char *endpoint;
+  int64_t before, limit;
+} list_reports_in;
 PURLIN_SCHEMA(list_reports_in, "Which page",
     PURLIN_REQUIRED(endpoint, "The endpoint", .max_length = 250),
     PURLIN_DEFAULT(before, "9000000000000000", "Those before so many labelled rows", .min = 1, .max = 9e15),
     PURLIN_DEFAULT(limit, "100", "At most so many", .min = 1, .max = 1000));
-typedef struct report_page { PURLIN_LIST_OF(report) reports; } report_page;
+typedef struct report_page {
+  PURLIN_LIST_OF(report) reports;
+} report_page;
 PURLIN_SCHEMA(report_page, "Evaluations, newest first", PURLIN_LIST(reports, report, "The evaluations"));
 
 PURLIN_OPERATION(list_reports, list_reports_in, report_page,
-    .summary = "The evaluations of an endpoint's monitor", .permission = "drift:read", .http = "GET /api/v1/monitors/{endpoint}/reports")
-{
-  return purlin_db_list(ctx, report, &out->reports, SELECT_REPORTS, purlin_workspace(ctx), in->endpoint, in->before, in->limit);
+    .summary = "The evaluations of an endpoint's monitor", .permission = "drift:read", .http = "GET /api/v1/monitors/{endpoint}/reports") {
+  return purlin_db_list(ctx, report, &out->reports, SELECT_REPORTS, purlin_workspace(ctx), in->endpoint, in->before,
+                        in->limit);
 }
 
 typedef struct alert_row {
@@ -64,38 +69,48 @@ PURLIN_SCHEMA(alert_row, "An alert",
     PURLIN_OPTIONAL(answer, "What was done about it"),
     PURLIN_REQUIRED(created_at, "When"));
 
-typedef struct list_alerts_in { const char *endpoint, *kind; int64_t before, limit; } list_alerts_in;
+typedef struct list_alerts_in {
+  const char *endpoint, *kind;
+  int64_t before, limit;
+} list_alerts_in;
 PURLIN_SCHEMA(list_alerts_in, "Which alerts",
     PURLIN_DEFAULT(endpoint, "\"\"", "Of this endpoint", .max_length = 250),
     PURLIN_DEFAULT(kind, "\"\"", "accuracy or drift", .max_length = 16),
     PURLIN_DEFAULT(before, "9000000000000000", "Those before so many labelled rows", .min = 1, .max = 9e15),
     PURLIN_DEFAULT(limit, "100", "At most so many", .min = 1, .max = 1000));
-typedef struct alert_page { PURLIN_LIST_OF(alert_row) alerts; } alert_page;
+typedef struct alert_page {
+  PURLIN_LIST_OF(alert_row) alerts;
+} alert_page;
 PURLIN_SCHEMA(alert_page, "Alerts, newest first", PURLIN_LIST(alerts, alert_row, "The alerts"));
 
 PURLIN_OPERATION(list_alerts, list_alerts_in, alert_page,
-    .summary = "The alerts of the workspace", .permission = "drift:read", .http = "GET /api/v1/alerts")
-{
-  return purlin_db_list(ctx, alert_row, &out->alerts, SELECT_ALERTS, purlin_workspace(ctx), in->endpoint, in->endpoint, in->kind, in->kind,
-                        in->before, in->limit);
+    .summary = "The alerts of the workspace", .permission = "drift:read", .http = "GET /api/v1/alerts") {
+  return purlin_db_list(ctx, alert_row, &out->alerts, SELECT_ALERTS, purlin_workspace(ctx), in->endpoint, in->endpoint,
+                        in->kind, in->kind, in->before, in->limit);
 }
 
-typedef struct answer_in { const char *endpoint; int64_t labelled; const char *answer; } answer_in;
+typedef struct answer_in {
+  const char *endpoint;
+  int64_t labelled;
+  const char *answer;
+} answer_in;
 PURLIN_SCHEMA(answer_in, "What was done about the alerts of an evaluation",
     PURLIN_REQUIRED(endpoint, "The endpoint", .max_length = 250),
     PURLIN_REQUIRED(labelled, "Labelled rows at the evaluation", .min = 0, .max = 9e15),
     PURLIN_REQUIRED(answer, "In words", .min_length = 1, .max_length = 500));
 
-typedef struct answered { int64_t alerts; } answered;
+typedef struct answered {
+  int64_t alerts;
+} answered;
 PURLIN_SCHEMA(answered, "What was answered", PURLIN_REQUIRED(alerts, "How many alerts"));
 
 PURLIN_OPERATION(answer_alerts, answer_in, answered,
     .summary = "Note what was done about the alerts of an evaluation", .permission = "drift:write", .effect = PURLIN_CHANGES,
-    .http = "PUT /api/v1/monitors/{endpoint}/alerts/{labelled}/answer")
-{
+    .http = "PUT /api/v1/monitors/{endpoint}/alerts/{labelled}/answer") {
   purlin_status status = purlin_db_run(ctx, ANSWER, in->answer, purlin_workspace(ctx), in->endpoint, in->labelled);
   out->alerts = (int64_t)purlin_affected(ctx);
   if (status == PURLIN_OK && out->alerts == 0)
-    return purlin_fail(ctx, PURLIN_NOT_FOUND, "the endpoint '%s' has no alert at %lld labelled rows", in->endpoint, (long long)in->labelled);
+    return purlin_fail(ctx, PURLIN_NOT_FOUND, "the endpoint '%s' has no alert at %lld labelled rows", in->endpoint,
+                       (long long)in->labelled);
   return status;
 }

@@ -16,7 +16,8 @@ static size_t count_below(const double *percentiles, float x, int or_at) {
   return low;
 }
 
-static double between(const double *percentiles, size_t after, float x) { /* x lies strictly between percentile after-1 and after */
+static double between(const double *percentiles, size_t after,
+                      float x) { /* x lies strictly between percentile after-1 and after */
   double from = (double)(float)percentiles[after - 1], to = (double)(float)percentiles[after];
   return ((double)(after - 1) + ((double)x - from) / (to - from)) / LAST;
 }

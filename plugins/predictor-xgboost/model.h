@@ -24,7 +24,9 @@ typedef struct node {
   uint32_t left;    /* index within the model's nodes */
 } node;
 
-typedef struct tree { uint32_t root, depth, group; } tree;
+typedef struct tree {
+  uint32_t root, depth, group;
+} tree;
 
 typedef enum transform { TRANSFORM_NONE, TRANSFORM_SIGMOID, TRANSFORM_SOFTMAX, TRANSFORM_LARGEST } transform;
 

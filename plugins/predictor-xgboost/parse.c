@@ -24,7 +24,9 @@ __attribute__((format(printf, 2, 3))) static bool refuse(parsing *p, const char 
   return false;
 }
 
-static const cJSON *at(const cJSON *object, const char *name) { return object ? cJSON_GetObjectItemCaseSensitive(object, name) : NULL; }
+static const cJSON *at(const cJSON *object, const char *name) {
+  return object ? cJSON_GetObjectItemCaseSensitive(object, name) : NULL;
+}
 
 /* XGBoost writes its parameters as texts: "num_feature": "8". */
 static bool whole(const cJSON *item, long least, long most, long *out) {
@@ -40,7 +42,11 @@ static bool whole(const cJSON *item, long least, long most, long *out) {
 
 /* ---- What is predicted ---------------------------------------------------------------------------------------------------------- */
 
-typedef struct objective { const char *name; transform transform; bool logistic, classes; } objective;
+typedef struct objective {
+  const char *name;
+  transform transform;
+  bool logistic, classes;
+} objective;
 
 static const objective OBJECTIVES[] = {
     {"binary:logistic", TRANSFORM_SIGMOID, true, false}, {"reg:logistic", TRANSFORM_SIGMOID, true, false},
@@ -60,7 +66,8 @@ static bool read_base(parsing *p, bool logistic) {
     char *end = NULL;
     float value = strtof(text, &end);
     if (end == text || !isfinite(value)) return refuse(p, "the model's base_score is not a number");
-    if (logistic && (value <= 0 || value >= 1)) return refuse(p, "the model's base_score is %g, not a probability", (double)value);
+    if (logistic && (value <= 0 || value >= 1))
+      return refuse(p, "the model's base_score is %g, not a probability", (double)value);
     if (count < m->groups) m->base[count] = logistic ? -logf(1.0f / value - 1.0f) : value;
     count++;
     text = end;
@@ -78,11 +85,14 @@ static bool read_objective(parsing *p) {
   for (size_t i = 0; cJSON_IsString(name) && i < sizeof OBJECTIVES / sizeof OBJECTIVES[0]; i++)
     if (strcmp(OBJECTIVES[i].name, name->valuestring) == 0) found = &OBJECTIVES[i];
   if (!found)
-    return refuse(p, "the objective '%.80s' is not served; binary:logistic, binary:logitraw, reg:logistic, reg:squarederror,"
-                     " multi:softprob and multi:softmax are", cJSON_IsString(name) ? name->valuestring : "?");
+    return refuse(p,
+                  "the objective '%.80s' is not served; binary:logistic, binary:logitraw, reg:logistic, reg:squarederror,"
+                  " multi:softprob and multi:softmax are",
+                  cJSON_IsString(name) ? name->valuestring : "?");
   long classes = 0, targets = 1;
   const cJSON *parameters = at(p->learner, "learner_model_param");
-  if (!whole(at(parameters, "num_class"), 0, MOST_GROUPS, &classes)) return refuse(p, "the model's num_class is not a number");
+  if (!whole(at(parameters, "num_class"), 0, MOST_GROUPS, &classes))
+    return refuse(p, "the model's num_class is not a number");
   if (at(parameters, "num_target") && (!whole(at(parameters, "num_target"), 0, MOST_GROUPS, &targets) || targets > 1))
     return refuse(p, "models with several targets are not served");
   if (found->classes && classes < 2) return refuse(p, "the objective '%s' needs num_class of 2 or more", found->name);
@@ -100,12 +110,14 @@ static bool read_columns(parsing *p) {
   long count = 0;
   if (!whole(at(at(p->learner, "learner_model_param"), "num_feature"), 1, MOST_COLUMNS, &count))
     return refuse(p, "the model's num_feature is not a number");
-  if ((size_t)count != p->columns) return refuse(p, "the model takes %ld columns and its signature names %zu", count, p->columns);
+  if ((size_t)count != p->columns)
+    return refuse(p, "the model takes %ld columns and its signature names %zu", count, p->columns);
   const cJSON *names = at(p->learner, "feature_names"), *name = NULL;
   size_t i = 0;
   cJSON_ArrayForEach(name, names) {
     if (i < p->columns && cJSON_IsString(name) && strcmp(name->valuestring, p->names[i]) != 0)
-      return refuse(p, "column %zu of the model is '%.100s' and of its signature '%.100s'", i + 1, name->valuestring, p->names[i]);
+      return refuse(p, "column %zu of the model is '%.100s' and of its signature '%.100s'", i + 1, name->valuestring,
+                    p->names[i]);
     i++;
   }
   p->model->columns = p->columns;
@@ -115,7 +127,12 @@ static bool read_columns(parsing *p) {
 /* ---- Trees ---------------------------------------------------------------------------------------------------------------------------- */
 
 /* XGBoost's arrays of one tree, by its own numbering of nodes. */
-typedef struct arrays { int32_t *left, *right, *feature; float *condition; uint8_t *default_left; size_t count; } arrays;
+typedef struct arrays {
+  int32_t *left, *right, *feature;
+  float *condition;
+  uint8_t *default_left;
+  size_t count;
+} arrays;
 
 static bool fill(const cJSON *list, size_t count, int32_t *whole_numbers, float *numbers, uint8_t *flags) {
   if (!cJSON_IsArray(list)) return false;
@@ -170,7 +187,8 @@ static bool place(parsing *p, const arrays *a, size_t number, uint32_t *order, t
       continue;
     }
     size_t left = (size_t)a->left[from], right = (size_t)(uint32_t)a->right[from];
-    if (left >= a->count || right >= a->count || made + 2 > a->count) return refuse(p, "tree %zu is damaged: its nodes are no tree", number);
+    if (left >= a->count || right >= a->count || made + 2 > a->count)
+      return refuse(p, "tree %zu is damaged: its nodes are no tree", number);
     if (a->feature[from] < 0 || (size_t)a->feature[from] >= m->columns)
       return refuse(p, "tree %zu asks for column %d of %zu", number, a->feature[from] + 1, m->columns);
     n->feature = (uint32_t)a->feature[from] | (a->default_left[from] ? NODE_DEFAULT_LEFT : 0);
@@ -220,7 +238,8 @@ static bool read_trees(parsing *p) {
     tree *t = &m->trees[m->tree_count];
     if (!add_tree(p, json, m->tree_count, t)) return false;
     long number = 0;
-    if (!group || !whole(group, 0, (long)m->groups - 1, &number)) return refuse(p, "tree %zu belongs to no class of the model", m->tree_count);
+    if (!group || !whole(group, 0, (long)m->groups - 1, &number))
+      return refuse(p, "tree %zu belongs to no class of the model", m->tree_count);
     t->group = (uint32_t)number;
     group = group->next;
     m->tree_count++;
@@ -233,11 +252,13 @@ static bool read_trees(parsing *p) {
 static cJSON *parse_text(const char *json, size_t size, char *why) {
   size_t start = 0;
   while (start < size && strchr(" \t\r\n", json[start]) && json[start]) start++;
-  bool binary = start == size || json[start] != '{' || (start + 1 < size && (json[start + 1] == 'L' || json[start + 1] == 'i'));
+  bool binary =
+      start == size || json[start] != '{' || (start + 1 < size && (json[start + 1] == 'L' || json[start + 1] == 'i'));
   cJSON *root = binary ? NULL : cJSON_ParseWithLength(json, size);
   if (!root)
-    (void)snprintf(why, MODEL_WHY, "%s", binary ? "this is not XGBoost's JSON; save the model as JSON: booster.save_model(\"model.json\")"
-                                                : "this is not valid JSON");
+    (void)snprintf(why, MODEL_WHY, "%s",
+                   binary ? "this is not XGBoost's JSON; save the model as JSON: booster.save_model(\"model.json\")"
+                          : "this is not valid JSON");
   return root;
 }
 
@@ -245,7 +266,11 @@ purlin_model *model_parse(const char *json, size_t size, const char *const *name
   why[0] = '\0';
   cJSON *root = parse_text(json, size, why);
   if (!root) return NULL;
-  parsing p = {.learner = at(root, "learner"), .names = names, .columns = columns, .model = calloc(1, sizeof(purlin_model)), .why = why};
+  parsing p = {.learner = at(root, "learner"),
+               .names = names,
+               .columns = columns,
+               .model = calloc(1, sizeof(purlin_model)),
+               .why = why};
   bool fine = p.model != NULL || refuse(&p, "out of memory");
   if (fine && !p.learner) fine = refuse(&p, "this JSON is no model of XGBoost: it has no 'learner'");
   fine = fine && read_columns(&p) && read_objective(&p) && read_trees(&p);

@@ -17,8 +17,8 @@ static purlin_status parse(void *argument) {
   return PURLIN_OK;
 }
 
-static purlin_status load(purlin_ctx *ctx, const void *data, size_t size, const purlin_signature *signature, purlin_model **model,
-                          size_t *outputs, size_t *memory_bytes) {
+static purlin_status load(purlin_ctx *ctx, const void *data, size_t size, const purlin_signature *signature,
+                          purlin_model **model, size_t *outputs, size_t *memory_bytes) {
   size_t columns = signature->inputs.count;
   loading *l = purlin_alloc(ctx, sizeof *l);
   const char **names = purlin_alloc_array(ctx, columns ? columns : 1, sizeof *names);

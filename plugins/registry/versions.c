@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define VERSION_COLUMNS                                                                                                   \
+#define VERSION_COLUMNS                                                                                                           \
   "m.name AS name, v.version, v.framework, v.sha256, v.size, v.signature, v.run_id, v.training_id, v.dataset, v.dataset_version," \
   " v.description, v.metrics, v.created_at, v.created_by"
 
@@ -12,10 +12,12 @@ static const char INSERT[] =
     " dataset, dataset_version, description, metrics, created_at, created_by)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6), ?)";
 static const char COUNT_UP[] = "UPDATE registry_models SET versions = ? WHERE id = ?";
-static const char SELECT_ONE[] = "SELECT " VERSION_COLUMNS " FROM registry_versions v JOIN registry_models m ON m.id = v.model_id"
-                                 " WHERE v.model_id = ? AND v.version = ?";
-static const char SELECT_PAGE[] = "SELECT " VERSION_COLUMNS " FROM registry_versions v JOIN registry_models m ON m.id = v.model_id"
-                                  " WHERE v.model_id = ? AND v.version < ? ORDER BY v.version DESC LIMIT ?";
+static const char SELECT_ONE[] =
+    "SELECT " VERSION_COLUMNS " FROM registry_versions v JOIN registry_models m ON m.id = v.model_id"
+    " WHERE v.model_id = ? AND v.version = ?";
+static const char SELECT_PAGE[] =
+    "SELECT " VERSION_COLUMNS " FROM registry_versions v JOIN registry_models m ON m.id = v.model_id"
+    " WHERE v.model_id = ? AND v.version < ? ORDER BY v.version DESC LIMIT ?";
 static const char SELECT_ALIAS[] = "SELECT version FROM registry_aliases WHERE model_id = ? AND alias = ?";
 
 typedef struct version {
@@ -69,7 +71,11 @@ PURLIN_SCHEMA(create_version_in, "A version to register",
     PURLIN_OPTIONAL(description, "What is special about it", .max_length = 5000),
     PURLIN_DEFAULT(metrics, "{}", "How it did, as an object of numbers", .max_length = 60000));
 
-typedef struct version_event { const char *name; int64_t version; purlin_opt_text training_id; } version_event;
+typedef struct version_event {
+  const char *name;
+  int64_t version;
+  purlin_opt_text training_id;
+} version_event;
 PURLIN_SCHEMA(version_event, "A version of a model",
     PURLIN_REQUIRED(name, "The model"),
     PURLIN_REQUIRED(version, "Its number"),
@@ -85,8 +91,7 @@ static purlin_status find(purlin_ctx *ctx, const model *of, int64_t number, vers
 
 PURLIN_OPERATION(create_version, create_version_in, version,
     .summary = "Register a version of a model", .permission = "models:write", .effect = PURLIN_CREATES,
-    .http = "POST /api/v1/models/{name}/versions")
-{
+    .http = "POST /api/v1/models/{name}/versions") {
   model of;
   purlin_status status = registry_model(ctx, in->name, true, &of); /* locked: numbers have no gaps and no twins */
   if (status != PURLIN_OK) return status;
@@ -94,9 +99,9 @@ PURLIN_OPERATION(create_version, create_version_in, version,
   purlin_json signature;
   status = purlin_encode(ctx, purlin_signature_schema(), &in->signature, &signature);
   if (status != PURLIN_OK) return status;
-  status = purlin_db_run(ctx, INSERT, purlin_new_id(ctx, "ver"), purlin_workspace(ctx), purlin_project(ctx), of.id, number, in->framework,
-                         in->sha256, in->size, signature, in->run_id, in->training_id, in->dataset, in->dataset_version,
-                         in->description, in->metrics, purlin_actor(ctx));
+  status = purlin_db_run(ctx, INSERT, purlin_new_id(ctx, "ver"), purlin_workspace(ctx), purlin_project(ctx), of.id, number,
+                         in->framework, in->sha256, in->size, signature, in->run_id, in->training_id, in->dataset,
+                         in->dataset_version, in->description, in->metrics, purlin_actor(ctx));
   if (status == PURLIN_OK) status = purlin_db_run(ctx, COUNT_UP, number, of.id);
   if (status != PURLIN_OK) return status;
   const version_event event = {in->name, number, in->training_id};
@@ -104,7 +109,9 @@ PURLIN_OPERATION(create_version, create_version_in, version,
   return status == PURLIN_OK ? find(ctx, &of, number, out) : status;
 }
 
-typedef struct number_row { int64_t version; } number_row;
+typedef struct number_row {
+  int64_t version;
+} number_row;
 PURLIN_SCHEMA(number_row, "A number", PURLIN_REQUIRED(version, "The version"));
 
 static purlin_status resolve_alias(purlin_ctx *ctx, const model *of, const char *alias, int64_t *number) {
@@ -126,14 +133,15 @@ purlin_status registry_resolve(purlin_ctx *ctx, const model *of, const char *tex
   return PURLIN_OK;
 }
 
-typedef struct get_version_in { const char *name, *version; } get_version_in;
+typedef struct get_version_in {
+  const char *name, *version;
+} get_version_in;
 PURLIN_SCHEMA(get_version_in, "Which version",
     PURLIN_REQUIRED(name, "The model", .max_length = 250),
     PURLIN_REQUIRED(version, "Its number, or @ and an alias", .max_length = 251));
 
 PURLIN_OPERATION(get_version, get_version_in, version,
-    .summary = "A version of a model", .permission = "models:read", .http = "GET /api/v1/models/{name}/versions/{version}")
-{
+    .summary = "A version of a model", .permission = "models:read", .http = "GET /api/v1/models/{name}/versions/{version}") {
   model of;
   int64_t number = 0;
   purlin_status status = registry_model(ctx, in->name, false, &of);
@@ -141,18 +149,22 @@ PURLIN_OPERATION(get_version, get_version_in, version,
   return status == PURLIN_OK ? find(ctx, &of, number, out) : status;
 }
 
-typedef struct list_versions_in { const char *name; int64_t before, limit; } list_versions_in;
+typedef struct list_versions_in {
+  const char *name;
+  int64_t before, limit;
+} list_versions_in;
 PURLIN_SCHEMA(list_versions_in, "Which page",
     PURLIN_REQUIRED(name, "The model", .max_length = 250),
     PURLIN_DEFAULT(before, "9000000000000000", "Versions with smaller numbers", .min = 1, .max = 9e15),
     PURLIN_DEFAULT(limit, "100", "At most so many", .min = 1, .max = 1000));
 
-typedef struct version_page { PURLIN_LIST_OF(version) versions; } version_page;
+typedef struct version_page {
+  PURLIN_LIST_OF(version) versions;
+} version_page;
 PURLIN_SCHEMA(version_page, "Versions, newest first", PURLIN_LIST(versions, version, "The versions"));
 
 PURLIN_OPERATION(list_versions, list_versions_in, version_page,
-    .summary = "The versions of a model", .permission = "models:read", .http = "GET /api/v1/models/{name}/versions")
-{
+    .summary = "The versions of a model", .permission = "models:read", .http = "GET /api/v1/models/{name}/versions") {
   model of;
   purlin_status status = registry_model(ctx, in->name, false, &of);
   if (status != PURLIN_OK) return status;

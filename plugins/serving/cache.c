@@ -25,9 +25,14 @@ PURLIN_SCHEMA(serving_row, "An endpoint and what it serves",
     PURLIN_REQUIRED(id, "id"), PURLIN_REQUIRED(name, "name"), PURLIN_REQUIRED(workspace, "workspace"), PURLIN_REQUIRED(project, "project"),
     PURLIN_REQUIRED(deployment, "deployment"), PURLIN_REQUIRED(model, "model"), PURLIN_REQUIRED(version, "version"),
     PURLIN_REQUIRED(framework, "framework"), PURLIN_REQUIRED(sha256, "bytes"), PURLIN_REQUIRED(size, "size"), PURLIN_REQUIRED(signature, "signature"));
-typedef struct number_row { int64_t deployment; } number_row;
+typedef struct number_row {
+  int64_t deployment;
+} number_row;
 PURLIN_SCHEMA(number_row, "A number", PURLIN_REQUIRED(deployment, "deployment"));
-typedef struct known_row { const char *id; int64_t deployment; } known_row;
+typedef struct known_row {
+  const char *id;
+  int64_t deployment;
+} known_row;
 PURLIN_SCHEMA(known_row, "What serves", PURLIN_REQUIRED(id, "id"), PURLIN_REQUIRED(deployment, "deployment"));
 
 /* ---- Of the process: what is published. Loops copy it when its generation has changed. ------------------------------------------------------ */
@@ -101,7 +106,8 @@ static purlin_status read_and_publish(purlin_ctx *ctx, const char *workspace, co
   served_leave(s);
   if (!e) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
   publish(e);
-  purlin_log(ctx, PURLIN_INFO, "the endpoint '%s' serves version %lld of '%s'", row.name, (long long)row.version, row.model);
+  purlin_log(ctx, PURLIN_INFO, "the endpoint '%s' serves version %lld of '%s'", row.name, (long long)row.version,
+             row.model);
   return PURLIN_OK;
 }
 
@@ -115,7 +121,13 @@ static purlin_status switch_to_newest(purlin_ctx *ctx, const char *workspace, co
 
 /* ---- Of a loop: a table by workspace and name ---------------------------------------------------------------------------------------------------- */
 
-typedef struct table { uint64_t generation; size_t capacity; slot **slots; bool listed; struct table *next; } table;
+typedef struct table {
+  uint64_t generation;
+  size_t capacity;
+  slot **slots;
+  bool listed;
+  struct table *next;
+} table;
 static const char table_key;
 static table *tables; /* for the end; under `lock` */
 
@@ -129,7 +141,8 @@ static size_t hash_of(const char *workspace, const char *name) {
 
 static slot **place_of(const table *t, const char *workspace, const char *name) {
   size_t at = hash_of(workspace, name) & (t->capacity - 1);
-  while (t->slots[at] && (strcmp(t->slots[at]->endpoint->name, name) != 0 || strcmp(t->slots[at]->endpoint->workspace, workspace) != 0))
+  while (t->slots[at] &&
+         (strcmp(t->slots[at]->endpoint->name, name) != 0 || strcmp(t->slots[at]->endpoint->workspace, workspace) != 0))
     at = (at + 1) & (t->capacity - 1);
   return &t->slots[at];
 }
@@ -224,7 +237,9 @@ purlin_status slot_find(purlin_ctx *ctx, const char *name, slot **out) {
 
 /* ---- What others deployed ------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct stale { char workspace[65], name[251]; } stale;
+typedef struct stale {
+  char workspace[65], name[251];
+} stale;
 
 /* The published endpoint of a row, when it serves something older. */
 static bool is_stale(const known_row *row, stale *out) {
@@ -247,7 +262,10 @@ void endpoints_refresh(purlin_ctx *ctx, void *unused) {
   if (now - last < REFRESH_NS || !atomic_compare_exchange_strong(&last_ns, &last, now)) return; /* one loop is enough */
   served_sweep();
   if (atomic_load(&generation) == 0) return; /* nothing is served here yet */
-  struct { known_row *items; size_t count; } rows = {0};
+  struct {
+    known_row *items;
+    size_t count;
+  } rows = {0};
   if (purlin_db_list(ctx, known_row, &rows, SELECT_ALL) != PURLIN_OK) return;
   for (size_t i = 0; i < rows.count; i++) {
     stale found = {{0}, {0}};

@@ -10,7 +10,7 @@ struct csv {
   size_t count;
   csv_row *row;
   void *to;
-  size_t *place;      /* per column of the file: which chosen one it is, or `count` */
+  size_t *place; /* per column of the file: which chosen one it is, or `count` */
   size_t columns, field, length;
   long long line;
   bool header_done, quoted, after_quote;
@@ -71,7 +71,8 @@ static bool end_field(csv *c) {
     char *end = c->text;
     float value = c->length ? strtof(c->text, &end) : NAN;
     if (*end != '\0' || (c->length && !isfinite(value)))
-      fine = refuse(c, "line %lld: '%.40s' in the column '%.100s' is not a number", c->line, c->text, c->names[c->place[c->field]]);
+      fine = refuse(c, "line %lld: '%.40s' in the column '%.100s' is not a number", c->line, c->text,
+                    c->names[c->place[c->field]]);
     c->values[c->place[c->field]] = value;
   }
   c->field++;
@@ -106,7 +107,8 @@ static bool end_line(csv *c) {
 }
 
 static bool add(csv *c, char byte) {
-  if (c->length == CSV_LONGEST_FIELD) return refuse(c, "line %lld: a field is longer than %d bytes", c->line, CSV_LONGEST_FIELD);
+  if (c->length == CSV_LONGEST_FIELD)
+    return refuse(c, "line %lld: a field is longer than %d bytes", c->line, CSV_LONGEST_FIELD);
   c->text[c->length++] = byte;
   return true;
 }
@@ -119,9 +121,7 @@ static bool take(csv *c, char byte) {
     return true;
   }
   switch (byte) {
-  case '"':
-    c->quoted = true;
-    return c->after_quote ? add(c, byte) : true; /* "" within quotes */
+  case '"': c->quoted = true; return c->after_quote ? add(c, byte) : true; /* "" within quotes */
   case ',': return end_field(c);
   case '\n': return end_line(c);
   case '\r': return true;

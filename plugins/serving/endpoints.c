@@ -1,24 +1,33 @@
 #include "serving.h"
 
-#define ENDPOINT_COLUMNS "e.name, e.project, e.deployment, d.model, d.version, e.labelled, d.cause, e.created_at, e.created_by, d.deployed_at, d.deployed_by"
-#define FROM_ENDPOINTS " FROM serving_endpoints e JOIN serving_deployments d ON d.endpoint_id = e.id AND d.number = e.deployment"
+#define ENDPOINT_COLUMNS                                                                                                   \
+  "e.name, e.project, e.deployment, d.model, d.version, e.labelled, d.cause, e.created_at, e.created_by, d.deployed_at, d.deployed_by"
+#define FROM_ENDPOINTS                                                                                                     \
+  " FROM serving_endpoints e JOIN serving_deployments d ON d.endpoint_id = e.id AND d.number = e.deployment"
 #define SOURCE_COLUMNS "model, version, framework, sha256, size, signature"
 
-static const char MAKE[] = "INSERT IGNORE INTO serving_endpoints (id, workspace, project, name, created_at, created_by) VALUES (?, ?, ?, ?, NOW(6), ?)";
-static const char FIND[] = "SELECT id, project, deployment, labelled FROM serving_endpoints WHERE workspace = ? AND name = ?";
-static const char FIND_LOCKED[] = "SELECT id, project, deployment, labelled FROM serving_endpoints WHERE workspace = ? AND name = ? FOR UPDATE";
-static const char ADD[] = "INSERT INTO serving_deployments (endpoint_id, number, workspace, project, model, version, framework, sha256, size,"
-                          " signature, cause, deployed_at, deployed_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6), ?)";
+static const char MAKE[] =
+    "INSERT IGNORE INTO serving_endpoints (id, workspace, project, name, created_at, created_by) VALUES (?, ?, ?, ?, NOW(6), ?)";
+static const char FIND[] =
+    "SELECT id, project, deployment, labelled FROM serving_endpoints WHERE workspace = ? AND name = ?";
+static const char FIND_LOCKED[] =
+    "SELECT id, project, deployment, labelled FROM serving_endpoints WHERE workspace = ? AND name = ? FOR UPDATE";
+static const char ADD[] =
+    "INSERT INTO serving_deployments (endpoint_id, number, workspace, project, model, version, framework, sha256, size,"
+    " signature, cause, deployed_at, deployed_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6), ?)";
 static const char SWITCH[] = "UPDATE serving_endpoints SET deployment = ? WHERE id = ?";
 static const char SELECT_ONE[] = "SELECT " ENDPOINT_COLUMNS FROM_ENDPOINTS " WHERE e.workspace = ? AND e.name = ?";
-static const char SELECT_PAGE[] = "SELECT " ENDPOINT_COLUMNS FROM_ENDPOINTS " WHERE e.workspace = ? AND e.name > ? ORDER BY e.name LIMIT ?";
-static const char SELECT_SOURCE[] = "SELECT " SOURCE_COLUMNS " FROM serving_deployments WHERE endpoint_id = ? AND number = ?";
+static const char SELECT_PAGE[] =
+    "SELECT " ENDPOINT_COLUMNS FROM_ENDPOINTS " WHERE e.workspace = ? AND e.name > ? ORDER BY e.name LIMIT ?";
+static const char SELECT_SOURCE[] =
+    "SELECT " SOURCE_COLUMNS " FROM serving_deployments WHERE endpoint_id = ? AND number = ?";
 static const char SELECT_BEFORE[] =
     "SELECT b.model, b.version, b.framework, b.sha256, b.size, b.signature FROM serving_deployments b JOIN serving_deployments now ON now.endpoint_id = b.endpoint_id"
     " WHERE now.endpoint_id = ? AND now.number = ? AND b.number < now.number AND (b.version <> now.version OR b.model <> now.model)"
     " ORDER BY b.number DESC LIMIT 1";
-static const char SELECT_HISTORY[] = "SELECT number, model, version, cause, deployed_at, deployed_by FROM serving_deployments"
-                                     " WHERE endpoint_id = ? AND number < ? ORDER BY number DESC LIMIT ?";
+static const char SELECT_HISTORY[] =
+    "SELECT number, model, version, cause, deployed_at, deployed_by FROM serving_deployments"
+    " WHERE endpoint_id = ? AND number < ? ORDER BY number DESC LIMIT ?";
 
 typedef struct endpoint_out {
   const char *name, *project;
@@ -44,7 +53,11 @@ PURLIN_SCHEMA(endpoint_out, "An endpoint",
     PURLIN_REQUIRED(deployed_at, "Since when this version serves"),
     PURLIN_REQUIRED(deployed_by, "Who deployed it"));
 
-typedef struct deployment_switch { const char *endpoint, *model; int64_t version, deployment; const char *cause; } deployment_switch;
+typedef struct deployment_switch {
+  const char *endpoint, *model;
+  int64_t version, deployment;
+  const char *cause;
+} deployment_switch;
 PURLIN_SCHEMA(deployment_switch, "An endpoint serves another version",
     PURLIN_REQUIRED(endpoint, "The endpoint"),
     PURLIN_REQUIRED(model, "The model"),
@@ -65,7 +78,9 @@ purlin_status endpoint_source(purlin_ctx *ctx, const endpoint_row *of, source *o
   return purlin_db_row(ctx, source, out, SELECT_SOURCE, of->id, of->deployment);
 }
 
-typedef struct version_in { const char *name, *version; } version_in;
+typedef struct version_in {
+  const char *name, *version;
+} version_in;
 PURLIN_SCHEMA(version_in, "Which version", PURLIN_REQUIRED(name, "model"), PURLIN_REQUIRED(version, "version"));
 typedef struct version_out {
   int64_t version;
@@ -81,19 +96,25 @@ purlin_status registry_source(purlin_ctx *ctx, const char *model, const char *ve
   const version_in in = {model, version};
   version_out found;
   purlin_status status = purlin_call(ctx, "registry.get_version", version_in_schema(), &in, version_out_schema(), &found);
-  if (status == PURLIN_OK) *out = (source){model, found.version, found.framework, found.sha256, found.size, found.signature};
+  if (status == PURLIN_OK)
+    *out = (source){model, found.version, found.framework, found.sha256, found.size, found.signature};
   return status;
 }
 
 /* ---- Deploying ------------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct switching { const char *endpoint; const source *to; const char *cause; } switching;
+typedef struct switching {
+  const char *endpoint;
+  const source *to;
+  const char *cause;
+} switching;
 
 static purlin_status make_switch(purlin_ctx *ctx, const switching *s, const endpoint_row *row, endpoint_out *out) {
   int64_t number = row->deployment + 1;
   const source *to = s->to;
-  purlin_status status = purlin_db_run(ctx, ADD, row->id, number, purlin_workspace(ctx), row->project, to->model, to->version, to->framework, to->sha256,
-                                       to->size, to->signature, s->cause, purlin_actor(ctx));
+  purlin_status status =
+      purlin_db_run(ctx, ADD, row->id, number, purlin_workspace(ctx), row->project, to->model, to->version, to->framework,
+                    to->sha256, to->size, to->signature, s->cause, purlin_actor(ctx));
   if (status == PURLIN_OK) status = purlin_db_run(ctx, SWITCH, number, row->id);
   const deployment_switch event = {s->endpoint, to->model, to->version, number, s->cause};
   if (status == PURLIN_OK) status = purlin_emit(ctx, deployed, &event, s->endpoint);
@@ -110,7 +131,9 @@ static purlin_status check_loads(purlin_ctx *ctx, const source *from) {
   return status;
 }
 
-typedef struct deploy_in { const char *name, *model, *version, *cause; } deploy_in;
+typedef struct deploy_in {
+  const char *name, *model, *version, *cause;
+} deploy_in;
 PURLIN_SCHEMA(deploy_in, "What is to serve where",
     PURLIN_REQUIRED(name, "The endpoint; it is made when it is not there", SERVING_NAME_RULE),
     PURLIN_REQUIRED(model, "The model", .max_length = 250),
@@ -120,33 +143,35 @@ PURLIN_SCHEMA(deploy_in, "What is to serve where",
 PURLIN_OPERATION(deploy, deploy_in, endpoint_out,
     .summary = "Let an endpoint serve a version of a model", .permission = "models:deploy", .effect = PURLIN_CREATES,
     .http = "POST /api/v1/endpoints",
-    .description = "The model is loaded first: one that does not load is refused and what serves goes on serving. The switch costs no request.")
-{
+    .description = "The model is loaded first: one that does not load is refused and what serves goes on serving. The switch costs no request.") {
   source to;
   purlin_status status = registry_source(ctx, in->model, in->version, &to);
   if (status == PURLIN_OK) status = check_loads(ctx, &to);
   if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, MAKE, purlin_new_id(ctx, "end"), purlin_workspace(ctx), purlin_project(ctx), in->name, purlin_actor(ctx));
+    status = purlin_db_run(ctx, MAKE, purlin_new_id(ctx, "end"), purlin_workspace(ctx), purlin_project(ctx), in->name,
+                           purlin_actor(ctx));
   endpoint_row row;
   if (status == PURLIN_OK) status = endpoint_find(ctx, in->name, true, &row);
   return status == PURLIN_OK ? make_switch(ctx, &(switching){in->name, &to, in->cause}, &row, out) : status;
 }
 
-typedef struct rollback_in { const char *name, *cause; } rollback_in;
+typedef struct rollback_in {
+  const char *name, *cause;
+} rollback_in;
 PURLIN_SCHEMA(rollback_in, "What is to go back",
     PURLIN_REQUIRED(name, "The endpoint", .max_length = 250),
     PURLIN_DEFAULT(cause, "\"rollback\"", "Why, in words", .max_length = 500));
 
 PURLIN_OPERATION(rollback, rollback_in, endpoint_out,
     .summary = "Let an endpoint serve the version that it served before", .permission = "models:deploy", .effect = PURLIN_CHANGES,
-    .http = "POST /api/v1/endpoints/{name}/rollback")
-{
+    .http = "POST /api/v1/endpoints/{name}/rollback") {
   endpoint_row row, locked;
   source before;
   purlin_status status = endpoint_find(ctx, in->name, false, &row);
   if (status != PURLIN_OK) return status;
   status = purlin_db_row(ctx, source, &before, SELECT_BEFORE, row.id, row.deployment);
-  if (status == PURLIN_NOT_FOUND) return purlin_fail(ctx, PURLIN_CONFLICT, "the endpoint '%s' has served no other version before", in->name);
+  if (status == PURLIN_NOT_FOUND)
+    return purlin_fail(ctx, PURLIN_CONFLICT, "the endpoint '%s' has served no other version before", in->name);
   if (status == PURLIN_OK) status = check_loads(ctx, &before);
   if (status == PURLIN_OK) status = endpoint_find(ctx, in->name, true, &locked);
   if (status == PURLIN_OK && locked.deployment != row.deployment)
@@ -156,30 +181,42 @@ PURLIN_OPERATION(rollback, rollback_in, endpoint_out,
 
 /* ---- Looking ---------------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct get_endpoint_in { const char *name; } get_endpoint_in;
+typedef struct get_endpoint_in {
+  const char *name;
+} get_endpoint_in;
 PURLIN_SCHEMA(get_endpoint_in, "Which endpoint", PURLIN_REQUIRED(name, "Its name", .max_length = 250));
 
 PURLIN_OPERATION(get_endpoint, get_endpoint_in, endpoint_out,
-    .summary = "An endpoint and what it serves", .permission = "models:read", .http = "GET /api/v1/endpoints/{name}")
-{
+    .summary = "An endpoint and what it serves", .permission = "models:read", .http = "GET /api/v1/endpoints/{name}") {
   purlin_status status = purlin_db_row(ctx, endpoint_out, out, SELECT_ONE, purlin_workspace(ctx), in->name);
   return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no endpoint named '%s'", in->name) : status;
 }
 
-typedef struct list_endpoints_in { const char *after; int64_t limit; } list_endpoints_in;
+typedef struct list_endpoints_in {
+  const char *after;
+  int64_t limit;
+} list_endpoints_in;
 PURLIN_SCHEMA(list_endpoints_in, "Which page",
     PURLIN_DEFAULT(after, "\"\"", "Names after this one"),
     PURLIN_DEFAULT(limit, "100", "At most so many", .min = 1, .max = 1000));
-typedef struct endpoint_page { PURLIN_LIST_OF(endpoint_out) endpoints; } endpoint_page;
+typedef struct endpoint_page {
+  PURLIN_LIST_OF(endpoint_out) endpoints;
+} endpoint_page;
 PURLIN_SCHEMA(endpoint_page, "Endpoints, by name", PURLIN_LIST(endpoints, endpoint_out, "The endpoints"));
 
 PURLIN_OPERATION(list_endpoints, list_endpoints_in, endpoint_page,
-    .summary = "The endpoints of the workspace", .permission = "models:read", .http = "GET /api/v1/endpoints")
-{
+    .summary = "The endpoints of the workspace", .permission = "models:read", .http = "GET /api/v1/endpoints") {
   return purlin_db_list(ctx, endpoint_out, &out->endpoints, SELECT_PAGE, purlin_workspace(ctx), in->after, in->limit);
 }
 
-typedef struct deployment { int64_t number; const char *model; int64_t version; const char *cause; purlin_time deployed_at; const char *deployed_by; } deployment;
+typedef struct deployment {
+  int64_t number;
+  const char *model;
+  int64_t version;
+  const char *cause;
+  purlin_time deployed_at;
+  const char *deployed_by;
+} deployment;
 PURLIN_SCHEMA(deployment, "A deployment",
     PURLIN_REQUIRED(number, "Its number, from 1"),
     PURLIN_REQUIRED(model, "The model"),
@@ -188,18 +225,24 @@ PURLIN_SCHEMA(deployment, "A deployment",
     PURLIN_REQUIRED(deployed_at, "When"),
     PURLIN_REQUIRED(deployed_by, "By whom"));
 
-typedef struct list_deployments_in { const char *name; int64_t before, limit; } list_deployments_in;
+typedef struct list_deployments_in {
+  const char *name;
+  int64_t before, limit;
+} list_deployments_in;
 PURLIN_SCHEMA(list_deployments_in, "Which page",
     PURLIN_REQUIRED(name, "The endpoint", .max_length = 250),
     PURLIN_DEFAULT(before, "9000000000000000", "Deployments with smaller numbers", .min = 1, .max = 9e15),
     PURLIN_DEFAULT(limit, "100", "At most so many", .min = 1, .max = 1000));
-typedef struct deployment_page { PURLIN_LIST_OF(deployment) deployments; } deployment_page;
+typedef struct deployment_page {
+  PURLIN_LIST_OF(deployment) deployments;
+} deployment_page;
 PURLIN_SCHEMA(deployment_page, "Deployments, newest first", PURLIN_LIST(deployments, deployment, "The deployments"));
 
 PURLIN_OPERATION(list_deployments, list_deployments_in, deployment_page,
-    .summary = "What an endpoint has served", .permission = "models:read", .http = "GET /api/v1/endpoints/{name}/deployments")
-{
+    .summary = "What an endpoint has served", .permission = "models:read", .http = "GET /api/v1/endpoints/{name}/deployments") {
   endpoint_row row;
   purlin_status status = endpoint_find(ctx, in->name, false, &row);
-  return status == PURLIN_OK ? purlin_db_list(ctx, deployment, &out->deployments, SELECT_HISTORY, row.id, in->before, in->limit) : status;
+  return status == PURLIN_OK
+             ? purlin_db_list(ctx, deployment, &out->deployments, SELECT_HISTORY, row.id, in->before, in->limit)
+             : status;
 }

@@ -5,7 +5,12 @@
 
 enum { BLOCK = 64 * 1024, BATCH = 2048 };
 
-typedef struct evaluate_in { const char *model, *version, *dataset; int64_t dataset_version; const char *label; int64_t first_row, rows; } evaluate_in;
+typedef struct evaluate_in {
+  const char *model, *version, *dataset;
+  int64_t dataset_version;
+  const char *label;
+  int64_t first_row, rows;
+} evaluate_in;
 PURLIN_SCHEMA(evaluate_in, "What to try on what",
     PURLIN_REQUIRED(model, "The model", .max_length = 250),
     PURLIN_REQUIRED(version, "Its version: a number, or @ and an alias", .max_length = 251),
@@ -15,7 +20,11 @@ PURLIN_SCHEMA(evaluate_in, "What to try on what",
     PURLIN_DEFAULT(first_row, "0", "The first row, counted from 0", .min = 0, .max = 9e15),
     PURLIN_DEFAULT(rows, "0", "How many rows; 0: all the others", .min = 0, .max = 9e15));
 
-typedef struct evaluate_out { int64_t version, dataset_version, rows, correct, unlabelled; double accuracy, mean_absolute_error; purlin_opt_double log_loss; } evaluate_out;
+typedef struct evaluate_out {
+  int64_t version, dataset_version, rows, correct, unlabelled;
+  double accuracy, mean_absolute_error;
+  purlin_opt_double log_loss;
+} evaluate_out;
 PURLIN_SCHEMA(evaluate_out, "How a version does",
     PURLIN_REQUIRED(version, "Which version"),
     PURLIN_REQUIRED(dataset_version, "On which version of the dataset"),
@@ -77,7 +86,9 @@ static purlin_status predict(void *argument) {
   return status;
 }
 
-static purlin_status run_batch(purlin_ctx *ctx, trial *t) { return t->count ? purlin_offload(ctx, PURLIN_POOL_CPU, predict, t) : PURLIN_OK; }
+static purlin_status run_batch(purlin_ctx *ctx, trial *t) {
+  return t->count ? purlin_offload(ctx, PURLIN_POOL_CPU, predict, t) : PURLIN_OK;
+}
 
 static purlin_status feed(purlin_ctx *ctx, csv *c, trial *t, const char *block, size_t size) {
   while (size > 0) {
@@ -97,7 +108,9 @@ static purlin_status read_all(purlin_ctx *ctx, const char *sha256, csv *c, trial
   purlin_blob_reader *reader = NULL;
   int64_t size = 0, at = 0;
   char *block = purlin_alloc(ctx, BLOCK);
-  purlin_status status = !storage ? PURLIN_UNAVAILABLE : block ? storage->open(ctx, sha256, &reader, &size) : PURLIN_TOO_LARGE;
+  purlin_status status = !storage ? PURLIN_UNAVAILABLE
+                         : block  ? storage->open(ctx, sha256, &reader, &size)
+                                  : PURLIN_TOO_LARGE;
   if (status != PURLIN_OK) return status;
   while (status == PURLIN_OK && at < size && t->left > 0) {
     size_t got = 0;
@@ -107,16 +120,24 @@ static purlin_status read_all(purlin_ctx *ctx, const char *sha256, csv *c, trial
     at += (int64_t)got;
   }
   storage->close(ctx, reader);
-  if (status == PURLIN_OK && t->left > 0 && !csv_end(c) && csv_why(c)[0]) status = purlin_fail(ctx, PURLIN_INVALID, "%s", csv_why(c));
+  if (status == PURLIN_OK && t->left > 0 && !csv_end(c) && csv_why(c)[0])
+    status = purlin_fail(ctx, PURLIN_INVALID, "%s", csv_why(c));
   return status == PURLIN_OK ? run_batch(ctx, t) : status;
 }
 
-typedef struct dataset_in { const char *name; int64_t version; } dataset_in;
+typedef struct dataset_in {
+  const char *name;
+  int64_t version;
+} dataset_in;
 PURLIN_SCHEMA(dataset_in, "Which version", PURLIN_REQUIRED(name, "dataset"), PURLIN_REQUIRED(version, "number"));
-typedef struct dataset_out { int64_t version; const char *sha256; } dataset_out;
+typedef struct dataset_out {
+  int64_t version;
+  const char *sha256;
+} dataset_out;
 PURLIN_SCHEMA(dataset_out, "A version", PURLIN_REQUIRED(version, "number"), PURLIN_REQUIRED(sha256, "bytes"));
 
-static purlin_status try_on(purlin_ctx *ctx, const evaluate_in *in, const served *s, const char *sha256, evaluate_out *out) {
+static purlin_status try_on(purlin_ctx *ctx, const evaluate_in *in, const served *s, const char *sha256,
+                            evaluate_out *out) {
   size_t columns = s->columns.count;
   trial t = {.served = s, .skip = in->first_row, .left = in->rows ? in->rows : INT64_MAX, .out = out, .binary = true};
   t.inputs = purlin_alloc_array(ctx, (2 * BATCH + 1) * columns, sizeof *t.inputs);
@@ -139,14 +160,14 @@ static purlin_status try_on(purlin_ctx *ctx, const evaluate_in *in, const served
 }
 
 PURLIN_OPERATION(evaluate, evaluate_in, evaluate_out,
-    .summary = "Try a version of a model on rows of a dataset", .permission = "models:read", .http = "POST /api/v1/evaluations", .timeout_ms = 300000)
-{
+    .summary = "Try a version of a model on rows of a dataset", .permission = "models:read", .http = "POST /api/v1/evaluations", .timeout_ms = 300000) {
   source from;
   const dataset_in wanted = {in->dataset, in->dataset_version};
   dataset_out found;
   served *s = NULL;
   purlin_status status = registry_source(ctx, in->model, in->version, &from);
-  if (status == PURLIN_OK) status = purlin_call(ctx, "datasets.get_version", dataset_in_schema(), &wanted, dataset_out_schema(), &found);
+  if (status == PURLIN_OK)
+    status = purlin_call(ctx, "datasets.get_version", dataset_in_schema(), &wanted, dataset_out_schema(), &found);
   if (status == PURLIN_OK) status = served_load(ctx, &from, &s);
   if (status != PURLIN_OK) return status;
   out->version = from.version;

@@ -11,18 +11,25 @@ static const char INSERT[] =
     "INSERT INTO serving_feedback (endpoint_id, labelled_index, prediction_id, workspace, project, label, inputs, prediction, version, at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6))";
 static const char COUNT_UP[] = "UPDATE serving_endpoints SET labelled = ? WHERE id = ?";
-static const char ON_THE_WAY[] = "SELECT COUNT(*) AS number" SERVING_LABELLED_FROM
-                                 " AND p.position IS NULL AND (f.inputs IS NULL OR f.prediction IS NULL) AND f.at > NOW(6) - INTERVAL 1 SECOND";
-static const char LABELLED[] = "SELECT " SERVING_INPUTS " AS inputs, " SERVING_OUTPUT " AS prediction, f.label, COALESCE(" SERVING_VERSION ", 0) AS version"
-                               SERVING_LABELLED_FROM " AND " SERVING_INPUTS " IS NOT NULL AND " SERVING_OUTPUT " IS NOT NULL ORDER BY f.labelled_index";
+static const char ON_THE_WAY[] =
+    "SELECT COUNT(*) AS number" SERVING_LABELLED_FROM
+    " AND p.position IS NULL AND (f.inputs IS NULL OR f.prediction IS NULL) AND f.at > NOW(6) - INTERVAL 1 SECOND";
+static const char LABELLED[] =
+    "SELECT " SERVING_INPUTS " AS inputs, " SERVING_OUTPUT " AS prediction, f.label, COALESCE(" SERVING_VERSION
+    ", 0) AS version" SERVING_LABELLED_FROM " AND " SERVING_INPUTS " IS NOT NULL AND " SERVING_OUTPUT
+    " IS NOT NULL ORDER BY f.labelled_index";
 static const char STATS[] =
     "SELECT (SELECT COUNT(*) FROM serving_predictions WHERE endpoint_id = ?) AS predictions, COUNT(*) AS labelled,"
     " CAST(SUM(" SERVING_OUTPUT " IS NOT NULL) AS SIGNED) AS judged,"
     " CAST(SUM(COALESCE(FLOOR(" SERVING_OUTPUT " + 0.5) = f.label, 0)) AS SIGNED) AS correct" SERVING_LABELLED_FROM;
 
-typedef struct id_row { const char *prediction_id; } id_row;
+typedef struct id_row {
+  const char *prediction_id;
+} id_row;
 PURLIN_SCHEMA(id_row, "An id", PURLIN_REQUIRED(prediction_id, "id"));
-typedef struct number_row { int64_t number; } number_row;
+typedef struct number_row {
+  int64_t number;
+} number_row;
 PURLIN_SCHEMA(number_row, "A number", PURLIN_REQUIRED(number, "number"));
 
 /* ---- Labels ---------------------------------------------------------------------------------------------------------------------------------- */
@@ -41,18 +48,26 @@ PURLIN_SCHEMA(feedback_item, "What was true for a prediction",
     PURLIN_OPTIONAL(prediction, "What the model said; likewise"),
     PURLIN_OPTIONAL(version, "Which version said it; likewise"));
 
-typedef struct feedback_in { const char *endpoint; PURLIN_LIST_OF(feedback_item) items; } feedback_in;
+typedef struct feedback_in {
+  const char *endpoint;
+  PURLIN_LIST_OF(feedback_item) items;
+} feedback_in;
 PURLIN_SCHEMA(feedback_in, "What turned out to be true",
     PURLIN_REQUIRED(endpoint, "The endpoint", .max_length = 250),
     PURLIN_LIST(items, feedback_item, "One for each prediction", .min_length = 1, .max_length = MOST_ITEMS));
 
-typedef struct feedback_out { int64_t accepted, repeated, labelled; } feedback_out;
+typedef struct feedback_out {
+  int64_t accepted, repeated, labelled;
+} feedback_out;
 PURLIN_SCHEMA(feedback_out, "What was recorded",
     PURLIN_REQUIRED(accepted, "New labels"),
     PURLIN_REQUIRED(repeated, "Labels for predictions that had one; the first one holds"),
     PURLIN_REQUIRED(labelled, "How many labels the endpoint has now"));
 
-typedef struct label_count { const char *endpoint; int64_t labelled; } label_count;
+typedef struct label_count {
+  const char *endpoint;
+  int64_t labelled;
+} label_count;
 PURLIN_SCHEMA(label_count, "Labels came",
     PURLIN_REQUIRED(endpoint, "The endpoint"),
     PURLIN_REQUIRED(labelled, "How many it has now"));
@@ -73,7 +88,10 @@ PURLIN_SCHEMA(feedback_row, "A row of serving_feedback",
     PURLIN_OPTIONAL(inputs, "inputs"), PURLIN_OPTIONAL(prediction, "prediction"), PURLIN_OPTIONAL(version, "version"));
 
 /* An id within the request, and where: sorted by id, then by place, so that the first of twins comes first. */
-typedef struct marked { const char *id; size_t place; } marked;
+typedef struct marked {
+  const char *id;
+  size_t place;
+} marked;
 
 static int by_id(const void *a, const void *b) {
   const marked *x = a, *y = b;
@@ -91,7 +109,9 @@ static marked *sorted_ids(purlin_ctx *ctx, const feedback_in *in) {
   return ids;
 }
 
-typedef struct id_list { purlin_texts ids; } id_list;
+typedef struct id_list {
+  purlin_texts ids;
+} id_list;
 PURLIN_SCHEMA(id_list, "Ids", PURLIN_REQUIRED(ids, "ids", .max_length = MOST_ITEMS));
 
 static purlin_status ids_as_json(purlin_ctx *ctx, const feedback_in *in, purlin_json *out) {
@@ -110,7 +130,10 @@ static purlin_status find_fresh(purlin_ctx *ctx, const endpoint_row *of, const f
   marked *ids = sorted_ids(ctx, in);
   purlin_json json;
   purlin_status status = ids ? ids_as_json(ctx, in, &json) : PURLIN_TOO_LARGE;
-  struct { id_row *items; size_t count; } existing = {0};
+  struct {
+    id_row *items;
+    size_t count;
+  } existing = {0};
   if (status == PURLIN_OK) status = purlin_db_list(ctx, id_row, &existing, EXISTING, json, of->id);
   if (status != PURLIN_OK) return status;
   for (size_t i = 0; i < in->items.count; i++) fresh[ids[i].place] = i == 0 || strcmp(ids[i].id, ids[i - 1].id) != 0;
@@ -123,15 +146,20 @@ static purlin_status find_fresh(purlin_ctx *ctx, const endpoint_row *of, const f
   return PURLIN_OK;
 }
 
-static purlin_status insert(purlin_ctx *ctx, const endpoint_row *of, const feedback_in *in, const bool *fresh, int64_t *accepted) {
+static purlin_status insert(purlin_ctx *ctx, const endpoint_row *of, const feedback_in *in, const bool *fresh,
+                            int64_t *accepted) {
   feedback_row *rows = purlin_alloc_array(ctx, in->items.count, sizeof *rows);
   if (!rows) return PURLIN_TOO_LARGE;
   size_t count = 0;
   for (size_t i = 0; i < in->items.count; i++) {
     const feedback_item *item = &in->items.items[i];
     if (fresh[i])
-      rows[count] = (feedback_row){of->id, of->labelled + (int64_t)count, item->id, purlin_workspace(ctx), of->project, item->label, item->inputs,
-                                   item->prediction, item->version}, count++;
+      rows[count] = (feedback_row){of->id,       of->labelled + (int64_t)count,
+                                   item->id,     purlin_workspace(ctx),
+                                   of->project,  item->label,
+                                   item->inputs, item->prediction,
+                                   item->version},
+      count++;
   }
   *accepted = (int64_t)count;
   if (count == 0) return PURLIN_OK;
@@ -141,8 +169,7 @@ static purlin_status insert(purlin_ctx *ctx, const endpoint_row *of, const feedb
 
 PURLIN_OPERATION(feedback, feedback_in, feedback_out,
     .summary = "Say what turned out to be true for predictions", .permission = "models:feedback", .effect = PURLIN_CHANGES,
-    .http = "POST /api/v1/endpoints/{endpoint}/feedback")
-{
+    .http = "POST /api/v1/endpoints/{endpoint}/feedback") {
   for (size_t i = 0; i < in->items.count; i++)
     if (in->items.items[i].inputs.text && in->items.items[i].inputs.text[0] != '[')
       return purlin_fail_field(ctx, purlin_format(ctx, "items[%zu].inputs", i), "expected a list of numbers");
@@ -173,13 +200,19 @@ purlin_status feedback_wait(purlin_ctx *ctx, const endpoint_row *of, int64_t fro
   return status;
 }
 
-typedef struct window_in { const char *endpoint; int64_t from, to; } window_in;
+typedef struct window_in {
+  const char *endpoint;
+  int64_t from, to;
+} window_in;
 PURLIN_SCHEMA(window_in, "Which labels",
     PURLIN_REQUIRED(endpoint, "The endpoint", .max_length = 250),
     PURLIN_REQUIRED(from, "The first, counted from 0", .min = 0, .max = 9e15),
     PURLIN_REQUIRED(to, "The one after the last", .min = 0, .max = 9e15));
 
-typedef struct window_out { int64_t missing; PURLIN_LIST_OF(labelled_row) rows; } window_out;
+typedef struct window_out {
+  int64_t missing;
+  PURLIN_LIST_OF(labelled_row) rows;
+} window_out;
 PURLIN_SCHEMA(window_out, "Labelled predictions, in the order of their labels",
     PURLIN_REQUIRED(missing, "Labels whose prediction is not known here"),
     PURLIN_LIST(rows, labelled_row, "The others", .max_length = MOST_ROWS));
@@ -197,18 +230,25 @@ static purlin_status labelled_rows(purlin_ctx *ctx, const window_in *in, window_
 }
 
 PURLIN_OPERATION(labelled, window_in, window_out,
-    .summary = "Labelled predictions of an endpoint", .permission = "models:read", .http = "GET /api/v1/endpoints/{endpoint}/labelled")
-{
+    .summary = "Labelled predictions of an endpoint", .permission = "models:read", .http = "GET /api/v1/endpoints/{endpoint}/labelled") {
   return labelled_rows(ctx, in, out);
 }
 
-typedef struct stats_in { const char *endpoint; int64_t from, to; } stats_in;
+typedef struct stats_in {
+  const char *endpoint;
+  int64_t from, to;
+} stats_in;
 PURLIN_SCHEMA(stats_in, "Of which endpoint, and of which labels",
     PURLIN_REQUIRED(endpoint, "The endpoint", .max_length = 250),
     PURLIN_DEFAULT(from, "0", "The first label, counted from 0", .min = 0, .max = 9e15),
     PURLIN_DEFAULT(to, "9000000000000000", "The one after the last", .min = 0, .max = 9e15));
 
-typedef struct stats_out { int64_t predictions, labelled, judged, correct; purlin_opt_double accuracy; const char *model; int64_t version; } stats_out;
+typedef struct stats_out {
+  int64_t predictions, labelled, judged, correct;
+  purlin_opt_double accuracy;
+  const char *model;
+  int64_t version;
+} stats_out;
 PURLIN_SCHEMA(stats_out, "How an endpoint does",
     PURLIN_REQUIRED(predictions, "Predictions in the log"),
     PURLIN_REQUIRED(labelled, "Labels in the range"),
@@ -218,13 +258,15 @@ PURLIN_SCHEMA(stats_out, "How an endpoint does",
     PURLIN_REQUIRED(model, "The model that serves now"),
     PURLIN_REQUIRED(version, "Its version"));
 
-typedef struct stats_row { int64_t predictions, labelled; purlin_opt_int judged, correct; } stats_row;
+typedef struct stats_row {
+  int64_t predictions, labelled;
+  purlin_opt_int judged, correct;
+} stats_row;
 PURLIN_SCHEMA(stats_row, "Sums", PURLIN_REQUIRED(predictions, "predictions"), PURLIN_REQUIRED(labelled, "labels"), PURLIN_OPTIONAL(judged, "judged"),
     PURLIN_OPTIONAL(correct, "correct"));
 
 PURLIN_OPERATION(stats, stats_in, stats_out,
-    .summary = "How an endpoint does", .permission = "models:read", .http = "GET /api/v1/endpoints/{endpoint}/stats")
-{
+    .summary = "How an endpoint does", .permission = "models:read", .http = "GET /api/v1/endpoints/{endpoint}/stats") {
   endpoint_row of;
   source now;
   stats_row row = {0};
@@ -233,7 +275,8 @@ PURLIN_OPERATION(stats, stats_in, stats_out,
   if (status == PURLIN_OK) status = endpoint_source(ctx, &of, &now);
   if (status == PURLIN_OK) status = purlin_db_row(ctx, stats_row, &row, STATS, of.id, of.id, in->from, in->to);
   if (status != PURLIN_OK) return status;
-  *out = (stats_out){row.predictions, row.labelled, row.judged.value, row.correct.value, {PURLIN_ABSENT, 0}, now.model, now.version};
+  *out = (stats_out){row.predictions,    row.labelled, row.judged.value, row.correct.value,
+                     {PURLIN_ABSENT, 0}, now.model,    now.version};
   if (out->judged) out->accuracy = (purlin_opt_double){PURLIN_SET, (double)out->correct / (double)out->judged};
   return PURLIN_OK;
 }

@@ -40,8 +40,11 @@ static purlin_status refuse(purlin_ctx *ctx, purlin_request *request, unsigned h
 }
 
 static purlin_status refuse_status(purlin_ctx *ctx, purlin_request *request, purlin_status status) {
-  static const struct { purlin_status status; unsigned http; } answers[] = {
-      {PURLIN_INVALID, 400}, {PURLIN_NOT_FOUND, 404}, {PURLIN_CONFLICT, 409}, {PURLIN_TOO_LARGE, 413}, {PURLIN_UNAVAILABLE, 503}, {PURLIN_TIMEOUT, 504}};
+  static const struct {
+    purlin_status status;
+    unsigned http;
+  } answers[] = {{PURLIN_INVALID, 400},   {PURLIN_NOT_FOUND, 404},   {PURLIN_CONFLICT, 409},
+                 {PURLIN_TOO_LARGE, 413}, {PURLIN_UNAVAILABLE, 503}, {PURLIN_TIMEOUT, 504}};
   for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++)
     if (answers[i].status == status) {
       const char *why = purlin_failure(ctx);
@@ -52,11 +55,16 @@ static purlin_status refuse_status(purlin_ctx *ctx, purlin_request *request, pur
 
 /* ---- Predicting ---------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct work { const served *served; const tensor_request *request; float *out; } work;
+typedef struct work {
+  const served *served;
+  const tensor_request *request;
+  float *out;
+} work;
 
 static purlin_status predict(void *argument) {
   const work *w = argument;
-  return w->served->predictor->predict(w->served->model, w->request->values, w->request->rows, w->served->columns.count, w->out);
+  return w->served->predictor->predict(w->served->model, w->request->values, w->request->rows, w->served->columns.count,
+                                       w->out);
 }
 
 static char *put_values(char *to, const float *values, size_t count) {
@@ -67,10 +75,12 @@ static char *put_values(char *to, const float *values, size_t count) {
   return to;
 }
 
-static purlin_status answer(purlin_ctx *ctx, purlin_request *request, const endpoint *of, const tensor_request *asked, const float *out) {
+static purlin_status answer(purlin_ctx *ctx, purlin_request *request, const endpoint *of, const tensor_request *asked,
+                            const float *out) {
   const served *s = of->served;
   size_t values = asked->rows * s->outputs;
-  char *text = purlin_alloc(ctx, 256 + string_room(of->name) + string_room(s->output_name) + asked->id_size + values * (TENSOR_FLOAT + 1));
+  char *text = purlin_alloc(ctx, 256 + string_room(of->name) + string_room(s->output_name) + asked->id_size +
+                                     values * (TENSOR_FLOAT + 1));
   if (!text) return PURLIN_TOO_LARGE;
   char *to = put_text(text, "{\"model_name\":");
   to = put_string(to, of->name);
@@ -90,7 +100,8 @@ static purlin_status answer(purlin_ctx *ctx, purlin_request *request, const endp
 
 static void *take(void *ctx, size_t size) { return purlin_alloc(ctx, size); }
 
-static purlin_status run(purlin_ctx *ctx, const endpoint *of, const char *body, size_t size, tensor_request *asked, float **out, char *why) {
+static purlin_status run(purlin_ctx *ctx, const endpoint *of, const char *body, size_t size, tensor_request *asked,
+                         float **out, char *why) {
   const served *s = of->served;
   if (!tensor_decode(body, size, &s->columns, (tensor_memory){take, ctx}, asked, why)) return PURLIN_INVALID;
   if (!asked->id) {
@@ -125,8 +136,7 @@ static purlin_status infer_with(purlin_ctx *ctx, purlin_request *request, const 
 
 PURLIN_ROUTE(infer, "POST /v2/models/{name}/infer",
     .summary = "Predict, by the Open Inference Protocol", .permission = "models:predict", .body = "application/json", .answer = "application/json",
-    .max_body = MOST_BODY)
-{
+    .max_body = MOST_BODY) {
   slot *s = NULL;
   purlin_status status = slot_find(ctx, purlin_parameter(request, "name"), &s);
   if (status != PURLIN_OK) return refuse_status(ctx, request, status);
@@ -141,24 +151,20 @@ static purlin_status say(purlin_ctx *ctx, purlin_request *request, const char *t
   return purlin_respond_bytes(ctx, request, 200, "application/json", text, strlen(text));
 }
 
-PURLIN_ROUTE(server_metadata, "GET /v2", .summary = "This server, by the Open Inference Protocol", .permission = "public", .answer = "application/json")
-{
+PURLIN_ROUTE(server_metadata, "GET /v2", .summary = "This server, by the Open Inference Protocol", .permission = "public", .answer = "application/json") {
   return say(ctx, request, "{\"name\":\"purlin\",\"version\":\"0.1.0\",\"extensions\":[]}");
 }
 
-PURLIN_ROUTE(server_live, "GET /v2/health/live", .summary = "Whether the server lives", .permission = "public", .answer = "application/json")
-{
+PURLIN_ROUTE(server_live, "GET /v2/health/live", .summary = "Whether the server lives", .permission = "public", .answer = "application/json") {
   return say(ctx, request, "{\"live\":true}");
 }
 
-PURLIN_ROUTE(server_ready, "GET /v2/health/ready", .summary = "Whether the server is ready", .permission = "public", .answer = "application/json")
-{
+PURLIN_ROUTE(server_ready, "GET /v2/health/ready", .summary = "Whether the server is ready", .permission = "public", .answer = "application/json") {
   return say(ctx, request, "{\"ready\":true}"); /* until everything has started, no route of a plugin answers */
 }
 
 PURLIN_ROUTE(model_ready, "GET /v2/models/{name}/ready", .summary = "Whether an endpoint is ready", .permission = "models:predict",
-    .answer = "application/json")
-{
+    .answer = "application/json") {
   slot *s = NULL;
   const char *name = purlin_parameter(request, "name");
   purlin_status status = slot_find(ctx, name, &s);
@@ -175,7 +181,8 @@ PURLIN_ROUTE(model_ready, "GET /v2/models/{name}/ready", .summary = "Whether an 
 static size_t metadata_room(const endpoint *of) {
   const served *s = of->served;
   size_t room = 300 + string_room(of->name) + string_room(s->platform) + string_room(s->output_name);
-  for (size_t i = 0; i < s->columns.count; i++) room += string_room(s->column_names[i]) + string_room(s->column_types[i]) + 48;
+  for (size_t i = 0; i < s->columns.count; i++)
+    room += string_room(s->column_names[i]) + string_room(s->column_types[i]) + 48;
   return room;
 }
 
@@ -203,13 +210,14 @@ static char *put_metadata(char *to, const endpoint *of) {
 }
 
 PURLIN_ROUTE(model_metadata, "GET /v2/models/{name}", .summary = "What an endpoint takes and gives", .permission = "models:predict",
-    .answer = "application/json")
-{
+    .answer = "application/json") {
   slot *s = NULL;
   purlin_status status = slot_find(ctx, purlin_parameter(request, "name"), &s);
   if (status != PURLIN_OK) return refuse_status(ctx, request, status);
   char *text = purlin_alloc(ctx, metadata_room(s->endpoint));
-  status = text ? purlin_respond_bytes(ctx, request, 200, "application/json", text, (size_t)(put_metadata(text, s->endpoint) - text)) : PURLIN_TOO_LARGE;
+  status = text ? purlin_respond_bytes(ctx, request, 200, "application/json", text,
+                                       (size_t)(put_metadata(text, s->endpoint) - text))
+                : PURLIN_TOO_LARGE;
   slot_leave(s);
   return status;
 }

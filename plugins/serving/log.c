@@ -18,18 +18,24 @@ typedef struct log_row {
   /* then: float values[columns], char id[id_size], up to a multiple of eight */
 } log_row;
 
-typedef struct log_name { char endpoint_id[65], workspace[65], project[65]; } log_name;
+typedef struct log_name {
+  char endpoint_id[65], workspace[65], project[65];
+} log_name;
 enum { LOG_NAMES = 64 };
 
-typedef struct batch { size_t rows, bytes, names; log_name name[LOG_NAMES]; _Alignas(8) char block[LOG_BYTES]; } batch;
+typedef struct batch {
+  size_t rows, bytes, names;
+  log_name name[LOG_NAMES];
+  _Alignas(8) char block[LOG_BYTES];
+} batch;
 
 typedef struct gathering {
   struct gathering *next;
-  pthread_mutex_t lock;      /* of the filling batch; never held while parking */
-  purlin_mutex writing;      /* one writes; the others wait for it */
+  pthread_mutex_t lock; /* of the filling batch; never held while parking */
+  purlin_mutex writing; /* one writes; the others wait for it */
   batch *filling, *spare;
   atomic_uint_fast64_t taken, written; /* batches handed to the writer, and done with */
-  uint64_t away_until_ns;    /* the database was away: until then what does not fit is lost at once */
+  uint64_t away_until_ns;              /* the database was away: until then what does not fit is lost at once */
   char id_prefix[40];
   uint64_t id_number;
 } gathering;
@@ -82,8 +88,9 @@ PURLIN_SCHEMA(prediction_row, "A row of serving_predictions",
     PURLIN_REQUIRED(output, "output"));
 
 /* The first use of an id holds; a client that repeats one repeats itself. */
-static const char INSERT[] = "INSERT IGNORE INTO serving_predictions (endpoint_id, prediction_id, workspace, project, version, at, inputs, output)"
-                             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+static const char INSERT[] =
+    "INSERT IGNORE INTO serving_predictions (endpoint_id, prediction_id, workspace, project, version, at, inputs, output)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
 
 static const char *list_text(purlin_ctx *ctx, const float *values, size_t count) {
   char *text = purlin_alloc(ctx, count * (TENSOR_FLOAT + 1) + 3), *to = text;
@@ -106,8 +113,9 @@ static purlin_status write_batch(purlin_ctx *ctx, const batch *b) {
     const float *values = (const void *)(row + 1);
     const char *id = (const char *)(values + row->columns);
     const log_name *name = &b->name[row->of];
-    rows[i] = (prediction_row){name->endpoint_id, purlin_copy_bytes(ctx, id, row->id_size), name->workspace, name->project, row->version,
-                               {row->at_us}, list_text(ctx, values, row->columns), (double)row->output};
+    rows[i] = (prediction_row){
+        name->endpoint_id, purlin_copy_bytes(ctx, id, row->id_size), name->workspace,    name->project, row->version,
+        {row->at_us},      list_text(ctx, values, row->columns),     (double)row->output};
     if (!rows[i].inputs || !rows[i].prediction_id) return PURLIN_TOO_LARGE;
     at += (sizeof *row + row->columns * sizeof *values + row->id_size + 7) / 8 * 8;
   }
@@ -216,7 +224,15 @@ static bool name_index(batch *b, const endpoint *of, uint32_t *index) {
   return true;
 }
 
-typedef struct prediction { const endpoint *of; const char *id; size_t id_size; const float *values; size_t columns; float output; int64_t at_us; } prediction;
+typedef struct prediction {
+  const endpoint *of;
+  const char *id;
+  size_t id_size;
+  const float *values;
+  size_t columns;
+  float output;
+  int64_t at_us;
+} prediction;
 
 static bool put(batch *b, const prediction *p) {
   size_t size = (sizeof(log_row) + p->columns * sizeof(float) + p->id_size + 7) / 8 * 8;
@@ -249,7 +265,8 @@ static float logged_output(const served *s, const float *outputs) {
   return s->outputs == 1 ? outputs[0] : (float)best;
 }
 
-void log_predictions(purlin_ctx *ctx, const endpoint *of, const char *id, size_t id_size, const float *values, const float *outputs, size_t rows) {
+void log_predictions(purlin_ctx *ctx, const endpoint *of, const char *id, size_t id_size, const float *values,
+                     const float *outputs, size_t rows) {
   gathering *g = mine(ctx);
   if (!g || rows > LOG_ROWS) {
     purlin_count(log_rows_total, (double)rows, "not kept");
@@ -265,7 +282,8 @@ void log_predictions(purlin_ctx *ctx, const endpoint *of, const char *id, size_t
     }
     p.output = logged_output(s, outputs);
     if (gather(g, &p)) continue;
-    if (purlin_ticks_ns() < g->away_until_ns || flush(ctx, g) != PURLIN_OK || !gather(g, &p)) purlin_count(log_rows_total, 1, "lost");
+    if (purlin_ticks_ns() < g->away_until_ns || flush(ctx, g) != PURLIN_OK || !gather(g, &p))
+      purlin_count(log_rows_total, 1, "lost");
     purlin_clear_failure(ctx);
   }
 }

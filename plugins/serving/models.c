@@ -94,7 +94,8 @@ static served *describe(const source *from, const purlin_signature *signature) {
   s->column_names = calloc(count + 1, sizeof(char *));
   s->column_types = calloc(count + 1, sizeof(char *));
   s->columns.names = (const char *const *)s->column_names;
-  bool fine = s->name && s->version_text && s->framework && s->platform && s->sha256 && s->output_name && s->column_names && s->column_types;
+  bool fine = s->name && s->version_text && s->framework && s->platform && s->sha256 && s->output_name && s->column_names &&
+              s->column_types;
   for (size_t i = 0; fine && i < count; i++) {
     s->column_names[i] = strdup(signature->inputs.items[i].name);
     s->column_types[i] = strdup(signature->inputs.items[i].datatype);
@@ -117,7 +118,8 @@ static purlin_status fetch(purlin_ctx *ctx, const source *from, char **out, size
   while (status == PURLIN_OK && at < total) {
     size_t got = 0, part = total - at < BLOCK ? (size_t)(total - at) : BLOCK;
     status = storage->read(ctx, reader, at, bytes + at, part, &got);
-    if (status == PURLIN_OK && got == 0) status = purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s ended early", from->sha256);
+    if (status == PURLIN_OK && got == 0)
+      status = purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s ended early", from->sha256);
     at += (int64_t)got;
   }
   storage->close(ctx, reader);
@@ -133,12 +135,13 @@ static purlin_status fetch(purlin_ctx *ctx, const source *from, char **out, size
 
 static purlin_status load(purlin_ctx *ctx, const source *from, served **out) {
   purlin_signature signature = {0};
-  purlin_status status = purlin_decode_stored(ctx, purlin_signature_schema(), from->signature.text, from->signature.size, &signature);
+  purlin_status status =
+      purlin_decode_stored(ctx, purlin_signature_schema(), from->signature.text, from->signature.size, &signature);
   if (status != PURLIN_OK) return status;
   const purlin_predictor *predictor = purlin_use(ctx, predictor, from->framework);
   if (!predictor)
-    return purlin_fail(ctx, PURLIN_CONFLICT, "no installed plugin serves the framework '%s' of version %lld of '%s'", from->framework,
-                       (long long)from->version, from->model);
+    return purlin_fail(ctx, PURLIN_CONFLICT, "no installed plugin serves the framework '%s' of version %lld of '%s'",
+                       from->framework, (long long)from->version, from->model);
   char *bytes = NULL;
   size_t size = 0;
   status = fetch(ctx, from, &bytes, &size);
@@ -153,7 +156,8 @@ static purlin_status load(purlin_ctx *ctx, const source *from, served **out) {
     served_leave(s);
     return status;
   }
-  purlin_log(ctx, PURLIN_INFO, "loaded version %s of '%s': %zu columns, %zu bytes", s->version_text, s->name, s->columns.count, s->memory_bytes);
+  purlin_log(ctx, PURLIN_INFO, "loaded version %s of '%s': %zu columns, %zu bytes", s->version_text, s->name,
+             s->columns.count, s->memory_bytes);
   *out = s;
   return PURLIN_OK;
 }

@@ -71,7 +71,11 @@ typedef struct endpoint {
 } endpoint;
 
 /* One loop's hold on an endpoint. */
-typedef struct slot { endpoint *endpoint; size_t uses; bool retired; } slot;
+typedef struct slot {
+  endpoint *endpoint;
+  size_t uses;
+  bool retired;
+} slot;
 
 /* The caller's endpoint; slot_leave afterwards, on the same loop. PURLIN_NOT_FOUND is recorded. Parks only when this node does not
  * know the endpoint yet. */
@@ -86,7 +90,10 @@ void cache_close(void);
 
 /* ---- endpoints.c --------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct endpoint_row { const char *id, *project; int64_t deployment, labelled; } endpoint_row;
+typedef struct endpoint_row {
+  const char *id, *project;
+  int64_t deployment, labelled;
+} endpoint_row;
 PURLIN_SCHEMA(endpoint_row, "A row of serving_endpoints",
     PURLIN_REQUIRED(id, "id"), PURLIN_REQUIRED(project, "project"), PURLIN_REQUIRED(deployment, "deployment"), PURLIN_REQUIRED(labelled, "labelled"));
 /* The caller's endpoint, locked for the transaction when `lock`. PURLIN_NOT_FOUND is recorded. May park. */
@@ -99,7 +106,8 @@ PURLIN_CHECKED purlin_status registry_source(purlin_ctx *ctx, const char *model,
 /* ---- log.c ------------------------------------------------------------------------------------------------------------------------------------ */
 
 /* Remembers the rows of an answered request. May park when the buffer is full. */
-void log_predictions(purlin_ctx *ctx, const endpoint *of, const char *id, size_t id_size, const float *values, const float *outputs, size_t rows);
+void log_predictions(purlin_ctx *ctx, const endpoint *of, const char *id, size_t id_size, const float *values,
+                     const float *outputs, size_t rows);
 /* An id that this process never gave before; arena. Does not park. */
 const char *log_new_id(purlin_ctx *ctx);
 /* Writes what this loop has gathered, if it has waited long enough or somebody asked. */
@@ -111,14 +119,18 @@ void log_close(purlin_ctx *ctx);
 
 /* ---- feedback.c ------------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct labelled_row { purlin_json inputs; double prediction, label; int64_t version; } labelled_row;
+typedef struct labelled_row {
+  purlin_json inputs;
+  double prediction, label;
+  int64_t version;
+} labelled_row;
 PURLIN_SCHEMA(labelled_row, "A labelled prediction",
     PURLIN_REQUIRED(inputs, "What the model was given, as a list; null where a value was missing"),
     PURLIN_REQUIRED(prediction, "What it said"),
     PURLIN_REQUIRED(label, "What was true"),
     PURLIN_REQUIRED(version, "Which version of the model said it"));
 
-#define SERVING_LABELLED_FROM                                                                                                  \
+#define SERVING_LABELLED_FROM                                                                                                       \
   " FROM serving_feedback f LEFT JOIN serving_predictions p ON p.endpoint_id = f.endpoint_id AND p.prediction_id = f.prediction_id" \
   " WHERE f.endpoint_id = ? AND f.labelled_index >= ? AND f.labelled_index < ?"
 #define SERVING_INPUTS "COALESCE(f.inputs, p.inputs)"

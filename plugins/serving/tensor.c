@@ -7,7 +7,10 @@
 
 enum { DEEPEST = 100 };
 
-typedef struct text { const char *data; size_t size; } text;
+typedef struct text {
+  const char *data;
+  size_t size;
+} text;
 
 typedef struct scanner {
   const char *start, *at, *end; /* *end is NUL */
@@ -74,7 +77,9 @@ static bool raw_string(scanner *s, text *out, bool *escaped) {
   return true;
 }
 
-static int hex(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
+static int hex(char c) {
+  return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
 
 static bool unit(const char *from, const char *end, uint32_t *out) {
   *out = 0;
@@ -89,10 +94,11 @@ static bool unit(const char *from, const char *end, uint32_t *out) {
 static char *put_utf8(char *to, uint32_t c) {
   if (c < 0x80) *to++ = (char)c;
   else if (c < 0x800) *to++ = (char)(0xc0 | c >> 6), *to++ = (char)(0x80 | (c & 0x3f));
-  else if (c < 0x10000) *to++ = (char)(0xe0 | c >> 12), *to++ = (char)(0x80 | (c >> 6 & 0x3f)), *to++ = (char)(0x80 | (c & 0x3f));
+  else if (c < 0x10000)
+    *to++ = (char)(0xe0 | c >> 12), *to++ = (char)(0x80 | (c >> 6 & 0x3f)), *to++ = (char)(0x80 | (c & 0x3f));
   else
     *to++ = (char)(0xf0 | c >> 18), *to++ = (char)(0x80 | (c >> 12 & 0x3f)), *to++ = (char)(0x80 | (c >> 6 & 0x3f)),
-        *to++ = (char)(0x80 | (c & 0x3f));
+    *to++ = (char)(0x80 | (c & 0x3f));
   return to;
 }
 
@@ -116,8 +122,8 @@ static bool unescape(scanner *s, text *value) {
     }
     if (from[1] != 'u' || !unit(from + 2, end, &c)) return refuse(s, "a string has an escape that is not JSON's");
     from += 6;
-    if (c >= 0xd800 && c < 0xdc00 && end - from >= 6 && from[0] == '\\' && from[1] == 'u' && unit(from + 2, end, &low) && low >= 0xdc00 &&
-        low < 0xe000) {
+    if (c >= 0xd800 && c < 0xdc00 && end - from >= 6 && from[0] == '\\' && from[1] == 'u' && unit(from + 2, end, &low) &&
+        low >= 0xdc00 && low < 0xe000) {
       c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
       from += 6;
     }
@@ -157,8 +163,8 @@ static bool skip(scanner *s) {
       s->at++;
     } else {
       const char *from = s->at;
-      while ((*s->at >= '0' && *s->at <= '9') || (*s->at >= 'a' && *s->at <= 'z') || (*s->at >= 'A' && *s->at <= 'Z') || *s->at == '-' ||
-             *s->at == '+' || *s->at == '.')
+      while ((*s->at >= '0' && *s->at <= '9') || (*s->at >= 'a' && *s->at <= 'z') || (*s->at >= 'A' && *s->at <= 'Z') ||
+             *s->at == '-' || *s->at == '+' || *s->at == '.')
         s->at++;
       if (s->at == from) return malformed(s, "a value");
     }
@@ -233,7 +239,10 @@ static bool value(scanner *s, float *out) {
 
 /* ---- Data ----------------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct target { float *values; size_t stride, count, width; } target;
+typedef struct target {
+  float *values;
+  size_t stride, count, width;
+} target;
 
 /* Flat, or nested once with `width` values each. */
 static bool data(scanner *s, const target *to) {
@@ -253,7 +262,8 @@ static bool data(scanner *s, const target *to) {
     } while (take(s, ','));
     if (!take(s, ']')) return malformed(s, ", or ]");
     if (!nested) break;
-    if (count - before != to->width) return refuse(s, "a row of the data has %zu values, the shape says %zu", count - before, to->width);
+    if (count - before != to->width)
+      return refuse(s, "a row of the data has %zu values, the shape says %zu", count - before, to->width);
     if (take(s, ']')) break;
     if (!take(s, ',')) return malformed(s, ", or ]");
   }
@@ -278,11 +288,12 @@ static bool shape(scanner *s, tensor *t) {
 }
 
 static bool check_datatype(scanner *s, text name) {
-  static const char *const known[] = {"FP32", "FP64", "INT64", "INT32", "INT16", "INT8", "UINT8", "UINT16", "UINT32", "UINT64", "BOOL", "FP16"};
+  static const char *const known[] = {"FP32",  "FP64",   "INT64",  "INT32",  "INT16", "INT8",
+                                      "UINT8", "UINT16", "UINT32", "UINT64", "BOOL",  "FP16"};
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
     if (equal(name, known[i])) return true;
-  return refuse(s, "the datatype '%.*s' is not taken; FP32, FP64, BOOL and the INT and UINT types are", (int)(name.size < 40 ? name.size : 40),
-                name.data);
+  return refuse(s, "the datatype '%.*s' is not taken; FP32, FP64, BOOL and the INT and UINT types are",
+                (int)(name.size < 40 ? name.size : 40), name.data);
 }
 
 static int shown(text t) { return (int)(t.size < 100 ? t.size : 100); }
@@ -300,18 +311,25 @@ static bool place(scanner *s, tensor *t) {
       return true;
     }
   if (t->rank == 1 && columns == 1) return true;
-  if (t->rank == 2 && !narrow) return refuse(s, "the tensor '%.*s' has %zu columns; the model takes %zu", shown(t->name), t->name.data, t->shape[1], columns);
-  return refuse(s, "the tensor '%.*s' is no column of the model; send one tensor of shape [n, %zu], or one [n] for each column by its name",
-                shown(t->name), t->name.data, columns);
+  if (t->rank == 2 && !narrow)
+    return refuse(s, "the tensor '%.*s' has %zu columns; the model takes %zu", shown(t->name), t->name.data, t->shape[1],
+                  columns);
+  return refuse(
+      s,
+      "the tensor '%.*s' is no column of the model; send one tensor of shape [n, %zu], or one [n] for each column by its name",
+      shown(t->name), t->name.data, columns);
 }
 
 static bool make_room(scanner *s, const tensor *t) {
   tensor_request *out = s->out;
   size_t columns = s->columns->count;
-  if (out->values) return t->rows == out->rows || refuse(s, "the tensor '%.*s' has %zu rows, the one before it %zu", shown(t->name), t->name.data, t->rows, out->rows);
+  if (out->values)
+    return t->rows == out->rows || refuse(s, "the tensor '%.*s' has %zu rows, the one before it %zu", shown(t->name),
+                                          t->name.data, t->rows, out->rows);
   if (t->rows == 0) return refuse(s, "the request has no rows");
   if (t->rows > TENSOR_MOST_VALUES / columns)
-    return refuse(s, "%zu rows of %zu columns are more than the %d values that are taken at once", t->rows, columns, TENSOR_MOST_VALUES);
+    return refuse(s, "%zu rows of %zu columns are more than the %d values that are taken at once", t->rows, columns,
+                  TENSOR_MOST_VALUES);
   out->rows = t->rows;
   out->values = s->memory.take(s->memory.from, t->rows * columns * sizeof *out->values);
   return out->values != NULL || refuse(s, "the request needs too much memory");
@@ -321,7 +339,8 @@ static bool tensor_data(scanner *s, tensor *t) {
   size_t columns = s->columns->count;
   if (!place(s, t)) return false;
   bool matrix = t->column == columns;
-  if (s->matrix || (matrix && s->given_count)) return refuse(s, "send one tensor of shape [n, %zu], or one for each column, not both", columns);
+  if (s->matrix || (matrix && s->given_count))
+    return refuse(s, "send one tensor of shape [n, %zu], or one for each column, not both", columns);
   if (!make_room(s, t)) return false;
   if (matrix) {
     s->matrix = true;
@@ -360,7 +379,10 @@ static bool object(scanner *s, member_reader *read, void *to) {
   return take(s, '}') || malformed(s, ", or }");
 }
 
-typedef struct reading { tensor tensor; bool done; } reading;
+typedef struct reading {
+  tensor tensor;
+  bool done;
+} reading;
 
 static bool read_tensor_member(scanner *s, void *to, text key) {
   reading *r = to;
@@ -372,7 +394,11 @@ static bool one_tensor(scanner *s) {
   if (!object(s, read_tensor_member, &r)) return false;
   tensor *t = &r.tensor;
   if (r.done) return true;
-  const char *missing = !t->name.data ? "name" : !t->has_shape ? "shape" : !t->datatype.data ? "datatype" : !t->data ? "data" : NULL;
+  const char *missing = !t->name.data       ? "name"
+                        : !t->has_shape     ? "shape"
+                        : !t->datatype.data ? "datatype"
+                        : !t->data          ? "data"
+                                            : NULL;
   if (missing) return refuse(s, "a tensor of 'inputs' has no '%s'", missing);
   const char *after = s->at;
   s->at = t->data;
@@ -400,7 +426,9 @@ static bool id(scanner *s) {
   if (!raw_string(s, &read, &escaped)) return false;
   bool fine = !escaped && read.size <= TENSOR_LONGEST_ID;
   for (size_t i = 0; fine && i < read.size; i++) fine = read.data[i] > 0x20 && read.data[i] < 0x7f;
-  if (!fine) return refuse(s, "the id must be at most %d letters, digits and signs of ASCII, without spaces, quotes and backslashes", TENSOR_LONGEST_ID);
+  if (!fine)
+    return refuse(s, "the id must be at most %d letters, digits and signs of ASCII, without spaces, quotes and backslashes",
+                  TENSOR_LONGEST_ID);
   s->out->id = read.size ? read.data : NULL;
   s->out->id_size = read.size;
   return true;
@@ -422,13 +450,16 @@ static bool complete(scanner *s) {
   for (size_t i = 0; i < columns; i++) {
     if (s->given[i]) continue;
     missing++;
-    int wrote = used < sizeof names ? snprintf(names + used, sizeof names - used, "%s%s", missing > 1 ? ", " : "", s->columns->names[i]) : 0;
+    int wrote = used < sizeof names
+                    ? snprintf(names + used, sizeof names - used, "%s%s", missing > 1 ? ", " : "", s->columns->names[i])
+                    : 0;
     used += (size_t)wrote;
   }
   return refuse(s, "%zu of the model's %zu columns are missing: %s", missing, columns, names);
 }
 
-bool tensor_decode(const char *json, size_t size, const tensor_columns *columns, tensor_memory memory, tensor_request *out, char *why) {
+bool tensor_decode(const char *json, size_t size, const tensor_columns *columns, tensor_memory memory, tensor_request *out,
+                   char *why) {
   scanner s = {.start = json, .at = json, .end = json + size, .columns = columns, .memory = memory, .out = out, .why = why};
   why[0] = '\0';
   *out = (tensor_request){0};

@@ -12,20 +12,27 @@
 
 enum { TENSOR_MOST_VALUES = 1000000, TENSOR_LONGEST_ID = 100, TENSOR_WHY = 400, TENSOR_FLOAT = 24 };
 
-typedef struct tensor_columns { const char *const *names; size_t count; } tensor_columns;
+typedef struct tensor_columns {
+  const char *const *names;
+  size_t count;
+} tensor_columns;
 
 /* Where memory comes from: zeroed or not, never freed; NULL when there is none. */
-typedef struct tensor_memory { void *(*take)(void *from, size_t size); void *from; } tensor_memory;
+typedef struct tensor_memory {
+  void *(*take)(void *from, size_t size);
+  void *from;
+} tensor_memory;
 
 typedef struct tensor_request {
-  const char *id;  /* into the text, without quotes; needs no escaping; NULL: absent */
+  const char *id; /* into the text, without quotes; needs no escaping; NULL: absent */
   size_t id_size;
-  float *values;   /* rows * columns */
+  float *values; /* rows * columns */
   size_t rows;
 } tensor_request;
 
 /* `json` must be followed by a NUL. False: `why` (TENSOR_WHY bytes) names what is wrong. */
-bool tensor_decode(const char *json, size_t size, const tensor_columns *columns, tensor_memory memory, tensor_request *out, char *why);
+bool tensor_decode(const char *json, size_t size, const tensor_columns *columns, tensor_memory memory, tensor_request *out,
+                   char *why);
 
 /* The shortest simple text that reads back as the same float, or %.9g; "null" for what JSON cannot say. Writes at most TENSOR_FLOAT
  * bytes, no NUL; returns how many. */

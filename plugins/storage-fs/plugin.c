@@ -1,7 +1,9 @@
 #include "storage.h"
 #include <purlin/contracts/storage.h>
 
-typedef struct storage_configuration { const char *root; } storage_configuration;
+typedef struct storage_configuration {
+  const char *root;
+} storage_configuration;
 PURLIN_SCHEMA(storage_configuration, "Where blobs are kept",
     PURLIN_DEFAULT(root, "\"\"", "The folder; empty: blobs/ in the daemon's state directory", .max_length = 3000));
 

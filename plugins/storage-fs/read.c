@@ -11,7 +11,7 @@
 struct purlin_blob_reader {
   int file;
   int64_t size;
-  int64_t verified;   /* bytes hashed in order from the beginning; -1 once a read went elsewhere */
+  int64_t verified; /* bytes hashed in order from the beginning; -1 once a read went elsewhere */
   EVP_MD_CTX *digest;
   char sha256[STORAGE_DIGITS + 1];
   char path[PATH_MAX];
@@ -23,7 +23,9 @@ struct purlin_blob_reader {
   bool corrupt;
 };
 
-static bool is_name(const char *sha256) { return strlen(sha256) == STORAGE_DIGITS && strspn(sha256, "0123456789abcdef") == STORAGE_DIGITS; }
+static bool is_name(const char *sha256) {
+  return strlen(sha256) == STORAGE_DIGITS && strspn(sha256, "0123456789abcdef") == STORAGE_DIGITS;
+}
 
 static purlin_status open_file(void *argument) {
   purlin_blob_reader *r = argument;
@@ -99,7 +101,8 @@ purlin_status storage_read(purlin_ctx *ctx, purlin_blob_reader *r, int64_t offse
   purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, read_some, r);
   if (status != PURLIN_OK) return status;
   if (r->error) return storage_fail(ctx, r->error, "reading a blob");
-  if (r->corrupt) return purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s is damaged: its bytes do not have this SHA-256", r->sha256);
+  if (r->corrupt)
+    return purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s is damaged: its bytes do not have this SHA-256", r->sha256);
   *got = r->got;
   return PURLIN_OK;
 }
@@ -109,7 +112,10 @@ void storage_close(purlin_ctx *ctx, purlin_blob_reader *r) {
   end(r);
 }
 
-typedef struct removal { char path[PATH_MAX]; int error; } removal;
+typedef struct removal {
+  char path[PATH_MAX];
+  int error;
+} removal;
 
 static purlin_status unlink_file(void *argument) {
   removal *r = argument;

@@ -19,11 +19,15 @@ void storage_path(const char *sha256, bool folder_only, char *out) {
 purlin_status storage_fail(purlin_ctx *ctx, int error, const char *tried) {
   if (error == ENOSPC || error == EDQUOT || error == EFBIG)
     return purlin_fail(ctx, PURLIN_NO_SPACE, "the storage is full (%s)", tried);
-  if (error == EMFILE || error == ENFILE) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "too many files are open (%s)", tried);
+  if (error == EMFILE || error == ENFILE)
+    return purlin_fail(ctx, PURLIN_UNAVAILABLE, "too many files are open (%s)", tried);
   return purlin_fail(ctx, PURLIN_INTERNAL, "%s in %s: %s", tried, root, strerror(error));
 }
 
-typedef struct preparation { int error; const char *tried; } preparation;
+typedef struct preparation {
+  int error;
+  const char *tried;
+} preparation;
 
 static bool make_folder(const char *path) { return mkdir(path, 0700) == 0 || errno == EEXIST; }
 

@@ -27,7 +27,8 @@ purlin_status storage_write(purlin_ctx *ctx, purlin_blob_writer *writer, const v
 purlin_status storage_commit(purlin_ctx *ctx, purlin_blob_writer *writer, purlin_blob *blob);
 void storage_abandon(purlin_ctx *ctx, purlin_blob_writer *writer);
 purlin_status storage_open(purlin_ctx *ctx, const char *sha256, purlin_blob_reader **reader, int64_t *size);
-purlin_status storage_read(purlin_ctx *ctx, purlin_blob_reader *reader, int64_t offset, void *buffer, size_t size, size_t *got);
+purlin_status storage_read(purlin_ctx *ctx, purlin_blob_reader *reader, int64_t offset, void *buffer, size_t size,
+                           size_t *got);
 void storage_close(purlin_ctx *ctx, purlin_blob_reader *reader);
 purlin_status storage_remove(purlin_ctx *ctx, const char *sha256);
 

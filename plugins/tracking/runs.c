@@ -3,13 +3,18 @@
 #define COLUMNS "r.id, e.name AS experiment, r.name, r.status, r.created_at, r.ended_at, r.created_by"
 #define FROM_RUNS " FROM tracking_runs r JOIN tracking_experiments e ON e.id = r.experiment_id"
 
-static const char INSERT[] = "INSERT INTO tracking_runs (id, workspace, project, experiment_id, name, status, created_at, created_by)"
-                             " VALUES (?, ?, ?, ?, ?, 'running', NOW(6), ?)";
+static const char INSERT[] =
+    "INSERT INTO tracking_runs (id, workspace, project, experiment_id, name, status, created_at, created_by)"
+    " VALUES (?, ?, ?, ?, ?, 'running', NOW(6), ?)";
 static const char SELECT_ONE[] = "SELECT " COLUMNS FROM_RUNS " WHERE r.id = ? AND r.workspace = ?";
-static const char SELECT_PAGE[] = "SELECT " COLUMNS FROM_RUNS " WHERE r.experiment_id = ? ORDER BY r.created_at DESC, r.id LIMIT ? OFFSET ?";
-static const char FINISH[] = "UPDATE tracking_runs SET status = ?, ended_at = NOW(6) WHERE id = ? AND workspace = ? AND status = 'running'";
-static const char LATEST[] = "SELECT name AS `key`, value, step, at FROM tracking_latest_metrics WHERE run_id = ? ORDER BY name LIMIT 10000";
-static const char PARAMETERS[] = "SELECT name AS `key`, value FROM tracking_parameters WHERE run_id = ? ORDER BY name LIMIT 10000";
+static const char SELECT_PAGE[] =
+    "SELECT " COLUMNS FROM_RUNS " WHERE r.experiment_id = ? ORDER BY r.created_at DESC, r.id LIMIT ? OFFSET ?";
+static const char FINISH[] =
+    "UPDATE tracking_runs SET status = ?, ended_at = NOW(6) WHERE id = ? AND workspace = ? AND status = 'running'";
+static const char LATEST[] =
+    "SELECT name AS `key`, value, step, at FROM tracking_latest_metrics WHERE run_id = ? ORDER BY name LIMIT 10000";
+static const char PARAMETERS[] =
+    "SELECT name AS `key`, value FROM tracking_parameters WHERE run_id = ? ORDER BY name LIMIT 10000";
 static const char TAGS[] = "SELECT name AS `key`, value FROM tracking_tags WHERE run_id = ? ORDER BY name LIMIT 10000";
 
 typedef struct run {
@@ -37,14 +42,15 @@ static purlin_status find(purlin_ctx *ctx, const char *id, run *out) {
   return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no run '%s'", id) : status;
 }
 
-typedef struct create_run_in { const char *experiment, *name; } create_run_in;
+typedef struct create_run_in {
+  const char *experiment, *name;
+} create_run_in;
 PURLIN_SCHEMA(create_run_in, "A run to begin",
     PURLIN_REQUIRED(experiment, "The experiment", .max_length = 500),
     PURLIN_DEFAULT(name, "\"\"", "A name for people", .max_length = 250));
 
 PURLIN_OPERATION(create_run, create_run_in, run,
-    .summary = "Begin a run", .permission = "runs:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/experiments/{experiment}/runs")
-{
+    .summary = "Begin a run", .permission = "runs:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/experiments/{experiment}/runs") {
   experiment of;
   purlin_status status = tracking_experiment(ctx, in->experiment, &of);
   if (status != PURLIN_OK) return status;
@@ -53,12 +59,13 @@ PURLIN_OPERATION(create_run, create_run_in, run,
   return status == PURLIN_OK ? find(ctx, id, out) : status;
 }
 
-typedef struct get_run_in { const char *run_id; } get_run_in;
+typedef struct get_run_in {
+  const char *run_id;
+} get_run_in;
 PURLIN_SCHEMA(get_run_in, "Which run", PURLIN_REQUIRED(run_id, "Its id", .max_length = 64));
 
 PURLIN_OPERATION(get_run, get_run_in, run,
-    .summary = "A run with its parameters, tags and the latest of each metric", .permission = "runs:read", .http = "GET /api/v1/runs/{run_id}")
-{
+    .summary = "A run with its parameters, tags and the latest of each metric", .permission = "runs:read", .http = "GET /api/v1/runs/{run_id}") {
   purlin_status status = find(ctx, in->run_id, out);
   if (status == PURLIN_OK) status = purlin_db_list(ctx, metric, &out->metrics, LATEST, in->run_id);
   if (status == PURLIN_OK) status = purlin_db_list(ctx, pair, &out->parameters, PARAMETERS, in->run_id);
@@ -66,34 +73,40 @@ PURLIN_OPERATION(get_run, get_run_in, run,
   return status;
 }
 
-typedef struct list_runs_in { const char *experiment; int64_t offset, limit; } list_runs_in;
+typedef struct list_runs_in {
+  const char *experiment;
+  int64_t offset, limit;
+} list_runs_in;
 PURLIN_SCHEMA(list_runs_in, "Which page",
     PURLIN_REQUIRED(experiment, "The experiment", .max_length = 500),
     PURLIN_DEFAULT(offset, "0", "Skip so many", .min = 0, .max = 100000),
     PURLIN_DEFAULT(limit, "100", "At most so many", .min = 1, .max = 1000));
-typedef struct run_page { PURLIN_LIST_OF(run) runs; } run_page;
+typedef struct run_page {
+  PURLIN_LIST_OF(run) runs;
+} run_page;
 PURLIN_SCHEMA(run_page, "Runs, newest first", PURLIN_LIST(runs, run, "The runs"));
 
 PURLIN_OPERATION(list_runs, list_runs_in, run_page,
-    .summary = "The runs of an experiment", .permission = "runs:read", .http = "GET /api/v1/experiments/{experiment}/runs")
-{
+    .summary = "The runs of an experiment", .permission = "runs:read", .http = "GET /api/v1/experiments/{experiment}/runs") {
   experiment of;
   purlin_status status = tracking_experiment(ctx, in->experiment, &of);
   return status == PURLIN_OK ? purlin_db_list(ctx, run, &out->runs, SELECT_PAGE, of.id, in->limit, in->offset) : status;
 }
 
-typedef struct finish_run_in { const char *run_id, *status; } finish_run_in;
+typedef struct finish_run_in {
+  const char *run_id, *status;
+} finish_run_in;
 PURLIN_SCHEMA(finish_run_in, "How a run ended",
     PURLIN_REQUIRED(run_id, "The run", .max_length = 64),
     PURLIN_DEFAULT(status, "\"finished\"", "How it ended", .choices = "finished, failed, killed"));
 
 PURLIN_OPERATION(finish_run, finish_run_in, run,
-    .summary = "End a run", .permission = "runs:write", .effect = PURLIN_CHANGES, .http = "POST /api/v1/runs/{run_id}/finish")
-{
+    .summary = "End a run", .permission = "runs:write", .effect = PURLIN_CHANGES, .http = "POST /api/v1/runs/{run_id}/finish") {
   purlin_status status = purlin_db_run(ctx, FINISH, in->status, in->run_id, purlin_workspace(ctx));
   if (status != PURLIN_OK) return status;
   bool ended_now = purlin_affected(ctx) > 0;
   status = find(ctx, in->run_id, out);
-  if (status == PURLIN_OK && !ended_now) return purlin_fail(ctx, PURLIN_CONFLICT, "the run has ended already, as %s", out->status);
+  if (status == PURLIN_OK && !ended_now)
+    return purlin_fail(ctx, PURLIN_CONFLICT, "the run has ended already, as %s", out->status);
   return status;
 }

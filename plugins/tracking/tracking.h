@@ -21,14 +21,21 @@ PURLIN_SCHEMA(experiment, "An experiment: runs that belong together",
     PURLIN_REQUIRED(created_at, "Since when"),
     PURLIN_REQUIRED(created_by, "By whom"));
 
-typedef struct metric { const char *key; double value; int64_t step; purlin_time at; } metric;
+typedef struct metric {
+  const char *key;
+  double value;
+  int64_t step;
+  purlin_time at;
+} metric;
 PURLIN_SCHEMA(metric, "A measured value",
     PURLIN_REQUIRED(key, "What was measured", .min_length = 1, .max_length = 250),
     PURLIN_REQUIRED(value, "The value"),
     PURLIN_DEFAULT(step, "0", "At which step", .min = -9e15, .max = 9e15),
     PURLIN_REQUIRED(at, "When"));
 
-typedef struct pair { const char *key, *value; } pair;
+typedef struct pair {
+  const char *key, *value;
+} pair;
 PURLIN_SCHEMA(pair, "A key and its value",
     PURLIN_REQUIRED(key, "The key", .min_length = 1, .max_length = 250),
     PURLIN_REQUIRED(value, "The value", .max_length = 6000));

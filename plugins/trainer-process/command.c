@@ -66,10 +66,8 @@ typedef struct variables {
 static void add(variables *v, const char *name, const char *value) {
   if (strlen(value) > LARGEST_VARIABLE) return; /* the kernel would refuse it; PURLIN_TRAINING holds it too */
   const char *text = purlin_format(v->ctx, "%s=%s", name, value);
-  if (text)
-    v->items[v->count++] = text;
-  else
-    v->failed = true;
+  if (text) v->items[v->count++] = text;
+  else v->failed = true;
 }
 
 static const char *path_of(purlin_ctx *ctx, const char *name) {

@@ -66,10 +66,8 @@ static size_t character(const unsigned char *text, size_t size) {
 static void make_text(char *text, size_t size) {
   for (size_t i = 0; i < size;) {
     size_t length = character((const unsigned char *)text + i, size - i);
-    if (length == 0)
-      text[i] = '?';
-    else if (text[i] == '\0')
-      text[i] = ' ';
+    if (length == 0) text[i] = '?';
+    else if (text[i] == '\0') text[i] = ' ';
     i += length ? length : 1;
   }
 }
@@ -96,10 +94,8 @@ static void merge(output *o, const purlin_training_report *report) {
     free(o->said.signature);
     o->said.signature = strndup(report->signature.text, report->signature.size);
   }
-  if (report->state.state == PURLIN_SET)
-    replace(&o->said.message, &report->message);
-  else if (report->message.state == PURLIN_SET)
-    o->report.message = report->message;
+  if (report->state.state == PURLIN_SET) replace(&o->said.message, &report->message);
+  else if (report->message.state == PURLIN_SET) o->report.message = report->message;
   if (report->progress.state == PURLIN_SET) o->report.progress = report->progress;
   if (report->log.state == PURLIN_SET && strlen(report->log.value) < LINE_LONGEST)
     add_log(o, report->log.value, strlen(report->log.value));
@@ -127,8 +123,7 @@ static void take_line(output *o) {
   if (size > 0 && o->line[size - 1] == '\r') size--;
   if (size > prefix && memcmp(o->line, PREFIX, prefix) == 0 && !o->line_too_long)
     take_report(o, o->line + prefix, size - prefix);
-  else
-    add_log(o, o->line, size);
+  else add_log(o, o->line, size);
   o->line_size = 0;
 }
 

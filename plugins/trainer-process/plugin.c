@@ -1,7 +1,6 @@
 #include "trainer.h"
 
-PURLIN_TRAINER(train_process, "process", process_specification, "Any command of this machine")
-{
+PURLIN_TRAINER(train_process, "process", process_specification, "Any command of this machine") {
   return train(ctx, training, specification);
 }
 

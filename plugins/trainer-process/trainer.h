@@ -11,7 +11,9 @@
 #include <purlin/purlin.h>
 #include <sys/types.h>
 
-typedef struct process_configuration { purlin_texts allow; } process_configuration;
+typedef struct process_configuration {
+  purlin_texts allow;
+} process_configuration;
 PURLIN_SCHEMA(process_configuration, "Which commands may run",
     PURLIN_OPTIONAL(allow, "Programs by absolute path, folders of programs by a path that ends with '/', or \"*\" for any command; nothing when absent", .max_length = 1000));
 
@@ -37,8 +39,8 @@ PURLIN_SCHEMA(process_specification, "A command that trains",
 enum { OUTPUT_BLOCK = 16 * 1024 };
 
 typedef struct command {
-  pid_t pid;             /* also its process group */
-  int output;            /* its stdout and stderr; -1 when closed */
+  pid_t pid;  /* also its process group */
+  int output; /* its stdout and stderr; -1 when closed */
   bool ended;
   int wait_status;
   char block[OUTPUT_BLOCK]; /* what was read last */
@@ -47,8 +49,8 @@ typedef struct command {
 } command;
 
 /* PURLIN_FORBIDDEN when the configuration does not allow it, PURLIN_INVALID, PURLIN_UNAVAILABLE. */
-PURLIN_CHECKED purlin_status command_start(purlin_ctx *ctx, const purlin_training *training, const process_specification *specification,
-                                           command *c);
+PURLIN_CHECKED purlin_status command_start(purlin_ctx *ctx, const purlin_training *training,
+                                           const process_specification *specification, command *c);
 /* Reads some of its output, or sees that it ended; at most about 200 ms. May park. */
 PURLIN_CHECKED purlin_status command_follow(purlin_ctx *ctx, command *c);
 /* SIGTERM to its group, SIGKILL after some seconds; returns when it has gone. Blocks: for those who were cancelled. */
@@ -67,13 +69,13 @@ typedef struct outcome {
 typedef struct output {
   purlin_ctx *ctx;
   const purlin_training *training;
-  purlin_mark mark;          /* everything since belongs to the batch */
+  purlin_mark mark; /* everything since belongs to the batch */
   char line[LINE_LONGEST];
   size_t line_size;
   bool line_too_long;
   char log[LOG_BATCH + LINE_LONGEST + 512];
   size_t log_size;
-  char tail[TAIL_SIZE + 1];  /* the end of all that was written */
+  char tail[TAIL_SIZE + 1]; /* the end of all that was written */
   size_t tail_size;
   purlin_training_report report; /* the batch */
   purlin_training_metric metrics[METRICS_BATCH];
@@ -93,6 +95,7 @@ void output_free(output *o);
 
 /* ---- train.c ---------------------------------------------------------------------------------------------------------------- */
 
-PURLIN_CHECKED purlin_status train(purlin_ctx *ctx, const purlin_training *training, const process_specification *specification);
+PURLIN_CHECKED purlin_status train(purlin_ctx *ctx, const purlin_training *training,
+                                   const process_specification *specification);
 
 #endif

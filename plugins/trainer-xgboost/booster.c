@@ -141,10 +141,8 @@ purlin_status booster_create(purlin_ctx *ctx, const xgboost_specification *speci
   b->tables[1] = validation;
   b->part_count = validation->rows > 0 ? 2 : 1;
   purlin_status status = run(ctx, b, create);
-  if (status == PURLIN_OK)
-    *out = b;
-  else
-    booster_free(b);
+  if (status == PURLIN_OK) *out = b;
+  else booster_free(b);
   return status;
 }
 

@@ -1,7 +1,6 @@
 #include "xgboost.h"
 
-PURLIN_TRAINER(train_xgboost, "xgboost", xgboost_specification, "Gradient-boosted trees by libxgboost")
-{
+PURLIN_TRAINER(train_xgboost, "xgboost", xgboost_specification, "Gradient-boosted trees by libxgboost") {
   return train(ctx, training, specification);
 }
 

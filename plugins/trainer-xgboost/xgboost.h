@@ -45,8 +45,8 @@ PURLIN_SCHEMA(xgboost_specification, "Gradient-boosted trees",
 /* ---- table.c -------------------------------------------------------------------------------------------------------------- */
 
 typedef struct table {
-  float *values;         /* rows * columns, row by row; NaN is missing; owned */
-  float *labels;         /* owned */
+  float *values; /* rows * columns, row by row; NaN is missing; owned */
+  float *labels; /* owned */
   size_t rows, columns;
 } table;
 
@@ -57,7 +57,8 @@ typedef struct layout {
 } layout;
 
 /* Chooses the features: those of the specification, or all numeric columns but the label. May park. Errors: PURLIN_INVALID. */
-PURLIN_CHECKED purlin_status table_choose(purlin_ctx *ctx, const char *path, const xgboost_specification *specification, layout *out);
+PURLIN_CHECKED purlin_status table_choose(purlin_ctx *ctx, const char *path, const xgboost_specification *specification,
+                                          layout *out);
 /* Reads a file. PURLIN_INVALID names line and column; PURLIN_TOO_LARGE over memory_mb. Owned: table_free. May park. */
 PURLIN_CHECKED purlin_status table_read(purlin_ctx *ctx, const char *path, const xgboost_specification *specification,
                                         const layout *chosen, table *out);
@@ -75,10 +76,11 @@ typedef struct measure {
 enum { BOOSTER_MOST_MEASURES = 64 };
 
 /* Copies both tables into libxgboost (`validation` has no rows when there is none) and frees them. Owned: booster_free. May park. */
-PURLIN_CHECKED purlin_status booster_create(purlin_ctx *ctx, const xgboost_specification *specification, const layout *chosen, table *train,
-                                            table *validation, booster **out);
+PURLIN_CHECKED purlin_status booster_create(purlin_ctx *ctx, const xgboost_specification *specification,
+                                            const layout *chosen, table *train, table *validation, booster **out);
 /* Trains on for about `milliseconds`, at most to round `until`. *rounds is how many there are then. May park. */
-PURLIN_CHECKED purlin_status booster_advance(purlin_ctx *ctx, booster *b, size_t until, uint32_t milliseconds, size_t *rounds);
+PURLIN_CHECKED purlin_status booster_advance(purlin_ctx *ctx, booster *b, size_t until, uint32_t milliseconds,
+                                             size_t *rounds);
 /* What the last round is worth; at most BOOSTER_MOST_MEASURES. May park. */
 PURLIN_CHECKED purlin_status booster_measure(purlin_ctx *ctx, booster *b, measure *out, size_t *count);
 /* Keeps the first `rounds` rounds only. May park. */
@@ -89,6 +91,7 @@ void booster_free(booster *b);
 
 /* ---- train.c ---------------------------------------------------------------------------------------------------------------- */
 
-PURLIN_CHECKED purlin_status train(purlin_ctx *ctx, const purlin_training *training, const xgboost_specification *specification);
+PURLIN_CHECKED purlin_status train(purlin_ctx *ctx, const purlin_training *training,
+                                   const xgboost_specification *specification);
 
 #endif

@@ -5,7 +5,8 @@
 
 enum { BLOCK = 64 * 1024 };
 
-static const char KEEP_ARTIFACT[] = "REPLACE INTO training_artifacts (workspace, project, job_id, attempt, name, sha256, size) VALUES (?, ?, ?, ?, ?, ?, ?)";
+static const char KEEP_ARTIFACT[] =
+    "REPLACE INTO training_artifacts (workspace, project, job_id, attempt, name, sha256, size) VALUES (?, ?, ?, ?, ?, ?, ?)";
 static const char KEEP_MODEL[] = "UPDATE training_jobs SET artifact_sha256 = ?, artifact_size = ? WHERE id = ?";
 
 /* ---- Who speaks -------------------------------------------------------------------------------------------------------------------------- */
@@ -13,7 +14,8 @@ static const char KEEP_MODEL[] = "UPDATE training_jobs SET artifact_sha256 = ?, 
 static purlin_status check(purlin_ctx *ctx, const job_row *job, int64_t attempt, const char *hash) {
   if (job->attempt != attempt || job->token_hash.state != PURLIN_SET || strcmp(job->state, "running") != 0)
     return purlin_fail(ctx, PURLIN_CONFLICT, "this attempt is over; stop");
-  if (strcmp(job->token_hash.value, hash) != 0) return purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "the token is not this attempt's");
+  if (strcmp(job->token_hash.value, hash) != 0)
+    return purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "the token is not this attempt's");
   return PURLIN_OK;
 }
 
@@ -39,7 +41,10 @@ purlin_status training_fence(purlin_ctx *ctx, const job_row *seen, job_row *now)
 /* ---- The data goes out, in one or two parts ------------------------------------------------------------------------------------------------- */
 
 /* Which rows of the CSV pass: the header always, then [first, last). Rows end at newlines outside quotes. */
-typedef struct cut { int64_t first, last, row; bool quoted; } cut;
+typedef struct cut {
+  int64_t first, last, row;
+  bool quoted;
+} cut;
 
 static bool passes(const cut *c) { return c->row < 0 || (c->row >= c->first && c->row < c->last); }
 
@@ -55,7 +60,8 @@ static size_t keep(cut *c, char *block, size_t size) {
   return kept;
 }
 
-static purlin_status send_rows(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage, purlin_blob_reader *reader, cut c) {
+static purlin_status send_rows(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage,
+                               purlin_blob_reader *reader, cut c) {
   char *block = purlin_alloc(ctx, BLOCK);
   if (!block) return PURLIN_TOO_LARGE;
   for (int64_t at = 0; c.row < c.last;) {
@@ -71,8 +77,7 @@ static purlin_status send_rows(purlin_ctx *ctx, purlin_request *request, const p
 }
 
 PURLIN_ROUTE(dataset, "GET /api/v1/training/attempts/{job}/{attempt}/dataset",
-    .summary = "The data of an attempt; ?part=train or ?part=validation", .permission = "callback", .answer = "text/csv", .timeout_ms = UINT32_MAX)
-{
+    .summary = "The data of an attempt; ?part=train or ?part=validation", .permission = "callback", .answer = "text/csv", .timeout_ms = UINT32_MAX) {
   job_row job;
   purlin_status status = training_attempt(ctx, request, &job);
   if (status != PURLIN_OK) return status;
@@ -96,15 +101,21 @@ PURLIN_ROUTE(dataset, "GET /api/v1/training/attempts/{job}/{attempt}/dataset",
 
 /* ---- Artifacts come in ------------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct keeping { const job_row *job; const char *name; purlin_blob blob; } keeping;
+typedef struct keeping {
+  const job_row *job;
+  const char *name;
+  purlin_blob blob;
+} keeping;
 
 static purlin_status keep_artifact(purlin_ctx *ctx, void *argument) {
   keeping *k = argument;
   job_row now;
   purlin_status status = training_fence(ctx, k->job, &now);
   if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, KEEP_ARTIFACT, now.workspace, now.project, now.id, now.attempt, k->name, k->blob.sha256, k->blob.size);
-  if (status == PURLIN_OK && strcmp(k->name, "model") == 0) status = purlin_db_run(ctx, KEEP_MODEL, k->blob.sha256, k->blob.size, now.id);
+    status = purlin_db_run(ctx, KEEP_ARTIFACT, now.workspace, now.project, now.id, now.attempt, k->name, k->blob.sha256,
+                           k->blob.size);
+  if (status == PURLIN_OK && strcmp(k->name, "model") == 0)
+    status = purlin_db_run(ctx, KEEP_MODEL, k->blob.sha256, k->blob.size, now.id);
   return status;
 }
 
@@ -124,8 +135,7 @@ static purlin_status store(purlin_ctx *ctx, purlin_request *request, const purli
 
 PURLIN_ROUTE(artifact, "PUT /api/v1/training/attempts/{job}/{attempt}/artifacts/{name}",
     .summary = "Upload an artifact of an attempt", .permission = "callback", .body = "application/octet-stream", .out = purlin_blob_schema,
-    .max_body = UINT64_MAX, .timeout_ms = UINT32_MAX)
-{
+    .max_body = UINT64_MAX, .timeout_ms = UINT32_MAX) {
   job_row job;
   purlin_status status = training_attempt(ctx, request, &job);
   const purlin_storage *storage = status == PURLIN_OK ? purlin_use(ctx, storage, NULL) : NULL;

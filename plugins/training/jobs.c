@@ -4,22 +4,25 @@
 static const char SELECT_ROW[] = "SELECT " JOB_ROW_COLUMNS " FROM training_jobs WHERE id = ?";
 static const char LOCK_ROW[] = "SELECT " JOB_ROW_COLUMNS " FROM training_jobs WHERE id = ? FOR UPDATE";
 
-#define JOB_COLUMNS                                                                                                            \
+#define JOB_COLUMNS                                                                                                                 \
   "id, state, trainer, specification, dataset, dataset_version, validation_rows, model, version, cause, labels, progress, message," \
   " artifact_sha256, attempt, created_at, created_by, started_at, ended_at"
 static const char SELECT_ONE[] = "SELECT " JOB_COLUMNS " FROM training_jobs WHERE id = ? AND workspace = ?";
-static const char SELECT_PAGE[] = "SELECT " JOB_COLUMNS " FROM training_jobs WHERE workspace = ? AND (? = '' OR model = ?) AND (? = '' OR state = ?)"
-                                  " ORDER BY created_at DESC, id LIMIT ?";
-static const char INSERT[] = "INSERT INTO training_jobs (id, workspace, project, state, trainer, specification, dataset, dataset_version, dataset_sha256,"
-                             " dataset_rows, validation_rows, model, registers, cause, labels, queue_job, created_at, created_by)"
-                             " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6), ?)";
+static const char SELECT_PAGE[] =
+    "SELECT " JOB_COLUMNS " FROM training_jobs WHERE workspace = ? AND (? = '' OR model = ?) AND (? = '' OR state = ?)"
+    " ORDER BY created_at DESC, id LIMIT ?";
+static const char INSERT[] =
+    "INSERT INTO training_jobs (id, workspace, project, state, trainer, specification, dataset, dataset_version, dataset_sha256,"
+    " dataset_rows, validation_rows, model, registers, cause, labels, queue_job, created_at, created_by)"
+    " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6), ?)";
 static const char LATEST[] = "SELECT m.name AS `key`, m.value, m.step FROM training_metrics m"
                              " JOIN (SELECT name, MAX(step) AS step FROM training_metrics WHERE job_id = ? GROUP BY name) l"
                              " ON l.name = m.name AND l.step = m.step WHERE m.job_id = ? ORDER BY m.name LIMIT 1000";
 static const char RELABEL[] = "UPDATE training_jobs SET labels = ? WHERE id = ? AND workspace = ?";
 
 purlin_status training_row(purlin_ctx *ctx, const char *id, bool lock, job_row *out) {
-  purlin_status status = lock ? purlin_db_row(ctx, job_row, out, LOCK_ROW, id) : purlin_db_row(ctx, job_row, out, SELECT_ROW, id);
+  purlin_status status =
+      lock ? purlin_db_row(ctx, job_row, out, LOCK_ROW, id) : purlin_db_row(ctx, job_row, out, SELECT_ROW, id);
   return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no training job '%s'", id) : status;
 }
 
@@ -92,12 +95,21 @@ PURLIN_SCHEMA(create_job_in, "A training job to start",
     PURLIN_DEFAULT(labels, "{}", "Whatever you want to note: a JSON object", .max_length = 60000));
 
 /* What we need of datasets.get_version. */
-typedef struct dataset_in { const char *name; int64_t version; } dataset_in;
+typedef struct dataset_in {
+  const char *name;
+  int64_t version;
+} dataset_in;
 PURLIN_SCHEMA(dataset_in, "Which version", PURLIN_REQUIRED(name, "The dataset"), PURLIN_REQUIRED(version, "Its number"));
-typedef struct dataset_out { int64_t version; const char *sha256; int64_t row_count; } dataset_out;
+typedef struct dataset_out {
+  int64_t version;
+  const char *sha256;
+  int64_t row_count;
+} dataset_out;
 PURLIN_SCHEMA(dataset_out, "A version", PURLIN_REQUIRED(version, "Its number"), PURLIN_REQUIRED(sha256, "Its bytes"), PURLIN_REQUIRED(row_count, "Its rows"));
 
-typedef struct run_in { const char *job_id; } run_in;
+typedef struct run_in {
+  const char *job_id;
+} run_in;
 PURLIN_SCHEMA(run_in, "Which training job", PURLIN_REQUIRED(job_id, "Its id"));
 
 static purlin_status check_trainer(purlin_ctx *ctx, const char *name) {
@@ -110,57 +122,67 @@ static purlin_status check_trainer(purlin_ctx *ctx, const char *name) {
 }
 
 PURLIN_OPERATION(create_job, create_job_in, training_job,
-    .summary = "Start a training job", .permission = "training:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/training/jobs")
-{
+    .summary = "Start a training job", .permission = "training:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/training/jobs") {
   dataset_out data;
   purlin_status status = check_trainer(ctx, in->trainer);
   if (status == PURLIN_OK)
-    status = purlin_call(ctx, "datasets.get_version", dataset_in_schema(), &(dataset_in){in->dataset, in->dataset_version}, dataset_out_schema(), &data);
+    status = purlin_call(ctx, "datasets.get_version", dataset_in_schema(), &(dataset_in){in->dataset, in->dataset_version},
+                         dataset_out_schema(), &data);
   if (status != PURLIN_OK) return status;
   if (in->validation_rows >= data.row_count)
-    return purlin_fail_field(ctx, "validation_rows", "the dataset has %lld rows; nothing would be left to learn from", (long long)data.row_count);
+    return purlin_fail_field(ctx, "validation_rows", "the dataset has %lld rows; nothing would be left to learn from",
+                             (long long)data.row_count);
   const char *id = purlin_new_id(ctx, "trn"), *queue_job = NULL;
   if (!id) return PURLIN_TOO_LARGE;
-  status = purlin_enqueue(ctx, "training.run", run_in_schema(), &(run_in){id}, &(purlin_enqueue_options){.unique_key = id}, &queue_job);
+  status = purlin_enqueue(ctx, "training.run", run_in_schema(), &(run_in){id}, &(purlin_enqueue_options){.unique_key = id},
+                          &queue_job);
   if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), purlin_project(ctx), in->trainer, in->specification, in->dataset, data.version,
-                           data.sha256, data.row_count, in->validation_rows, in->model, in->registers, in->cause, in->labels, queue_job,
-                           purlin_actor(ctx));
+    status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), purlin_project(ctx), in->trainer, in->specification,
+                           in->dataset, data.version, data.sha256, data.row_count, in->validation_rows, in->model,
+                           in->registers, in->cause, in->labels, queue_job, purlin_actor(ctx));
   return status == PURLIN_OK ? find(ctx, id, out) : status;
 }
 
 /* ---- Looking ------------------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct job_in { const char *job_id; } job_in;
+typedef struct job_in {
+  const char *job_id;
+} job_in;
 PURLIN_SCHEMA(job_in, "Which job", PURLIN_REQUIRED(job_id, "Its id", .max_length = 64));
 
 PURLIN_OPERATION(get_job, job_in, training_job,
-    .summary = "A training job: its state, progress and metrics", .permission = "training:read", .http = "GET /api/v1/training/jobs/{job_id}")
-{
+    .summary = "A training job: its state, progress and metrics", .permission = "training:read", .http = "GET /api/v1/training/jobs/{job_id}") {
   purlin_status status = find(ctx, in->job_id, out);
-  return status == PURLIN_OK ? purlin_db_list(ctx, purlin_training_metric, &out->metrics, LATEST, in->job_id, in->job_id) : status;
+  return status == PURLIN_OK ? purlin_db_list(ctx, purlin_training_metric, &out->metrics, LATEST, in->job_id, in->job_id)
+                             : status;
 }
 
-typedef struct list_jobs_in { const char *model, *state; int64_t limit; } list_jobs_in;
+typedef struct list_jobs_in {
+  const char *model, *state;
+  int64_t limit;
+} list_jobs_in;
 PURLIN_SCHEMA(list_jobs_in, "Which jobs",
     PURLIN_DEFAULT(model, "\"\"", "Of this model", .max_length = 250),
     PURLIN_DEFAULT(state, "\"\"", "In this state", .max_length = 16),
     PURLIN_DEFAULT(limit, "100", "At most so many", .min = 1, .max = 1000));
-typedef struct job_page { PURLIN_LIST_OF(training_job) jobs; } job_page;
+typedef struct job_page {
+  PURLIN_LIST_OF(training_job) jobs;
+} job_page;
 PURLIN_SCHEMA(job_page, "Training jobs, newest first", PURLIN_LIST(jobs, training_job, "The jobs, without their metrics"));
 
 PURLIN_OPERATION(list_jobs, list_jobs_in, job_page,
-    .summary = "The training jobs of the workspace", .permission = "training:read", .http = "GET /api/v1/training/jobs")
-{
-  return purlin_db_list(ctx, training_job, &out->jobs, SELECT_PAGE, purlin_workspace(ctx), in->model, in->model, in->state, in->state, in->limit);
+    .summary = "The training jobs of the workspace", .permission = "training:read", .http = "GET /api/v1/training/jobs") {
+  return purlin_db_list(ctx, training_job, &out->jobs, SELECT_PAGE, purlin_workspace(ctx), in->model, in->model, in->state,
+                        in->state, in->limit);
 }
 
-typedef struct trainer_list { PURLIN_LIST_OF(purlin_provider) trainers; } trainer_list;
+typedef struct trainer_list {
+  PURLIN_LIST_OF(purlin_provider) trainers;
+} trainer_list;
 PURLIN_SCHEMA(trainer_list, "Trainers", PURLIN_LIST(trainers, purlin_provider, "The trainers"));
 
 PURLIN_OPERATION(trainers, purlin_nothing, trainer_list,
-    .summary = "The trainers on offer and what they take", .permission = "training:read", .http = "GET /api/v1/training/trainers")
-{
+    .summary = "The trainers on offer and what they take", .permission = "training:read", .http = "GET /api/v1/training/trainers") {
   purlin_providers found;
   purlin_status status = purlin_contained_providers(ctx, "trainer", &found);
   if (status != PURLIN_OK) return status;
@@ -171,22 +193,23 @@ PURLIN_OPERATION(trainers, purlin_nothing, trainer_list,
 
 /* ---- Changing --------------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct label_job_in { const char *job_id; purlin_json labels; } label_job_in;
+typedef struct label_job_in {
+  const char *job_id;
+  purlin_json labels;
+} label_job_in;
 PURLIN_SCHEMA(label_job_in, "What to note",
     PURLIN_REQUIRED(job_id, "The job", .max_length = 64),
     PURLIN_REQUIRED(labels, "A JSON object; it replaces the old one", .max_length = 60000));
 
 PURLIN_OPERATION(label_job, label_job_in, training_job,
     .summary = "Note something with a training job", .permission = "training:write", .effect = PURLIN_CHANGES,
-    .http = "PUT /api/v1/training/jobs/{job_id}/labels")
-{
+    .http = "PUT /api/v1/training/jobs/{job_id}/labels") {
   purlin_status status = purlin_db_run(ctx, RELABEL, in->labels, in->job_id, purlin_workspace(ctx));
   return status == PURLIN_OK ? find(ctx, in->job_id, out) : status;
 }
 
 PURLIN_OPERATION(cancel_job, job_in, training_job,
-    .summary = "Stop a training job", .permission = "training:write", .effect = PURLIN_CHANGES, .http = "DELETE /api/v1/training/jobs/{job_id}")
-{
+    .summary = "Stop a training job", .permission = "training:write", .effect = PURLIN_CHANGES, .http = "DELETE /api/v1/training/jobs/{job_id}") {
   job_row row;
   purlin_status status = find(ctx, in->job_id, out);
   if (status == PURLIN_OK) status = training_row(ctx, in->job_id, true, &row);

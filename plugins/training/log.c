@@ -1,15 +1,19 @@
 #include "training.h"
 #include <string.h>
 
-static const char APPEND[] = "INSERT INTO training_logs (workspace, project, job_id, attempt, at, text) VALUES (?, ?, ?, ?, NOW(6), ?)";
-static const char SELECT_TEXT[] = "SELECT l.text FROM training_logs l WHERE l.job_id = ? AND l.workspace = ? ORDER BY l.position";
+static const char APPEND[] =
+    "INSERT INTO training_logs (workspace, project, job_id, attempt, at, text) VALUES (?, ?, ?, ?, NOW(6), ?)";
+static const char SELECT_TEXT[] =
+    "SELECT l.text FROM training_logs l WHERE l.job_id = ? AND l.workspace = ? ORDER BY l.position";
 static const char EXISTS[] = "SELECT id AS text FROM training_jobs WHERE id = ? AND workspace = ?";
 
 purlin_status training_log(purlin_ctx *ctx, const job_row *job, const char *text) {
   return purlin_db_run(ctx, APPEND, job->workspace, job->project, job->id, job->attempt, text);
 }
 
-typedef struct text_row { const char *text; } text_row;
+typedef struct text_row {
+  const char *text;
+} text_row;
 PURLIN_SCHEMA(text_row, "A piece of a log", PURLIN_REQUIRED(text, "The text", .max_length = 65000));
 
 static purlin_status send(purlin_ctx *ctx, purlin_request *request, purlin_rows *rows) {
@@ -24,8 +28,7 @@ static purlin_status send(purlin_ctx *ctx, purlin_request *request, purlin_rows 
 }
 
 PURLIN_ROUTE(read_log, "GET /api/v1/training/jobs/{job}/log",
-    .summary = "What the trainer wrote", .permission = "training:read", .answer = "text/plain", .timeout_ms = UINT32_MAX)
-{
+    .summary = "What the trainer wrote", .permission = "training:read", .answer = "text/plain", .timeout_ms = UINT32_MAX) {
   const char *id = purlin_parameter(request, "job");
   text_row row;
   purlin_status status = purlin_db_row(ctx, text_row, &row, EXISTS, id, purlin_workspace(ctx));

@@ -6,11 +6,14 @@
 
 enum { LARGEST_REPORT = 1024 * 1024 };
 
-static const char WRITE_METRIC[] = "REPLACE INTO training_metrics (workspace, project, job_id, name, step, value) VALUES (?, ?, ?, ?, ?, ?)";
-static const char PROGRESS[] = "UPDATE training_jobs SET progress = IFNULL(?, progress), message = IFNULL(?, message) WHERE id = ?";
+static const char WRITE_METRIC[] =
+    "REPLACE INTO training_metrics (workspace, project, job_id, name, step, value) VALUES (?, ?, ?, ?, ?, ?)";
+static const char PROGRESS[] =
+    "UPDATE training_jobs SET progress = IFNULL(?, progress), message = IFNULL(?, message) WHERE id = ?";
 static const char DESCRIBE_MODEL[] = "UPDATE training_jobs SET signature = ?, framework = ?, version = ? WHERE id = ?";
-static const char END_JOB[] = "UPDATE training_jobs SET state = ?, message = ?, progress = IF(? = 'succeeded', 1, progress), token_hash = NULL,"
-                              " ended_at = NOW(6) WHERE id = ?";
+static const char END_JOB[] =
+    "UPDATE training_jobs SET state = ?, message = ?, progress = IF(? = 'succeeded', 1, progress), token_hash = NULL,"
+    " ended_at = NOW(6) WHERE id = ?";
 static const char LATEST[] = "SELECT m.name AS `key`, m.value, m.step FROM training_metrics m"
                              " JOIN (SELECT name, MAX(step) AS step FROM training_metrics WHERE job_id = ? GROUP BY name) l"
                              " ON l.name = m.name AND l.step = m.step WHERE m.job_id = ? ORDER BY m.name LIMIT 1000";
@@ -37,12 +40,15 @@ PURLIN_SCHEMA(finished_payload, "A training job has ended",
     PURLIN_REQUIRED(dataset_version, "Its version"));
 PURLIN_EVENT(finished, finished_payload, "A training job has ended");
 
-typedef struct metric_list { PURLIN_LIST_OF(purlin_training_metric) metrics; } metric_list;
+typedef struct metric_list {
+  PURLIN_LIST_OF(purlin_training_metric) metrics;
+} metric_list;
 
 /* {"accuracy":0.91,...}: names come from a trainer, so they are escaped by encoding them as a value. */
 static char *append(purlin_ctx *ctx, const char *before, const purlin_training_metric *m) {
   purlin_json whole;
-  if (purlin_encode(ctx, purlin_training_metric_schema(), &(purlin_training_metric){m->key, 0, 0}, &whole) != PURLIN_OK) return NULL;
+  if (purlin_encode(ctx, purlin_training_metric_schema(), &(purlin_training_metric){m->key, 0, 0}, &whole) != PURLIN_OK)
+    return NULL;
   const char *name = strchr(whole.text, ':') + 1, *end = strstr(name, ",\"value\"");
   return purlin_format(ctx, "%s%s%.*s:%.17g", before, before[1] ? "," : "", (int)(end - name), name, m->value);
 }
@@ -51,7 +57,8 @@ purlin_status training_metrics_object(purlin_ctx *ctx, const char *job_id, purli
   metric_list found = {0};
   purlin_status status = purlin_db_list(ctx, purlin_training_metric, &found.metrics, LATEST, job_id, job_id);
   const char *text = "{";
-  for (size_t i = 0; i < found.metrics.count && status == PURLIN_OK && text; i++) text = append(ctx, text, &found.metrics.items[i]);
+  for (size_t i = 0; i < found.metrics.count && status == PURLIN_OK && text; i++)
+    text = append(ctx, text, &found.metrics.items[i]);
   if (status == PURLIN_OK && text) text = purlin_format(ctx, "%s}", text);
   if (status != PURLIN_OK || !text) return status != PURLIN_OK ? status : PURLIN_TOO_LARGE;
   *out = (purlin_json){text, strlen(text)};
@@ -59,8 +66,15 @@ purlin_status training_metrics_object(purlin_ctx *ctx, const char *job_id, purli
 }
 
 purlin_status training_end(purlin_ctx *ctx, const job_row *job, const char *state, const char *message) {
-  finished_payload event = {.job_id = job->id, .state = state, .trainer = job->trainer, .model = job->model, .version = job->version,
-                          .cause = job->cause, .labels = job->labels, .dataset = job->dataset, .dataset_version = job->dataset_version};
+  finished_payload event = {.job_id = job->id,
+                            .state = state,
+                            .trainer = job->trainer,
+                            .model = job->model,
+                            .version = job->version,
+                            .cause = job->cause,
+                            .labels = job->labels,
+                            .dataset = job->dataset,
+                            .dataset_version = job->dataset_version};
   purlin_status status = training_metrics_object(ctx, job->id, &event.metrics);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, END_JOB, state, message, state, job->id);
   return status == PURLIN_OK ? purlin_emit(ctx, finished, &event, job->id) : status;
@@ -68,7 +82,9 @@ purlin_status training_end(purlin_ctx *ctx, const job_row *job, const char *stat
 
 /* ---- A model is registered: through registry's operations, in the same transaction ---------------------------------------------------------- */
 
-typedef struct model_name { const char *name; } model_name;
+typedef struct model_name {
+  const char *name;
+} model_name;
 PURLIN_SCHEMA(model_name, "A model", PURLIN_REQUIRED(name, "Its name"));
 
 typedef struct version_in {
@@ -84,7 +100,9 @@ PURLIN_SCHEMA(version_in, "A version to register",
     PURLIN_REQUIRED(size, "How many"), PURLIN_REQUIRED(signature, "What it takes and gives"), PURLIN_OPTIONAL(training_id, "The job"),
     PURLIN_OPTIONAL(dataset, "The dataset"), PURLIN_OPTIONAL(description, "Why it was made"), PURLIN_OPTIONAL(dataset_version, "Its version"),
     PURLIN_REQUIRED(metrics, "How it did"));
-typedef struct version_out { int64_t version; } version_out;
+typedef struct version_out {
+  int64_t version;
+} version_out;
 PURLIN_SCHEMA(version_out, "A version", PURLIN_REQUIRED(version, "Its number"));
 
 static purlin_status ensure_model(purlin_ctx *ctx, const char *name) {
@@ -100,10 +118,16 @@ static purlin_status register_version(purlin_ctx *ctx, job_row *job, const purli
   purlin_status status = ensure_model(ctx, job->model.value);
   if (status == PURLIN_OK) status = training_metrics_object(ctx, job->id, &metrics);
   if (status != PURLIN_OK) return status;
-  const version_in in = {.name = job->model.value, .framework = report->framework.value, .sha256 = job->artifact_sha256.value,
-                         .size = job->artifact_size.value, .signature = report->signature, .training_id = {PURLIN_SET, job->id},
-                         .dataset = {PURLIN_SET, job->dataset}, .description = job->cause,
-                         .dataset_version = {PURLIN_SET, job->dataset_version}, .metrics = metrics};
+  const version_in in = {.name = job->model.value,
+                         .framework = report->framework.value,
+                         .sha256 = job->artifact_sha256.value,
+                         .size = job->artifact_size.value,
+                         .signature = report->signature,
+                         .training_id = {PURLIN_SET, job->id},
+                         .dataset = {PURLIN_SET, job->dataset},
+                         .description = job->cause,
+                         .dataset_version = {PURLIN_SET, job->dataset_version},
+                         .metrics = metrics};
   version_out out;
   status = purlin_call(ctx, "registry.create_version", version_in_schema(), &in, version_out_schema(), &out);
   if (status == PURLIN_OK) job->version = (purlin_opt_int){PURLIN_SET, out.version};
@@ -111,19 +135,24 @@ static purlin_status register_version(purlin_ctx *ctx, job_row *job, const purli
 }
 
 static purlin_status succeed(purlin_ctx *ctx, job_row *job, const purlin_training_report *report) {
-  if (job->artifact_sha256.state != PURLIN_SET) return purlin_fail(ctx, PURLIN_PRECONDITION, "upload the artifact 'model' first");
+  if (job->artifact_sha256.state != PURLIN_SET)
+    return purlin_fail(ctx, PURLIN_PRECONDITION, "upload the artifact 'model' first");
   if (!report->signature.text || report->framework.state != PURLIN_SET)
     return purlin_fail(ctx, PURLIN_INVALID, "a report of success brings signature and framework");
   purlin_status status = PURLIN_OK;
   if (job->registers && job->model.state == PURLIN_SET) status = register_version(ctx, job, report);
-  if (status == PURLIN_OK) status = purlin_db_run(ctx, DESCRIBE_MODEL, report->signature, report->framework, job->version, job->id);
+  if (status == PURLIN_OK)
+    status = purlin_db_run(ctx, DESCRIBE_MODEL, report->signature, report->framework, job->version, job->id);
   const char *message = report->message.state == PURLIN_SET ? report->message.value : "done";
   return status == PURLIN_OK ? training_end(ctx, job, "succeeded", message) : status;
 }
 
 /* ---- One report ------------------------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct taking { const job_row *seen; const purlin_training_report *report; } taking;
+typedef struct taking {
+  const job_row *seen;
+  const purlin_training_report *report;
+} taking;
 
 static purlin_status write_metrics(purlin_ctx *ctx, const job_row *job, const purlin_training_report *report) {
   purlin_status status = PURLIN_OK;
@@ -144,13 +173,13 @@ static purlin_status take(purlin_ctx *ctx, void *argument) {
   if (status != PURLIN_OK) return status;
   if (report->state.state != PURLIN_SET) return purlin_db_run(ctx, PROGRESS, report->progress, report->message, job.id);
   if (strcmp(report->state.value, "succeeded") == 0) return succeed(ctx, &job, report);
-  return training_end(ctx, &job, "failed", report->message.state == PURLIN_SET ? report->message.value : "the trainer gave no reason");
+  return training_end(ctx, &job, "failed",
+                      report->message.state == PURLIN_SET ? report->message.value : "the trainer gave no reason");
 }
 
 PURLIN_ROUTE(report, "POST /api/v1/training/attempts/{job}/{attempt}/reports",
     .summary = "What a trainer has to say", .permission = "callback", .in = purlin_training_report_schema, .out = purlin_nothing_schema,
-    .max_body = LARGEST_REPORT)
-{
+    .max_body = LARGEST_REPORT) {
   job_row job;
   purlin_training_report told;
   const char *body = NULL;

@@ -3,12 +3,17 @@
 
 enum { STOP_GRACE_MS = 5000, CLEAN_UP_MS = 15000 };
 
-static const char BEGIN_ATTEMPT[] = "UPDATE training_jobs SET state = 'running', attempt = attempt + 1, token_hash = ?, pid = NULL, pid_started = NULL,"
-                                    " boot = NULL, progress = 0, message = 'starting', started_at = NOW(6) WHERE id = ?";
-static const char RECORD_PROCESS[] = "UPDATE training_jobs SET pid = ?, pid_started = ?, boot = ? WHERE id = ? AND attempt = ? AND state = 'running'";
-static const char END_ATTEMPT[] = "UPDATE training_jobs SET token_hash = NULL, pid = NULL, message = ? WHERE id = ? AND attempt = ? AND state = 'running'";
+static const char BEGIN_ATTEMPT[] =
+    "UPDATE training_jobs SET state = 'running', attempt = attempt + 1, token_hash = ?, pid = NULL, pid_started = NULL,"
+    " boot = NULL, progress = 0, message = 'starting', started_at = NOW(6) WHERE id = ?";
+static const char RECORD_PROCESS[] =
+    "UPDATE training_jobs SET pid = ?, pid_started = ?, boot = ? WHERE id = ? AND attempt = ? AND state = 'running'";
+static const char END_ATTEMPT[] =
+    "UPDATE training_jobs SET token_hash = NULL, pid = NULL, message = ? WHERE id = ? AND attempt = ? AND state = 'running'";
 
-typedef struct run_in { const char *job_id; } run_in;
+typedef struct run_in {
+  const char *job_id;
+} run_in;
 PURLIN_SCHEMA(run_in, "Which training job", PURLIN_REQUIRED(job_id, "Its id"));
 
 static bool is(const job_row *job, const char *state) { return strcmp(job->state, state) == 0; }
@@ -16,7 +21,10 @@ static bool over(const job_row *job) { return !is(job, "queued") && !is(job, "ru
 
 /* ---- An attempt begins ---------------------------------------------------------------------------------------------------------------- */
 
-typedef struct beginning { const char *job_id, *token; job_row job; } beginning;
+typedef struct beginning {
+  const char *job_id, *token;
+  job_row job;
+} beginning;
 
 static purlin_status begin(purlin_ctx *ctx, void *argument) {
   beginning *b = argument;
@@ -29,11 +37,17 @@ static purlin_status begin(purlin_ctx *ctx, void *argument) {
 }
 
 static purlin_status describe(purlin_ctx *ctx, const job_row *job, const char *token, purlin_json *out) {
-  const char *base = purlin_format(ctx, "%s/api/v1/training/attempts/%s/%lld", purlin_server_url(), job->id, (long long)job->attempt);
+  const char *base =
+      purlin_format(ctx, "%s/api/v1/training/attempts/%s/%lld", purlin_server_url(), job->id, (long long)job->attempt);
   if (!base) return PURLIN_TOO_LARGE;
-  purlin_training training = {.job_id = job->id, .trainer = job->trainer, .specification = job->specification,
-                              .dataset_url = purlin_format(ctx, "%s/dataset", base), .artifact_url = purlin_format(ctx, "%s/artifacts", base),
-                              .callback_url = purlin_format(ctx, "%s/reports", base), .token = token, .attempt = job->attempt};
+  purlin_training training = {.job_id = job->id,
+                              .trainer = job->trainer,
+                              .specification = job->specification,
+                              .dataset_url = purlin_format(ctx, "%s/dataset", base),
+                              .artifact_url = purlin_format(ctx, "%s/artifacts", base),
+                              .callback_url = purlin_format(ctx, "%s/reports", base),
+                              .token = token,
+                              .attempt = job->attempt};
   if (!training.dataset_url || !training.artifact_url || !training.callback_url) return PURLIN_TOO_LARGE;
   return purlin_encode(ctx, purlin_training_schema(), &training, out);
 }
@@ -47,8 +61,10 @@ static purlin_status start(purlin_ctx *ctx, const char *job_id, job_row *job, pu
   purlin_json message;
   status = describe(ctx, job, b.token, &message);
   if (status == PURLIN_OK)
-    status = purlin_contained_start(ctx, "trainer", job->trainer, message, &(purlin_process_options){.detached = true}, process);
-  if (status == PURLIN_OK) status = purlin_db_run(ctx, RECORD_PROCESS, process->pid, process->started, process->boot, job->id, job->attempt);
+    status =
+        purlin_contained_start(ctx, "trainer", job->trainer, message, &(purlin_process_options){.detached = true}, process);
+  if (status == PURLIN_OK)
+    status = purlin_db_run(ctx, RECORD_PROCESS, process->pid, process->started, process->boot, job->id, job->attempt);
   return status;
 }
 
@@ -61,7 +77,10 @@ static bool adopt(const job_row *job, purlin_process *process) {
 
 /* ---- It ends -------------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct giving_up { const job_row *job; const char *message; } giving_up;
+typedef struct giving_up {
+  const job_row *job;
+  const char *message;
+} giving_up;
 
 static purlin_status give_up(purlin_ctx *ctx, void *argument) {
   giving_up *g = argument;
@@ -81,8 +100,7 @@ static purlin_status died(purlin_ctx *ctx, const job_row *job, int exit_code) {
   return status == PURLIN_OK ? purlin_fail(ctx, PURLIN_UNAVAILABLE, "%s", message) : status;
 }
 
-PURLIN_JOB(run, run_in, .summary = "Run a training job", .max_attempts = TRAINING_ATTEMPTS, .backoff_ms = 500, .timeout_ms = UINT32_MAX)
-{
+PURLIN_JOB(run, run_in, .summary = "Run a training job", .max_attempts = TRAINING_ATTEMPTS, .backoff_ms = 500, .timeout_ms = UINT32_MAX) {
   job_row job;
   purlin_process process = {0};
   purlin_status status = training_row(ctx, in->job_id, false, &job);

@@ -53,7 +53,7 @@ PURLIN_SCHEMA(job_row, "A row of training_jobs",
     PURLIN_OPTIONAL(token_hash, "token", .secret = true), PURLIN_OPTIONAL(pid, "process"),
     PURLIN_OPTIONAL(pid_started, "its start"), PURLIN_OPTIONAL(boot, "boot"), PURLIN_OPTIONAL(queue_job, "job of the queue"));
 
-#define JOB_ROW_COLUMNS                                                                                                         \
+#define JOB_ROW_COLUMNS                                                                                                                    \
   "id, workspace, project, state, trainer, specification, dataset, dataset_version, dataset_sha256, dataset_rows, validation_rows, model," \
   " registers, version, cause, labels, progress, message, framework, artifact_sha256, signature, artifact_size, attempt, token_hash, pid," \
   " pid_started, boot, queue_job"

@@ -49,7 +49,8 @@ static void assume(purlin_ctx *ctx, identity *who) {
 
 void access_identify(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project) {
   identity *who = purlin_alloc(ctx, sizeof *who);
-  const char *actor_copy = purlin_copy(ctx, actor), *workspace_copy = purlin_copy(ctx, workspace), *project_copy = purlin_copy(ctx, project);
+  const char *actor_copy = purlin_copy(ctx, actor), *workspace_copy = purlin_copy(ctx, workspace),
+             *project_copy = purlin_copy(ctx, project);
   if (!who || !actor_copy || !workspace_copy || !project_copy) return; /* nobody: everything will be refused */
   *who = (identity){actor_copy, workspace_copy, project_copy, EVERYTHING, 1, NULL, 0};
   assume(ctx, who);
@@ -81,7 +82,8 @@ purlin_status access_gate(purlin_ctx *ctx, purlin_request *request, const http_t
   if (token) {
     identity *who = NULL;
     purlin_status status = token_identity(ctx, token, &who);
-    if (status == PURLIN_NOT_FOUND) return challenge(ctx, request, "Bearer error=\"invalid_token\"", "the token is not valid");
+    if (status == PURLIN_NOT_FOUND)
+      return challenge(ctx, request, "Bearer error=\"invalid_token\"", "the token is not valid");
     if (status != PURLIN_OK) return status;
     assume(ctx, who);
   }

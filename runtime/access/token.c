@@ -12,7 +12,10 @@ enum { HASH_BYTES = 32, HASH_DIGITS = 64, TOKEN_RANDOM = 40, CACHE_SLOTS = 1024,
 
 /* ---- The row ------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct token_row { const char *actor, *workspace, *project; purlin_texts permissions; } token_row;
+typedef struct token_row {
+  const char *actor, *workspace, *project;
+  purlin_texts permissions;
+} token_row;
 PURLIN_SCHEMA(token_row, "What a token stands for",
     PURLIN_REQUIRED(actor, "Who acts"),
     PURLIN_REQUIRED(workspace, "In which workspace"),
@@ -30,7 +33,9 @@ typedef struct cache_slot {
   identity *who; /* the cache's own reference */
 } cache_slot;
 
-typedef struct cache { cache_slot slots[CACHE_SLOTS]; } cache;
+typedef struct cache {
+  cache_slot slots[CACHE_SLOTS];
+} cache;
 
 static const char cache_key;
 
@@ -120,13 +125,16 @@ const char *purlin_new_secret(purlin_ctx *ctx, const char *prefix) {
 
 /* ---- The first token ---------------------------------------------------------------------------------------------------------------- */
 
-typedef struct count_row { int64_t tokens; } count_row;
+typedef struct count_row {
+  int64_t tokens;
+} count_row;
 PURLIN_SCHEMA(count_row, "How many tokens there are", PURLIN_REQUIRED(tokens, "Rows"));
 
 /* Written to a new file, flushed, then renamed: the file is there whole or not at all, and nobody else can read it. */
 static bool write_secret(const char *directory, const char *name, const char *secret, buffer *why) {
   char path[PATH_MAX], temporary[PATH_MAX];
-  int n = snprintf(path, sizeof path, "%s/%s", directory, name), m = snprintf(temporary, sizeof temporary, "%s/.%s.new", directory, name);
+  int n = snprintf(path, sizeof path, "%s/%s", directory, name),
+      m = snprintf(temporary, sizeof temporary, "%s/.%s.new", directory, name);
   if (n < 0 || m < 0 || (size_t)n >= sizeof path || (size_t)m >= sizeof temporary) {
     buffer_format(why, "the state directory's path is too long: %s", directory);
     return false;
@@ -144,8 +152,9 @@ static bool write_secret(const char *directory, const char *name, const char *se
   return false;
 }
 
-static const char INSERT_FIRST[] = "INSERT INTO access_tokens (id, hash, name, actor, workspace, project, permissions, created_at)"
-                                   " VALUES (?, ?, 'first administrator', 'user:admin', 'default', 'default', '[\"*\"]', NOW(6))";
+static const char INSERT_FIRST[] =
+    "INSERT INTO access_tokens (id, hash, name, actor, workspace, project, permissions, created_at)"
+    " VALUES (?, ?, 'first administrator', 'user:admin', 'default', 'default', '[\"*\"]', NOW(6))";
 
 purlin_status access_start(purlin_ctx *ctx, const char *state_directory, buffer *why) {
   count_row row = {0};
@@ -170,14 +179,14 @@ purlin_status access_start(purlin_ctx *ctx, const char *state_directory, buffer 
 }
 
 PURLIN_MIGRATION(access_0001, "access_0001_tokens",
-    "CREATE TABLE access_tokens (\n"
-    "  id          VARCHAR(64)  NOT NULL PRIMARY KEY,\n"
-    "  hash        CHAR(64)     NOT NULL UNIQUE COMMENT 'SHA-256 of the token, hexadecimal',\n"
-    "  name        VARCHAR(250) NOT NULL,\n"
-    "  actor       VARCHAR(250) NOT NULL,\n"
-    "  workspace   VARCHAR(64)  NOT NULL,\n"
-    "  project     VARCHAR(64)  NOT NULL,\n"
-    "  permissions TEXT         NOT NULL COMMENT 'JSON list',\n"
-    "  created_at  DATETIME(6)  NOT NULL,\n"
-    "  expires_at  DATETIME(6)  NULL\n"
-    ") CHARACTER SET utf8mb4;\n")
+                 "CREATE TABLE access_tokens (\n"
+                 "  id          VARCHAR(64)  NOT NULL PRIMARY KEY,\n"
+                 "  hash        CHAR(64)     NOT NULL UNIQUE COMMENT 'SHA-256 of the token, hexadecimal',\n"
+                 "  name        VARCHAR(250) NOT NULL,\n"
+                 "  actor       VARCHAR(250) NOT NULL,\n"
+                 "  workspace   VARCHAR(64)  NOT NULL,\n"
+                 "  project     VARCHAR(64)  NOT NULL,\n"
+                 "  permissions TEXT         NOT NULL COMMENT 'JSON list',\n"
+                 "  created_at  DATETIME(6)  NOT NULL,\n"
+                 "  expires_at  DATETIME(6)  NULL\n"
+                 ") CHARACTER SET utf8mb4;\n")

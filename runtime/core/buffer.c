@@ -91,10 +91,8 @@ void buffer_json_text(buffer *b, const char *text, size_t size) {
       continue;
     }
     buffer_add(b, plain, (size_t)(at - plain));
-    if (c < 0x80)
-      escape(b, c);
-    else
-      buffer_add(b, "\xef\xbf\xbd", 3);
+    if (c < 0x80) escape(b, c);
+    else buffer_add(b, "\xef\xbf\xbd", 3);
     plain = ++at;
   }
   buffer_add(b, plain, (size_t)(at - plain));
@@ -115,10 +113,8 @@ void buffer_format(buffer *b, const char *format, ...) {
     length = vsnprintf(b->data + b->size, room, format, list);
     va_end(list);
   }
-  if (length < 0)
-    b->failed = true;
-  else
-    b->size += (size_t)length;
+  if (length < 0) b->failed = true;
+  else b->size += (size_t)length;
 }
 
 void buffer_consume(buffer *b, size_t size) {

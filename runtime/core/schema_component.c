@@ -17,7 +17,9 @@ typedef struct component {
 static component *components;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static uint64_t mix(uint64_t hash, const void *data, size_t size) { return (hash ^ text_hash(data, size)) * UINT64_C(0x9e3779b97f4a7c15); }
+static uint64_t mix(uint64_t hash, const void *data, size_t size) {
+  return (hash ^ text_hash(data, size)) * UINT64_C(0x9e3779b97f4a7c15);
+}
 static uint64_t mix_text(uint64_t hash, const char *text) { return text ? mix(hash, text, strlen(text)) : hash * 31 + 7; }
 
 static uint64_t fingerprint(const purlin_schema *schema) {

@@ -148,12 +148,9 @@ typedef struct item_type {
 static bool decode_list(schema_decoding *d, const purlin_field *field, json_kind kind, void *at, const schema_path *path) {
   item_type item = {decode_item_object, 0};
   if (kind != JSON_ARRAY) return mismatch(d, schema_type_of(field->type)->name, kind, path);
-  if (field->type == PURLIN_T_TEXTS)
-    item = (item_type){decode_text, sizeof(char *)};
-  else if (field->type == PURLIN_T_DOUBLES)
-    item = (item_type){decode_double, sizeof(double)};
-  else
-    item.size = field->of()->struct_size;
+  if (field->type == PURLIN_T_TEXTS) item = (item_type){decode_text, sizeof(char *)};
+  else if (field->type == PURLIN_T_DOUBLES) item = (item_type){decode_double, sizeof(double)};
+  else item.size = field->of()->struct_size;
   schema_list list = {NULL, 0};
   size_t capacity = 0, most = schema_most_items(field), before = d->complaints;
   schema_path here = {.up = path};
@@ -306,10 +303,8 @@ bool schema_fill(schema_decoding *d, const purlin_schema *schema, void *out, con
     const purlin_field *field = schema_field(schema, i);
     if ((was_set[i / 64] >> i % 64 & 1) != 0 || (field->required == 0 && field->initial == NULL)) continue;
     schema_path here = {.up = path, .name = field->name, .name_size = strlen(field->name)};
-    if (field->required != 0)
-      (void)schema_say(d, &here, "is required");
-    else if (!fill_default(d, field, (char *)out + field->offset, &here))
-      return false;
+    if (field->required != 0) (void)schema_say(d, &here, "is required");
+    else if (!fill_default(d, field, (char *)out + field->offset, &here)) return false;
     if (!schema_goes_on(d)) return false;
   }
   return true;

@@ -27,10 +27,8 @@ static void put_reference(const purlin_schema *schema, buffer *out) {
 }
 
 static void put_type(const char *type, bool nullable, buffer *out) {
-  if (nullable)
-    buffer_format(out, "\"type\":[\"%s\",\"null\"]", type);
-  else
-    buffer_format(out, "\"type\":\"%s\"", type);
+  if (nullable) buffer_format(out, "\"type\":[\"%s\",\"null\"]", type);
+  else buffer_format(out, "\"type\":\"%s\"", type);
 }
 
 static void put_range(const purlin_field *field, buffer *out) {

@@ -6,10 +6,8 @@
 static void encode_members(const purlin_schema *schema, const void *value, schema_encoding how, buffer *out);
 
 static void encode_text(const char *text, buffer *out) {
-  if (text == NULL)
-    buffer_add(out, "null", 4);
-  else
-    buffer_json_text(out, text, strlen(text));
+  if (text == NULL) buffer_add(out, "null", 4);
+  else buffer_json_text(out, text, strlen(text));
 }
 
 static void encode_enum(const purlin_field *field, const void *at, buffer *out) {
@@ -81,10 +79,8 @@ static void encode_value(const purlin_field *field, uint32_t type, const void *a
   case PURLIN_T_TIME: encode_time(((const purlin_time *)at)->unix_us, out); break;
   case PURLIN_T_JSON: {
     const purlin_json *json = at;
-    if (json->size == 0)
-      buffer_add(out, "null", 4);
-    else
-      buffer_add(out, json->text, json->size);
+    if (json->size == 0) buffer_add(out, "null", 4);
+    else buffer_add(out, json->text, json->size);
     break;
   }
   case PURLIN_T_BYTES: encode_bytes(at, out); break;
@@ -120,12 +116,9 @@ static void encode_members(const purlin_schema *schema, const void *value, schem
     out->size += name_size + 4;
     before = ',';
     bool is_null = type->base != field->type && *(const purlin_presence *)(const void *)at != PURLIN_SET;
-    if (is_null)
-      buffer_add(out, "null", 4);
-    else if (field->secret && how != SCHEMA_WITH_SECRETS)
-      buffer_add(out, "\"***\"", 5);
-    else
-      encode_value(field, type->base, at + type->value_offset, how, out);
+    if (is_null) buffer_add(out, "null", 4);
+    else if (field->secret && how != SCHEMA_WITH_SECRETS) buffer_add(out, "\"***\"", 5);
+    else encode_value(field, type->base, at + type->value_offset, how, out);
   }
   if (before == '{') buffer_char(out, '{');
   buffer_char(out, '}');

@@ -66,10 +66,8 @@ static void set_json(schema_decoding *d, const purlin_field *field, void *at, co
                      const schema_path *path) {
   json_begin(&d->json, text, size, d->reading->memory);
   if (schema_decode_value(d, field, json_next(&d->json), at, path)) (void)json_next(&d->json);
-  if (d->json.error == json_no_memory)
-    d->no_memory = true;
-  else if (d->json.error != NULL)
-    (void)schema_say(d, path, "not valid JSON: %s", d->json.error);
+  if (d->json.error == json_no_memory) d->no_memory = true;
+  else if (d->json.error != NULL) (void)schema_say(d, path, "not valid JSON: %s", d->json.error);
 }
 
 static void set_bytes(schema_decoding *d, const purlin_field *field, void *at, const char *text, size_t size,
@@ -77,10 +75,8 @@ static void set_bytes(schema_decoding *d, const purlin_field *field, void *at, c
   size_t length = 0;
   char *data = schema_memory(d, size / 4 * 3 + 1);
   if (data == NULL) return;
-  if (!text_unbase64(text, size, data, &length))
-    (void)schema_say(d, path, "is not base64");
-  else if (schema_rule_bytes(d, field, length, path))
-    *(purlin_bytes *)at = (purlin_bytes){data, length};
+  if (!text_unbase64(text, size, data, &length)) (void)schema_say(d, path, "is not base64");
+  else if (schema_rule_bytes(d, field, length, path)) *(purlin_bytes *)at = (purlin_bytes){data, length};
 }
 
 static void set_scalar(schema_decoding *d, const purlin_field *field, uint32_t type, void *at, const char *text,
@@ -91,18 +87,14 @@ static void set_scalar(schema_decoding *d, const purlin_field *field, uint32_t t
     break;
   case PURLIN_T_INT: {
     int64_t value;
-    if (!text_to_int(text, size, &value))
-      (void)expected(d, field, path);
-    else if (schema_rule_int(d, field, value, path))
-      *(int64_t *)at = value;
+    if (!text_to_int(text, size, &value)) (void)expected(d, field, path);
+    else if (schema_rule_int(d, field, value, path)) *(int64_t *)at = value;
     break;
   }
   case PURLIN_T_DOUBLE: {
     double value;
-    if (!text_to_double(text, size, &value))
-      (void)expected(d, field, path);
-    else if (schema_rule_double(d, field, value, path))
-      *(double *)at = value;
+    if (!text_to_double(text, size, &value)) (void)expected(d, field, path);
+    else if (schema_rule_double(d, field, value, path)) *(double *)at = value;
     break;
   }
   case PURLIN_T_TEXT: {

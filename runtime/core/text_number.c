@@ -93,10 +93,8 @@ static bool split(const char *at, const char *end, decimal *d) {
     }
     seen++;
     if (significant > 0 || digit != 0) significant++;
-    if (significant > 19)
-      d->exact = false;
-    else
-      d->digits = d->digits * 10 + digit;
+    if (significant > 19) d->exact = false;
+    else d->digits = d->digits * 10 + digit;
     d->exponent += (significant > 19) - point;
   }
   if (seen == 0) return false;

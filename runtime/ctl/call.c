@@ -21,18 +21,24 @@ static void print_field(void *to, const char *name, const cJSON *schema, bool re
   for (char *at = flag; *at; at++)
     if (*at == '_') *at = '-';
   const char *description = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(schema, "description"));
-  (void)printf("  %-22s %-8s %s%s\n", flag, type_name(schema), description ? description : "", required ? " (required)" : "");
+  (void)printf("  %-22s %-8s %s%s\n", flag, type_name(schema), description ? description : "",
+               required ? " (required)" : "");
 }
 
 static void print_help(const catalogue_entry *entry) {
-  (void)printf("%s: %s\n\nNeeds the permission %s.\n\n", entry->id, entry->summary, entry->permission ? entry->permission : "");
+  (void)printf("%s: %s\n\nNeeds the permission %s.\n\n", entry->id, entry->summary,
+               entry->permission ? entry->permission : "");
   catalogue_fields(entry, print_field, NULL);
   (void)printf("\nOr the whole input as JSON: one argument that begins with '{', or '-' for standard input.\n");
 }
 
 /* ---- Flags to JSON ---------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct lookup { const char *flag; const char *name; const cJSON *schema; } lookup;
+typedef struct lookup {
+  const char *flag;
+  const char *name;
+  const cJSON *schema;
+} lookup;
 
 static bool same_flag(const char *flag, const char *name) {
   for (; *flag && *name; flag++, name++)
@@ -87,7 +93,10 @@ static cJSON *to_input(const catalogue_entry *entry, int count, char **arguments
   for (int i = 0; i < count && input; i += 2) {
     lookup l = {.flag = strncmp(arguments[i], "--", 2) == 0 ? arguments[i] + 2 : ""};
     catalogue_fields(entry, match, &l);
-    const char *wrong = !l.name ? "is not known here" : i + 1 == count ? "needs a value" : !set(input, &l, arguments[i + 1]) ? "has a value of another type" : NULL;
+    const char *wrong = !l.name                             ? "is not known here"
+                        : i + 1 == count                    ? "needs a value"
+                        : !set(input, &l, arguments[i + 1]) ? "has a value of another type"
+                                                            : NULL;
     if (!wrong) continue;
     (void)fprintf(stderr, "purlin: %s %s; --help lists the fields of %s\n", arguments[i], wrong, entry->id);
     cJSON_Delete(input);

@@ -23,7 +23,8 @@ static const cJSON *follow(const cJSON *document, const cJSON *schema) {
 }
 
 static const cJSON *body_of(const cJSON *document, const cJSON *operation) {
-  const cJSON *content = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(operation, "requestBody"), "content");
+  const cJSON *content =
+      cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(operation, "requestBody"), "content");
   const cJSON *json = cJSON_GetObjectItemCaseSensitive(content, "application/json");
   return json ? follow(document, cJSON_GetObjectItemCaseSensitive(json, "schema")) : NULL;
 }
@@ -54,7 +55,11 @@ static bool same_name(const char *id, const char *plugin, const char *operation)
   return *id == *operation;
 }
 
-typedef struct search { const char *plugin, *operation; catalogue_entry *out; bool found; } search;
+typedef struct search {
+  const char *plugin, *operation;
+  catalogue_entry *out;
+  bool found;
+} search;
 
 static void match(void *to, const catalogue_entry *entry) {
   search *s = to;
@@ -75,14 +80,16 @@ static bool is_required(const cJSON *list, const char *name) {
   return false;
 }
 
-void catalogue_fields(const catalogue_entry *entry, void (*visit)(void *to, const char *name, const cJSON *schema, bool required), void *to) {
+void catalogue_fields(const catalogue_entry *entry,
+                      void (*visit)(void *to, const char *name, const cJSON *schema, bool required), void *to) {
   const cJSON *item;
   if (entry->body) {
     const cJSON *required = cJSON_GetObjectItemCaseSensitive(entry->body, "required");
-    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(entry->body, "properties")) visit(to, item->string, item, is_required(required, item->string));
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(entry->body, "properties"))
+        visit(to, item->string, item, is_required(required, item->string));
     return;
   }
-  cJSON_ArrayForEach(item, entry->parameters)
-      visit(to, cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "name")), cJSON_GetObjectItemCaseSensitive(item, "schema"),
-            cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "required")));
+  cJSON_ArrayForEach(item, entry->parameters) visit(
+      to, cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "name")),
+      cJSON_GetObjectItemCaseSensitive(item, "schema"), cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "required")));
 }

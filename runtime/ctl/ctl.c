@@ -19,7 +19,11 @@ static const char USAGE[] =
     "         --json            print JSON, never tables\n"
     "         --version, --help\n";
 
-typedef struct listing { const char *plugin; char last[128]; size_t count; } listing;
+typedef struct listing {
+  const char *plugin;
+  char last[128];
+  size_t count;
+} listing;
 
 static void print_plugin(void *to, const catalogue_entry *entry) {
   listing *l = to;
@@ -63,9 +67,11 @@ static int run(const session *s, int count, char **arguments) {
   catalogue_entry entry;
   if (count == 0 || strcmp(arguments[0], "help") == 0) code = list_plugins(document);
   else if (count == 1 || strcmp(arguments[1], "--help") == 0) code = list_operations(document, arguments[0]);
-  else if (catalogue_find(document, arguments[0], arguments[1], &entry)) code = call_operation(s, &entry, count - 2, arguments + 2);
+  else if (catalogue_find(document, arguments[0], arguments[1], &entry))
+    code = call_operation(s, &entry, count - 2, arguments + 2);
   else {
-    (void)fprintf(stderr, "purlin: '%s' has no operation '%s'; purlin %s lists them\n", arguments[0], arguments[1], arguments[0]);
+    (void)fprintf(stderr, "purlin: '%s' has no operation '%s'; purlin %s lists them\n", arguments[0], arguments[1],
+                  arguments[0]);
     code = 2;
   }
   cJSON_Delete(document);

@@ -17,25 +17,26 @@
 PURLIN_API int purlin_control_main(int count, char **arguments);
 
 typedef struct session {
-  const char *server;  /* without a slash at the end */
-  const char *token;   /* NULL: none was found */
-  bool json;           /* print JSON, never tables */
+  const char *server; /* without a slash at the end */
+  const char *token;  /* NULL: none was found */
+  bool json;          /* print JSON, never tables */
 } session;
 
 /* Fills what was not given from the environment and the usual places. `storage` holds the token's text. */
 void session_complete(session *s, buffer *storage);
 /* A request; the answer's body in `answer`. False when no answer came, said on stderr. */
-bool session_request(const session *s, const char *method, const char *path, const char *body, unsigned *http, buffer *answer);
+bool session_request(const session *s, const char *method, const char *path, const char *body, unsigned *http,
+                     buffer *answer);
 /* Prints a problem+json for people. */
 void session_complain(unsigned http, buffer *answer);
 
 /* One operation as the document describes it; borrowed from the document. */
 typedef struct catalogue_entry {
-  const char *id;            /* "registry.create_model" */
+  const char *id; /* "registry.create_model" */
   const char *summary;
   const char *permission;
-  const cJSON *parameters;   /* of a GET or DELETE */
-  const cJSON *body;         /* JSON Schema of the body; NULL */
+  const cJSON *parameters; /* of a GET or DELETE */
+  const cJSON *body;       /* JSON Schema of the body; NULL */
 } catalogue_entry;
 
 /* The server's document; owned: cJSON_Delete. NULL when it cannot be read, said on stderr. */
@@ -44,7 +45,8 @@ cJSON *catalogue_load(const session *s);
 void catalogue_visit(const cJSON *document, void (*visit)(void *to, const catalogue_entry *entry), void *to);
 bool catalogue_find(const cJSON *document, const char *plugin, const char *operation, catalogue_entry *out);
 /* Calls `visit` for each field of an operation's input. */
-void catalogue_fields(const catalogue_entry *entry, void (*visit)(void *to, const char *name, const cJSON *schema, bool required), void *to);
+void catalogue_fields(const catalogue_entry *entry,
+                      void (*visit)(void *to, const char *name, const cJSON *schema, bool required), void *to);
 
 int call_operation(const session *s, const catalogue_entry *entry, int count, char **arguments);
 int plugin_command(int count, char **arguments);

@@ -57,7 +57,10 @@ static const char *template_folder(char *out) {
 }
 
 static void replace(buffer *out, const char *text, size_t size, const char *name) {
-  static const struct { const char *mark; char dash; } marks[] = {{"@NAME@", '-'}, {"@name@", '_'}};
+  static const struct {
+    const char *mark;
+    char dash;
+  } marks[] = {{"@NAME@", '-'}, {"@name@", '_'}};
   for (size_t i = 0; i < size;) {
     size_t m = 0;
     while (m < 2 && (size - i < 6 || memcmp(text + i, marks[m].mark, 6) != 0)) m++;
@@ -101,14 +104,16 @@ static bool copy_folder(const char *from, const char *to, const char *name) {
     (void)snprintf(source, sizeof source, "%s/%s", from, entry->d_name);
     (void)snprintf(target, sizeof target, "%s/%s", to, entry->d_name);
     struct stat about;
-    fine = stat(source, &about) == 0 && (S_ISDIR(about.st_mode) ? copy_folder(source, target, name) : copy_file(source, target, name));
+    fine = stat(source, &about) == 0 &&
+           (S_ISDIR(about.st_mode) ? copy_folder(source, target, name) : copy_file(source, target, name));
   }
   return closedir(directory) == 0 && fine;
 }
 
 static int make(const char *name) {
   bool fine = islower((unsigned char)name[0]) && strlen(name) < 64;
-  for (const char *at = name; *at; at++) fine = fine && (islower((unsigned char)*at) || isdigit((unsigned char)*at) || *at == '-');
+  for (const char *at = name; *at; at++)
+    fine = fine && (islower((unsigned char)*at) || isdigit((unsigned char)*at) || *at == '-');
   if (!fine) {
     (void)fprintf(stderr, "purlin: a plugin's name is of lower-case letters, digits and '-', and begins with a letter\n");
     return 2;
@@ -120,12 +125,17 @@ static int make(const char *name) {
     (void)fprintf(stderr, "purlin: cannot make the plugin in the folder %s from %s: %s\n", name, from, strerror(errno));
     return 1;
   }
-  (void)printf("Made the plugin %s. Next:\n\n  cd %s\n  cmake -S . -B build && cmake --build build && ctest --test-dir build\n", name, name);
+  (void)printf(
+      "Made the plugin %s. Next:\n\n  cd %s\n  cmake -S . -B build && cmake --build build && ctest --test-dir build\n",
+      name, name);
   return 0;
 }
 
 int plugin_command(int count, char **arguments) {
-  static const struct { const char *name; int (*run)(const char *); } commands[] = {{"show", show}, {"check", check}, {"new", make}};
+  static const struct {
+    const char *name;
+    int (*run)(const char *);
+  } commands[] = {{"show", show}, {"check", check}, {"new", make}};
   for (size_t i = 0; count == 2 && i < sizeof commands / sizeof commands[0]; i++)
     if (strcmp(arguments[0], commands[i].name) == 0) return commands[i].run(arguments[1]);
   (void)fprintf(stderr, "Usage: purlin plugin show FILE.so | check FILE.so | new NAME\n");

@@ -34,7 +34,8 @@ static size_t receive(char *data, size_t one, size_t count, void *to) {
   return answer->failed ? 0 : one * count;
 }
 
-bool session_request(const session *s, const char *method, const char *path, const char *body, unsigned *http, buffer *answer) {
+bool session_request(const session *s, const char *method, const char *path, const char *body, unsigned *http,
+                     buffer *answer) {
   buffer url = {0}, authorization = {0};
   buffer_format(&url, "%s%s", s->server, path);
   buffer_format(&authorization, "Authorization: Bearer %s", s->token ? s->token : "");
@@ -58,7 +59,9 @@ bool session_request(const session *s, const char *method, const char *path, con
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     *http = (unsigned)status;
     fine = code == CURLE_OK;
-    if (!fine) (void)fprintf(stderr, "purlin: %s: %s; is purlind running there?\n", s->server, why[0] ? why : curl_easy_strerror(code));
+    if (!fine)
+      (void)fprintf(stderr, "purlin: %s: %s; is purlind running there?\n", s->server,
+                    why[0] ? why : curl_easy_strerror(code));
   }
   curl_slist_free_all(headers);
   curl_easy_cleanup(curl);
@@ -71,7 +74,8 @@ void session_complain(unsigned http, buffer *answer) {
   cJSON *problem = cJSON_ParseWithLength(answer->data, answer->size);
   const char *title = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(problem, "title"));
   const char *detail = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(problem, "detail"));
-  (void)fprintf(stderr, "purlin: %s%s%s (%u)\n", title ? title : "the server refused", detail ? ": " : "", detail ? detail : "", http);
+  (void)fprintf(stderr, "purlin: %s%s%s (%u)\n", title ? title : "the server refused", detail ? ": " : "",
+                detail ? detail : "", http);
   const cJSON *error;
   cJSON_ArrayForEach(error, cJSON_GetObjectItemCaseSensitive(problem, "errors")) {
     const char *field = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(error, "field"));

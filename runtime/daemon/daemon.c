@@ -59,8 +59,10 @@ static purlin_status take_state(starting *s) {
   (void)snprintf(path, sizeof path, "%s/lock", absolute);
   s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (s->lock < 0 || flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
-    buffer_format(&s->why, errno == EWOULDBLOCK ? "another purlind uses the state directory %s; stop it, or give --state another one"
-                                                : "cannot lock the state directory %s", absolute);
+    buffer_format(&s->why,
+                  errno == EWOULDBLOCK ? "another purlind uses the state directory %s; stop it, or give --state another one"
+                                       : "cannot lock the state directory %s",
+                  absolute);
     return PURLIN_UNAVAILABLE;
   }
   return PURLIN_OK;
@@ -148,8 +150,10 @@ static purlin_status start_loops(starting *s) {
 
 static purlin_status load_plugins(starting *s) {
   const plugins_settings *configured = &s->settings.plugins;
-  const plugins_options options = {.folders = configured->folders.items, .folder_count = configured->folders.count,
-                                   .disabled = configured->disabled.items, .disabled_count = configured->disabled.count};
+  const plugins_options options = {.folders = configured->folders.items,
+                                   .folder_count = configured->folders.count,
+                                   .disabled = configured->disabled.items,
+                                   .disabled_count = configured->disabled.count};
   purlin_status status = plugins_load(&options, &s->why);
   if (status == PURLIN_OK) status = plugins_configure(s->settings.file, &s->why);
   if (status == PURLIN_OK) status = plugins_register(&s->why);
@@ -179,20 +183,25 @@ static purlin_status handle_health(purlin_ctx *ctx, purlin_request *request, con
 static void add_health(void *to, const plugin *p, const purlin_declaration *declared) {
   (void)p;
   const purlin_route *route = (const void *)declared;
-  if (strcmp(route->http, "GET /healthz") != 0 && strcmp(route->http, "GET /readyz") != 0 && strcmp(route->http, "GET /metrics") != 0) return;
+  if (strcmp(route->http, "GET /healthz") != 0 && strcmp(route->http, "GET /readyz") != 0 &&
+      strcmp(route->http, "GET /metrics") != 0)
+    return;
   http_target *target = calloc(1, sizeof *target);
   if (!target) return;
-  *target = (http_target){.name = route->name, .plugin = "purlin", .permission = route->permission, .handle = handle_health, .argument = route};
+  *target = (http_target){
+      .name = route->name, .plugin = "purlin", .permission = route->permission, .handle = handle_health, .argument = route};
   buffer why = {0};
-  if (http_router_add(to, route->http, target, &why) != PURLIN_OK) log_write(PURLIN_ERROR, "daemon", "%s", buffer_end(&why));
+  if (http_router_add(to, route->http, target, &why) != PURLIN_OK)
+    log_write(PURLIN_ERROR, "daemon", "%s", buffer_end(&why));
   buffer_free(&why);
 }
 
 static purlin_status listen_early(starting *s) {
-  static http_target not_yet[] = {{.name = "starting", .plugin = "purlin", .permission = "public", .handle = handle_starting},
-                                  {.name = "starting", .plugin = "purlin", .permission = "public", .handle = handle_starting},
-                                  {.name = "starting", .plugin = "purlin", .permission = "public", .handle = handle_starting},
-                                  {.name = "starting", .plugin = "purlin", .permission = "public", .handle = handle_starting}};
+  static http_target not_yet[] = {
+      {.name = "starting", .plugin = "purlin", .permission = "public", .handle = handle_starting},
+      {.name = "starting", .plugin = "purlin", .permission = "public", .handle = handle_starting},
+      {.name = "starting", .plugin = "purlin", .permission = "public", .handle = handle_starting},
+      {.name = "starting", .plugin = "purlin", .permission = "public", .handle = handle_starting}};
   static const char *const rest[] = {"GET /{rest...}", "POST /{rest...}", "PUT /{rest...}", "DELETE /{rest...}"};
   http_router *router = http_router_create();
   if (!router) return PURLIN_UNAVAILABLE;
@@ -241,7 +250,8 @@ static purlin_status begin_work(purlin_ctx *ctx, starting *s) {
   /* A policy that does not load refuses itself alone: it is logged and listed, the server goes on. */
   if (script_start(ctx, &scripts, &why) != PURLIN_OK) log_write(PURLIN_ERROR, "lua", "%s", buffer_end(&why));
   buffer_free(&why);
-  if (script_watch() != PURLIN_OK) log_write(PURLIN_WARNING, "lua", "the folder of policies is not watched; send SIGHUP after a change");
+  if (script_watch() != PURLIN_OK)
+    log_write(PURLIN_WARNING, "lua", "the folder of policies is not watched; send SIGHUP after a change");
   health_set_starting("the queue starts");
   purlin_status status = events_start();
   if (status == PURLIN_OK) status = jobs_start(&jobs);
@@ -273,7 +283,8 @@ static starting *running;
 
 static void rebuild_routes(void) {
   buffer_clear(&running->why);
-  if (serve_routes(running) != PURLIN_OK) log_write(PURLIN_ERROR, "lua", "the routes stay as they were: %s", buffer_end(&running->why));
+  if (serve_routes(running) != PURLIN_OK)
+    log_write(PURLIN_ERROR, "lua", "the routes stay as they were: %s", buffer_end(&running->why));
 }
 
 static purlin_status start_everything(purlin_ctx *ctx, starting *s) {
@@ -353,7 +364,8 @@ static void on_reload(uv_signal_t *signal_watcher, int number) {
   (void)signal_watcher;
   (void)number;
   notify_systemd("RELOADING=1");
-  if (context_start("purlin", "reload", run_reload, NULL) != PURLIN_OK) log_write(PURLIN_ERROR, "lua", "no fiber for the reload");
+  if (context_start("purlin", "reload", run_reload, NULL) != PURLIN_OK)
+    log_write(PURLIN_ERROR, "lua", "no fiber for the reload");
 }
 
 static purlin_status watch_signals(starting *s) {
@@ -380,7 +392,8 @@ static void begin_on_loop(void *argument) {
 
 static int serve(starting *s) {
   typedef purlin_status step(starting * s);
-  static step *const steps[] = {take_state, fork_spawner, start_log, start_metrics, start_database, start_loops, load_plugins, listen_early, watch_signals};
+  static step *const steps[] = {take_state,  fork_spawner, start_log,    start_metrics, start_database,
+                                start_loops, load_plugins, listen_early, watch_signals};
   for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
     if (steps[i](s) != PURLIN_OK) {
       process_stop();

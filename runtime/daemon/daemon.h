@@ -16,14 +16,14 @@
 PURLIN_API int purlin_daemon_main(int count, char **arguments);
 
 typedef struct daemon_arguments {
-  const char *config;      /* purlin.lua; NULL: none, the defaults */
-  const char *state;       /* overrides server.state */
-  const char *plugins;     /* a folder, instead of plugins.folders */
-  const char *policies;    /* a folder, instead of lua.policies */
+  const char *config;   /* purlin.lua; NULL: none, the defaults */
+  const char *state;    /* overrides server.state */
+  const char *plugins;  /* a folder, instead of plugins.folders */
+  const char *policies; /* a folder, instead of lua.policies */
   const char *library;
-  const char *runner;      /* purlin-runner; NULL: beside purlind */
+  const char *runner; /* purlin-runner; NULL: beside purlind */
   const char *address;
-  int port;                /* -1: as configured */
+  int port; /* -1: as configured */
   bool dev, check, help, version;
 } daemon_arguments;
 

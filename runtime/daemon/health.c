@@ -19,13 +19,20 @@ PURLIN_ROUTE(server_alive, "GET /healthz", .summary = "Whether the process is al
   return purlin_respond_bytes(ctx, request, 200, "application/json", ok, sizeof ok - 1);
 }
 
-typedef struct ready_check { const char *name; bool ready; purlin_opt_text detail; } ready_check;
+typedef struct ready_check {
+  const char *name;
+  bool ready;
+  purlin_opt_text detail;
+} ready_check;
 PURLIN_SCHEMA(ready_check, "One thing that has to be ready",
     PURLIN_REQUIRED(name, "What"),
     PURLIN_REQUIRED(ready, "Whether it is"),
     PURLIN_OPTIONAL(detail, "What is not ready, and why"));
 
-typedef struct readiness { const char *status; PURLIN_LIST_OF(ready_check) checks; } readiness;
+typedef struct readiness {
+  const char *status;
+  PURLIN_LIST_OF(ready_check) checks;
+} readiness;
 PURLIN_SCHEMA(readiness, "Whether requests are welcome",
     PURLIN_REQUIRED(status, "ready or not ready"),
     PURLIN_LIST(checks, ready_check, "What was looked at"));
@@ -67,7 +74,8 @@ PURLIN_ROUTE(server_ready, "GET /readyz", .summary = "Whether the server is read
 }
 
 static purlin_status respond_buffer(purlin_ctx *ctx, purlin_request *request, const char *media_type, buffer *body) {
-  purlin_status status = body->failed ? PURLIN_UNAVAILABLE : purlin_respond_bytes(ctx, request, 200, media_type, body->data, body->size);
+  purlin_status status =
+      body->failed ? PURLIN_UNAVAILABLE : purlin_respond_bytes(ctx, request, 200, media_type, body->data, body->size);
   buffer_free(body);
   return status;
 }
@@ -78,7 +86,10 @@ PURLIN_ROUTE(server_metrics, "GET /metrics", .summary = "Numbers for Prometheus"
   buffer body = {0};
   if (open) metrics_render_open(&body);
   else metrics_render(&body);
-  return respond_buffer(ctx, request, open ? "application/openmetrics-text; version=1.0.0; charset=utf-8" : "text/plain; version=0.0.4; charset=utf-8", &body);
+  return respond_buffer(ctx, request,
+                        open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                             : "text/plain; version=0.0.4; charset=utf-8",
+                        &body);
 }
 
 PURLIN_ROUTE(server_openapi, "GET /openapi.json", .summary = "This API as OpenAPI 3.1", .permission = "public", .answer = "application/json") {

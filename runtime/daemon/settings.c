@@ -65,7 +65,11 @@ static const config_section *find(const config *file, const char *kind) {
 }
 
 static purlin_status decode_all(settings *s, buffer *why) {
-  const struct { const char *kind; const purlin_schema *schema; void *place; } parts[] = {
+  const struct {
+    const char *kind;
+    const purlin_schema *schema;
+    void *place;
+  } parts[] = {
       {"server", server_settings_schema(), &s->server}, {"database", database_settings_schema(), &s->database},
       {"log", log_settings_schema(), &s->log},          {"jobs", jobs_settings_schema(), &s->jobs},
       {"lua", lua_settings_schema(), &s->lua},          {"plugins", plugins_settings_schema(), &s->plugins},

@@ -19,10 +19,19 @@ typedef struct database_settings {
   int64_t port, connections;
 } database_settings;
 
-typedef struct log_settings { const char *level, *format, *access; } log_settings;
-typedef struct jobs_settings { int64_t concurrency, lease_seconds; } jobs_settings;
-typedef struct lua_settings { const char *policies, *library; int64_t memory_mb, timeout_ms; } lua_settings;
-typedef struct plugins_settings { purlin_texts folders, disabled; } plugins_settings;
+typedef struct log_settings {
+  const char *level, *format, *access;
+} log_settings;
+typedef struct jobs_settings {
+  int64_t concurrency, lease_seconds;
+} jobs_settings;
+typedef struct lua_settings {
+  const char *policies, *library;
+  int64_t memory_mb, timeout_ms;
+} lua_settings;
+typedef struct plugins_settings {
+  purlin_texts folders, disabled;
+} plugins_settings;
 
 typedef struct settings {
   server_settings server;

@@ -224,10 +224,8 @@ void db_connection_close(db_connection *connection) {
   connection->mysql = NULL;
   db_statements_free(&connection->statements);
   uv_handle_t *handle = (uv_handle_t *)&connection->poll;
-  if (!uv_is_closing(handle))
-    uv_close(handle, on_closed);
-  else
-    on_closed(handle); /* the loop closed it when it ended */
+  if (!uv_is_closing(handle)) uv_close(handle, on_closed);
+  else on_closed(handle); /* the loop closed it when it ended */
 }
 
 bool db_connection_is_stale(const db_connection *connection) {

@@ -280,7 +280,8 @@ static bool start_server(buffer *why) {
   add(a, "%s", server);
   add(a, "--no-defaults");
   add(a, "--datadir=%s", dev.data);
-  add(a, "--tmpdir=%s", dev.data); /* not /tmp: servers with the same process id in other namespaces would share names there */
+  add(a, "--tmpdir=%s",
+      dev.data); /* not /tmp: servers with the same process id in other namespaces would share names there */
   add(a, "--socket=%s", dev.socket);
   add(a, "--pid-file=%s", dev.pid_file);
   add(a, "--log-error=%s", dev.error_log);

@@ -28,10 +28,8 @@ static void add_integer(buffer *out, const MYSQL_FIELD *field, const db_column *
   int64_t value;
   if (!db_cell_int(column, cell, &value)) {
     double number = 0; /* above 2^63: as near as a double comes */
-    if (db_cell_double(column, cell, &number))
-      buffer_double(out, number);
-    else
-      buffer_text(out, "null");
+    if (db_cell_double(column, cell, &number)) buffer_double(out, number);
+    else buffer_text(out, "null");
   } else if (is_bool(field)) {
     buffer_text(out, value ? "true" : "false");
   } else {
@@ -56,16 +54,12 @@ static void add_cell(buffer *out, const MYSQL_FIELD *field, const db_cell *cell)
     break;
   case COLUMN_DECIMAL: buffer_add(out, cell->data, cell->size); break;
   case COLUMN_DATE:
-    if (db_cell_time(cell, &time))
-      buffer_json_text(out, text, text_from_time(time, text));
-    else
-      buffer_text(out, "null");
+    if (db_cell_time(cell, &time)) buffer_json_text(out, text, text_from_time(time, text));
+    else buffer_text(out, "null");
     break;
   case COLUMN_TEXT:
-    if (is_json(field))
-      buffer_add(out, cell->data, cell->size);
-    else
-      buffer_json_text(out, (const char *)cell->data, cell->size);
+    if (is_json(field)) buffer_add(out, cell->data, cell->size);
+    else buffer_json_text(out, (const char *)cell->data, cell->size);
     break;
   case COLUMN_BYTES: add_base64(out, cell); break;
   default: buffer_text(out, "null"); break;

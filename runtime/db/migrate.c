@@ -237,10 +237,8 @@ static purlin_status apply_statement(step *s) {
   purlin_status status = kind == SQL_DEFINES ? define(s, same) : db_transact(s->run->ctx, change_rows, s);
   if (status == PURLIN_OK) return PURLIN_OK;
   buffer_format(why, "%s: statement %lld of migration %s failed: ", s->run->component, (long long)s->number, s->name);
-  if (s->error != 0)
-    buffer_format(why, "%s (%u)", s->error_text, s->error);
-  else
-    buffer_text(why, purlin_failure(s->run->ctx));
+  if (s->error != 0) buffer_format(why, "%s (%u)", s->error_text, s->error);
+  else buffer_text(why, purlin_failure(s->run->ctx));
   buffer_format(
       why, ". The statements before it are applied and recorded; after a correction the next start goes on with it: %.*s",
       (int)sql_excerpt(s->sql, s->size, 120), s->sql);

@@ -94,24 +94,18 @@ struct db_kind *db_pool_kind(uint64_t hash) {
 
 static void enqueue(db_lane *lane, db_waiter *waiter) {
   waiter->previous = lane->last;
-  if (lane->last)
-    lane->last->next = waiter;
-  else
-    lane->first = waiter;
+  if (lane->last) lane->last->next = waiter;
+  else lane->first = waiter;
   lane->last = waiter;
   waiter->queued = true;
 }
 
 static void dequeue(db_waiter *waiter) {
   db_lane *lane = waiter->lane;
-  if (waiter->previous)
-    waiter->previous->next = waiter->next;
-  else
-    lane->first = waiter->next;
-  if (waiter->next)
-    waiter->next->previous = waiter->previous;
-  else
-    lane->last = waiter->previous;
+  if (waiter->previous) waiter->previous->next = waiter->next;
+  else lane->first = waiter->next;
+  if (waiter->next) waiter->next->previous = waiter->previous;
+  else lane->last = waiter->previous;
   waiter->next = waiter->previous = NULL;
   waiter->queued = false;
 }
@@ -195,8 +189,7 @@ static void note_failure(db_lane *lane, const db_connecting *connecting) {
   back_off(lane);
   if (is_full(connecting->error))
     log_write(PURLIN_WARNING, "db", "the database takes no more connections: %s", connecting->error_text);
-  else if (connecting->error != 0)
-    db_service_lost(connecting->error_text);
+  else if (connecting->error != 0) db_service_lost(connecting->error_text);
   if (lane->open == 0 || !db_service_up()) wake_to_try(lane);
 }
 
@@ -222,10 +215,8 @@ static db_connection *open_one(db_lane *lane, bool *full) {
 }
 
 static void unlink_idle(db_connection *c) {
-  if (c->previous)
-    c->previous->next = c->next;
-  else
-    c->lane->newest_idle = c->next;
+  if (c->previous) c->previous->next = c->next;
+  else c->lane->newest_idle = c->next;
   if (c->next) c->next->previous = c->previous;
   c->next = c->previous = NULL;
   c->idle = false;
@@ -293,10 +284,8 @@ static bool make_ready(purlin_ctx *ctx, db_connection *c, db_mode mode, purlin_s
   if (set_mode(c, mode)) return true;
   *status = c->interrupted;
   db_session_unshield(ctx, c);
-  if (*status != PURLIN_OK)
-    *status = purlin_fail(ctx, *status, "%s", "while setting up a database connection");
-  else if (!c->broken)
-    *status = away(ctx, "cannot set up a database connection");
+  if (*status != PURLIN_OK) *status = purlin_fail(ctx, *status, "%s", "while setting up a database connection");
+  else if (!c->broken) *status = away(ctx, "cannot set up a database connection");
   c->broken = true;
   drop(c);
   return false;

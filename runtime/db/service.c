@@ -101,11 +101,9 @@ static void *run_checker(void *argument) {
       mysql = NULL;
     }
     mysql = check(mysql);
-    if (mysql)
-      pause_ms = CHECK_MS;
-    else
-      pause_ms = pause_ms >= CHECK_MS ? 50 : pause_ms * 2; /* 50 ms up to a second, and again */
-    const struct timespec least = {.tv_nsec = 20000000};   /* many alarms are one check */
+    if (mysql) pause_ms = CHECK_MS;
+    else pause_ms = pause_ms >= CHECK_MS ? 50 : pause_ms * 2; /* 50 ms up to a second, and again */
+    const struct timespec least = {.tv_nsec = 20000000};      /* many alarms are one check */
     nanosleep(&least, NULL);
   }
   if (mysql) mysql_close(mysql);
@@ -182,10 +180,8 @@ static uint64_t ask_number(MYSQL *mysql, const char *text) {
 
 static void explain_connect(const db_options *o, unsigned error, const char *text, buffer *why) {
   buffer_format(why, "cannot connect to MariaDB at ");
-  if (o->socket)
-    buffer_text(why, o->socket);
-  else
-    buffer_format(why, "%s:%u", o->host, (unsigned)o->port);
+  if (o->socket) buffer_text(why, o->socket);
+  else buffer_format(why, "%s:%u", o->host, (unsigned)o->port);
   buffer_format(why, ": %s", text);
   switch (error) {
   case ER_ACCESS_DENIED_ERROR:

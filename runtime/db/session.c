@@ -297,10 +297,8 @@ purlin_status db_after_commit(purlin_ctx *ctx, void (*call)(void *argument), voi
   after_commit *hook = purlin_alloc(ctx, sizeof *hook);
   if (!hook) return PURLIN_TOO_LARGE;
   *hook = (after_commit){.call = call, .argument = argument};
-  if (session->last_hook)
-    session->last_hook->next = hook;
-  else
-    session->first_hook = hook;
+  if (session->last_hook) session->last_hook->next = hook;
+  else session->first_hook = hook;
   session->last_hook = hook;
   return PURLIN_OK;
 }

@@ -23,24 +23,18 @@ bool db_statements_init(db_statements *statements, size_t most) {
 }
 
 static void unlink_statement(db_statements *all, db_statement *s) {
-  if (s->newer)
-    s->newer->older = s->older;
-  else
-    all->newest = s->older;
-  if (s->older)
-    s->older->newer = s->newer;
-  else
-    all->oldest = s->newer;
+  if (s->newer) s->newer->older = s->older;
+  else all->newest = s->older;
+  if (s->older) s->older->newer = s->newer;
+  else all->oldest = s->newer;
   s->newer = s->older = NULL;
 }
 
 static void link_newest(db_statements *all, db_statement *s) {
   s->older = all->newest;
   s->newer = NULL;
-  if (all->newest)
-    all->newest->newer = s;
-  else
-    all->oldest = s;
+  if (all->newest) all->newest->newer = s;
+  else all->oldest = s;
   all->newest = s;
 }
 

@@ -64,10 +64,8 @@ void event_sleep(event_sleeper *sleeper, uint32_t at_most_ms) {
 }
 
 void event_ring(event_sleeper *sleeper) {
-  if (sleeper->asleep)
-    wake(sleeper);
-  else
-    sleeper->rung = true;
+  if (sleeper->asleep) wake(sleeper);
+  else sleeper->rung = true;
 }
 
 bool event_wait(event_sleeper *sleeper, uint32_t ms, const bool *until) {

@@ -105,10 +105,8 @@ static void keep(purlin_ctx *ctx, void *argument) {
     purlin_mark mark = purlin_arena_mark(ctx);
     uint64_t began_ms = now_ms();
     purlin_status status = purlin_db_run(ctx, RENEW, EVENTS_LEASE_S, (const char *)node);
-    if (status == PURLIN_OK)
-      renewed_ms = began_ms;
-    else if (now_ms() - renewed_ms > EVENTS_LEASE_S * 1000u)
-      listeners_let_go();
+    if (status == PURLIN_OK) renewed_ms = began_ms;
+    else if (now_ms() - renewed_ms > EVENTS_LEASE_S * 1000u) listeners_let_go();
     if (status == PURLIN_OK) status = find_redriven(ctx);
     if (status == PURLIN_OK) status = look_at_lag(ctx);
     if (status == PURLIN_OK && now_ms() > forget_ms) {

@@ -188,10 +188,8 @@ static void redrive(purlin_ctx *ctx, events_listener *l) {
     const event_row *event = &found.items.items[i];
     verdict how = deliver_one(l, event, &d);
     purlin_status status = PURLIN_OK;
-    if (how == DELIVERED)
-      status = purlin_db_run(ctx, REVIVED, l->name, event->sequence);
-    else if (how == GIVEN_UP)
-      status = purlin_db_run(ctx, DEAD_AGAIN, (const char *)d.error, l->name, event->sequence);
+    if (how == DELIVERED) status = purlin_db_run(ctx, REVIVED, l->name, event->sequence);
+    else if (how == GIVEN_UP) status = purlin_db_run(ctx, DEAD_AGAIN, (const char *)d.error, l->name, event->sequence);
     if (status != PURLIN_OK || how == INTERRUPTED) return;
   }
 }

@@ -100,10 +100,8 @@ static void run(purlin_ctx *ctx, void *argument) {
       listeners_ring();
       streams_ring();
     }
-    if (status != PURLIN_OK)
-      event_sleep(&sleeper, AFTER_ERROR_MS);
-    else if (moved < BATCH)
-      event_sleep(&sleeper, POLL_MS);
+    if (status != PURLIN_OK) event_sleep(&sleeper, AFTER_ERROR_MS);
+    else if (moved < BATCH) event_sleep(&sleeper, POLL_MS);
   }
   running = false;
   events_fiber_ended();

@@ -101,10 +101,8 @@ void fiber_resume(fiber *f) {
 static void queue(fiber_thread *t, fiber *f) {
   f->state = FIBER_READY;
   f->next = NULL;
-  if (t->ready_last)
-    t->ready_last->next = f;
-  else
-    t->ready_first = f;
+  if (t->ready_last) t->ready_last->next = f;
+  else t->ready_first = f;
   t->ready_last = f;
 }
 
@@ -129,10 +127,8 @@ bool fiber_run_ready(void) {
     t->ready_first = f->next;
     if (!t->ready_first) t->ready_last = NULL;
     uint64_t since = enter(t, f);
-    if (!first)
-      first = since;
-    else if (since - first > FIBER_TURN_NS)
-      break;
+    if (!first) first = since;
+    else if (since - first > FIBER_TURN_NS) break;
   }
   return first != 0;
 }

@@ -11,7 +11,10 @@
 
 /* ---- Status lines ------------------------------------------------------------------------------------------------------------------ */
 
-static const struct { uint16_t status; const char *reason; } reasons[] = {
+static const struct {
+  uint16_t status;
+  const char *reason;
+} reasons[] = {
     {200, "OK"},
     {201, "Created"},
     {202, "Accepted"},
@@ -76,7 +79,8 @@ static void add_status_line(buffer *out, unsigned status) {
 static bool equal(const char *a, const char *b) { return text_equal_ignoring_case(a, strlen(a), b, strlen(b)); }
 
 static bool is_ours(const char *name) {
-  static const char *const ours[] = {"content-length", "transfer-encoding", "connection", "date", "server", "x-content-type-options"};
+  static const char *const ours[] = {"content-length", "transfer-encoding",     "connection", "date",
+                                     "server",         "x-content-type-options"};
   for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
     if (equal(name, ours[i])) return true;
   return false;
@@ -91,11 +95,13 @@ static bool holds_control(const char *value) {
 static char *put(char *at, const char *text, size_t size) { return (char *)memcpy(at, text, size) + size; }
 
 purlin_status purlin_set_header(purlin_ctx *ctx, purlin_request *request, const char *name, const char *value) {
-  if (request->answer != ANSWER_NONE) return purlin_fail(ctx, PURLIN_INTERNAL, "header %s was set after the answer had begun", name);
+  if (request->answer != ANSWER_NONE)
+    return purlin_fail(ctx, PURLIN_INTERNAL, "header %s was set after the answer had begun", name);
   size_t name_size = strlen(name), value_size = strlen(value);
   if (!http_is_token(name, name_size) || is_ours(name) || holds_control(value))
     return purlin_fail(ctx, PURLIN_INVALID, "the header %.100s cannot be set, or not to this value", name);
-  if (name_size + value_size > HTTP_OUTPUT_HIGH) return purlin_fail(ctx, PURLIN_TOO_LARGE, "the header %.100s is too large", name);
+  if (name_size + value_size > HTTP_OUTPUT_HIGH)
+    return purlin_fail(ctx, PURLIN_TOO_LARGE, "the header %.100s is too large", name);
   size_t size = name_size + value_size + 4;
   answer_header *header = arena_alloc_raw(&ctx->memory, sizeof *header + size, _Alignof(answer_header));
   if (header == NULL) return PURLIN_TOO_LARGE;
@@ -117,7 +123,8 @@ static void decide_close(purlin_request *request, bool length_known) {
   http_connection *c = request->connection;
   const http_body *body = &c->body;
   if (c->home->draining || request->body_failed != PURLIN_OK) c->close_after = true;
-  if (!http_body_ended(body) && (request->expects || (body->framing == FRAMING_LENGTH && body->left > HTTP_SKIP_LIMIT))) c->close_after = true;
+  if (!http_body_ended(body) && (request->expects || (body->framing == FRAMING_LENGTH && body->left > HTTP_SKIP_LIMIT)))
+    c->close_after = true;
   if (!length_known && request->head.minor == 0) c->close_after = true;
 }
 
@@ -151,7 +158,8 @@ bool answer_head(purlin_request *request, unsigned status, const char *media_typ
     buffer_int(out, length);
     buffer_add(out, "\r\n", 2);
   } else if (request->chunked) buffer_text(out, "Transfer-Encoding: chunked\r\n");
-  for (const answer_header *header = request->headers; header != NULL; header = header->next) buffer_add(out, header->text, header->size);
+  for (const answer_header *header = request->headers; header != NULL; header = header->next)
+    buffer_add(out, header->text, header->size);
   if (status == 401 && !request->has_challenge) buffer_text(out, "WWW-Authenticate: Bearer\r\n");
   add_connection(request, out);
   return !out->failed;
@@ -159,12 +167,13 @@ bool answer_head(purlin_request *request, unsigned status, const char *media_typ
 
 /* ---- Whole answers ------------------------------------------------------------------------------------------------------------------- */
 
-static purlin_status begin(purlin_ctx *ctx, purlin_request *request, unsigned status, const char *media_type, int64_t length,
-                           answer_state state) {
+static purlin_status begin(purlin_ctx *ctx, purlin_request *request, unsigned status, const char *media_type,
+                           int64_t length, answer_state state) {
   if (request->answer != ANSWER_NONE) return purlin_fail(ctx, PURLIN_INTERNAL, "the request was answered twice");
   if (status < 200 || status > 599) return purlin_fail(ctx, PURLIN_INTERNAL, "%u is no status to answer with", status);
   if (connection_gone(request->connection)) return PURLIN_CANCELLED;
-  if (media_type != NULL && holds_control(media_type)) return purlin_fail(ctx, PURLIN_INTERNAL, "the media type holds a control character");
+  if (media_type != NULL && holds_control(media_type))
+    return purlin_fail(ctx, PURLIN_INTERNAL, "the media type holds a control character");
   request->answer = (uint8_t)state;
   if (answer_head(request, status, media_type, length)) return PURLIN_OK;
   connection_close(request->connection);
@@ -190,9 +199,9 @@ purlin_status purlin_respond(purlin_ctx *ctx, purlin_request *request, unsigned 
   buffer *scratch = &request->connection->home->scratch;
   buffer_clear(scratch);
   schema_encode(schema, value, SCHEMA_PUBLIC, scratch);
-  purlin_status status = scratch->failed
-                             ? purlin_fail(ctx, PURLIN_TOO_LARGE, "the answer is too large")
-                             : purlin_respond_bytes(ctx, request, http_status, "application/json", scratch->data, scratch->size);
+  purlin_status status =
+      scratch->failed ? purlin_fail(ctx, PURLIN_TOO_LARGE, "the answer is too large")
+                      : purlin_respond_bytes(ctx, request, http_status, "application/json", scratch->data, scratch->size);
   if (scratch->capacity > SCRATCH_KEPT) buffer_free(scratch);
   return status;
 }
@@ -239,8 +248,10 @@ static void add_piece(purlin_request *request, const char *data, size_t size) {
 purlin_status purlin_write(purlin_ctx *ctx, purlin_request *request, const void *data, size_t size) {
   context_assert_may_park();
   http_connection *c = request->connection;
-  if (request->answer != ANSWER_STREAMING) return purlin_fail(ctx, PURLIN_INTERNAL, "written before the answer began, or after its end");
-  if (request->left >= 0 && size > (uint64_t)request->left) return purlin_fail(ctx, PURLIN_INTERNAL, "more was written than was announced");
+  if (request->answer != ANSWER_STREAMING)
+    return purlin_fail(ctx, PURLIN_INTERNAL, "written before the answer began, or after its end");
+  if (request->left >= 0 && size > (uint64_t)request->left)
+    return purlin_fail(ctx, PURLIN_INTERNAL, "more was written than was announced");
   if (request->left >= 0) request->left -= (int64_t)size;
   if (connection_gone(c)) return PURLIN_CANCELLED;
   if (request->no_body) return PURLIN_OK;

@@ -36,7 +36,8 @@ static purlin_status fail_body(purlin_request *request, http_refusal refusal) {
 }
 
 static purlin_status fail_again(const purlin_request *request) {
-  if (request->body_failed == PURLIN_TIMEOUT) return purlin_fail(request->ctx, PURLIN_TIMEOUT, "the body did not come in time");
+  if (request->body_failed == PURLIN_TIMEOUT)
+    return purlin_fail(request->ctx, PURLIN_TIMEOUT, "the body did not come in time");
   return request->body_failed;
 }
 

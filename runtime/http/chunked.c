@@ -8,8 +8,20 @@
 #include "core/text.h"
 
 enum {
-  SIZE, EXTENSION, QUOTED, QUOTED_PAIR, SIZE_FEED, DATA, DATA_RETURN, DATA_FEED, TRAILER_START, TRAILER_NAME, TRAILER_VALUE, TRAILER_FEED,
-  LAST_FEED, ENDED
+  SIZE,
+  EXTENSION,
+  QUOTED,
+  QUOTED_PAIR,
+  SIZE_FEED,
+  DATA,
+  DATA_RETURN,
+  DATA_FEED,
+  TRAILER_START,
+  TRAILER_NAME,
+  TRAILER_VALUE,
+  TRAILER_FEED,
+  LAST_FEED,
+  ENDED
 };
 
 #define MOST_DIGITS 15 /* below 2^60: no sum of what we keep overflows */
@@ -32,9 +44,9 @@ static int hex_digit(char c) {
 
 /* Fields that say where messages end or who asks must not come behind the body. */
 static bool forbidden(const http_body *body) {
-  static const char *const names[] = {"content-length",    "transfer-encoding", "host",         "connection",   "trailer", "te",
-                                      "authorization",     "content-encoding",  "content-type", "content-range", "expect",  "cookie",
-                                      "traceparent"};
+  static const char *const names[] = {
+      "content-length",   "transfer-encoding", "host",          "connection", "trailer", "te",         "authorization",
+      "content-encoding", "content-type",      "content-range", "expect",     "cookie",  "traceparent"};
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (strlen(names[i]) == body->name_size && memcmp(names[i], body->name, body->name_size) == 0) return true;
   return false;
@@ -55,8 +67,9 @@ static http_refusal take_size(http_body *body, char c) {
 }
 
 static http_refusal count_overhead(http_body *body) {
-  return ++body->overhead > HTTP_MAX_CHUNK_OVERHEAD ? HTTP_REFUSE(413, "the body has too many bytes of chunk extensions and trailers")
-                                                    : HTTP_ACCEPTED;
+  return ++body->overhead > HTTP_MAX_CHUNK_OVERHEAD
+             ? HTTP_REFUSE(413, "the body has too many bytes of chunk extensions and trailers")
+             : HTTP_ACCEPTED;
 }
 
 static http_refusal take_extension(http_body *body, char c) {

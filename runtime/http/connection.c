@@ -178,7 +178,8 @@ static bool step(http_connection *c) {
 static void end_when_sent(http_connection *c) {
   if (connection_unsent(c) > 0 || c->shut) return;
   int descriptor;
-  if (!c->linger || c->peer_done || uv_fileno((uv_handle_t *)&c->tcp, &descriptor) != 0 || shutdown(descriptor, SHUT_WR) != 0) {
+  if (!c->linger || c->peer_done || uv_fileno((uv_handle_t *)&c->tcp, &descriptor) != 0 ||
+      shutdown(descriptor, SHUT_WR) != 0) {
     connection_close(c);
     return;
   }
@@ -306,7 +307,8 @@ void connection_end(http_connection *c) {
 }
 
 void connection_unused(http_connection *c) {
-  if (!c->closed || c->exchange != NULL || c->stream != NULL || c->sending != NULL || c->later_queued || c->again_queued) return;
+  if (!c->closed || c->exchange != NULL || c->stream != NULL || c->sending != NULL || c->later_queued || c->again_queued)
+    return;
   size_t index = loop_index(loop_current());
   buffer_free(&c->input);
   buffer_free(&c->output);

@@ -24,12 +24,12 @@
 #include <stdatomic.h>
 
 #define HTTP_READ_BUFFER ((size_t)64 * 1024)
-#define HTTP_INPUT_LIMIT ((size_t)64 * 1024)   /* unread bytes of a connection at which we stop reading from it */
-#define HTTP_OUTPUT_HIGH ((size_t)128 * 1024)  /* unsent bytes at which a writer waits and no further request starts */
-#define HTTP_OUTPUT_LOW ((size_t)32 * 1024)    /* ... and goes on */
-#define HTTP_SKIP_LIMIT ((size_t)64 * 1024)    /* of an unread body that is thrown away to keep the connection */
+#define HTTP_INPUT_LIMIT ((size_t)64 * 1024)  /* unread bytes of a connection at which we stop reading from it */
+#define HTTP_OUTPUT_HIGH ((size_t)128 * 1024) /* unsent bytes at which a writer waits and no further request starts */
+#define HTTP_OUTPUT_LOW ((size_t)32 * 1024)   /* ... and goes on */
+#define HTTP_SKIP_LIMIT ((size_t)64 * 1024)   /* of an unread body that is thrown away to keep the connection */
 #define HTTP_LINGER_MS 2000
-#define HTTP_MINIMUM_RATE 1024                 /* bytes per second of a body, over body_timeout_ms */
+#define HTTP_MINIMUM_RATE 1024 /* bytes per second of a body, over body_timeout_ms */
 
 typedef struct http_home http_home;
 typedef struct http_connection http_connection;
@@ -40,36 +40,36 @@ typedef struct http_exchange http_exchange;
 /* The router as one loop holds it, so that taking it for a request costs no atomic operation. */
 typedef struct http_routing {
   http_router *router;
-  size_t uses;      /* by requests in flight, and one by the home while it is the current one */
+  size_t uses; /* by requests in flight, and one by the home while it is the current one */
 } http_routing;
 
 #define HTTP_SPARE_BUFFERS 64
 #define HTTP_SPARE_EXCHANGES 64
 
 struct http_home {
-  loop *loop;                   /* NULL: not initialised */
+  loop *loop; /* NULL: not initialised */
   size_t index;
   http_connection *connections; /* open ones */
   size_t count;
-  char *read_buffer;            /* HTTP_READ_BUFFER bytes, used during a read callback */
-  http_field *fields;           /* room for a head being parsed: max_headers */
+  char *read_buffer;  /* HTTP_READ_BUFFER bytes, used during a read callback */
+  http_field *fields; /* room for a head being parsed: max_headers */
   buffer spare_buffers[HTTP_SPARE_BUFFERS];
   size_t spare_buffer_count;
   http_exchange *spare_exchanges;
   size_t spare_exchange_count;
-  buffer scratch;               /* for texts that are made and used without parking */
+  buffer scratch; /* for texts that are made and used without parking */
   http_routing *routing;
   unsigned routing_generation;
   bool draining;
   loop_timer sweep;
-  uint64_t date_due_ms;         /* when the text below grows old */
+  uint64_t date_due_ms; /* when the text below grows old */
   uint16_t fixed_size;
-  char fixed[256];              /* "Date: ...\r\nServer: ...\r\nX-Content-Type-Options: nosniff\r\n" */
+  char fixed[256]; /* "Date: ...\r\nServer: ...\r\nX-Content-Type-Options: nosniff\r\n" */
 };
 
-http_home *http_home_here(void);              /* of the calling loop; NULL: no memory */
-void http_home_release(http_home *home);      /* frees what it holds; no connection is left */
-buffer http_home_take_buffer(http_home *home); /* empty, perhaps with memory */
+http_home *http_home_here(void);                        /* of the calling loop; NULL: no memory */
+void http_home_release(http_home *home);                /* frees what it holds; no connection is left */
+buffer http_home_take_buffer(http_home *home);          /* empty, perhaps with memory */
 void http_home_give_buffer(http_home *home, buffer *b); /* zeroes *b */
 void http_home_begin_sweep(http_home *home);
 const char *http_home_fixed(http_home *home, size_t *size);
@@ -97,29 +97,29 @@ struct http_connection {
   uv_tcp_t tcp;
   http_home *home;
   http_connection *next, *previous;
-  loop_post_item later;    /* a turn at the end of the loop's turn */
-  loop_post_item again;    /* a turn in the loop's next turn; before that, the way to its loop */
+  loop_post_item later; /* a turn at the end of the loop's turn */
+  loop_post_item again; /* a turn in the loop's next turn; before that, the way to its loop */
   http_exchange *exchange;
   http_stream *stream;
   http_sending *sending;
-  const char *in;          /* unread bytes: in `input`, or during a read callback in the loop's read buffer */
+  const char *in; /* unread bytes: in `input`, or during a read callback in the loop's read buffer */
   size_t in_size;
   buffer input, output;
   http_scan scan;
   http_body body;
-  uint64_t due_ms;         /* when the sweep acts on the state */
-  uint64_t write_due_ms;   /* when `sending` must have moved */
-  size_t last_queue;       /* bytes of `sending` that were left when the sweep looked */
-  uint32_t answered;       /* requests in this turn */
-  uint32_t skipped;        /* bytes of the body thrown away */
-  int accepted;            /* the descriptor on its way to its loop */
-  uint8_t state;           /* connection_state */
+  uint64_t due_ms;          /* when the sweep acts on the state */
+  uint64_t write_due_ms;    /* when `sending` must have moved */
+  size_t last_queue;        /* bytes of `sending` that were left when the sweep looked */
+  uint32_t answered;        /* requests in this turn */
+  uint32_t skipped;         /* bytes of the body thrown away */
+  int accepted;             /* the descriptor on its way to its loop */
+  uint8_t state;            /* connection_state */
   bool handle_open, closed; /* uv_tcp_t is initialised; its close has been reported */
   bool reading, processing, later_queued, again_queued;
-  bool peer_done;          /* the peer has sent its last byte */
-  bool close_after;        /* the answer being made is the last one */
-  bool linger;             /* there may be input that we do not read: close in a way that the answer still arrives */
-  bool shut;               /* we have sent our last byte */
+  bool peer_done;   /* the peer has sent its last byte */
+  bool close_after; /* the answer being made is the last one */
+  bool linger;      /* there may be input that we do not read: close in a way that the answer still arrives */
+  bool shut;        /* we have sent our last byte */
   char address[INET6_ADDRSTRLEN];
 };
 
@@ -168,29 +168,29 @@ struct purlin_request {
   const http_target *target;
   http_routing *routing;
   http_match match;
-  const char *text;        /* the head, in the arena; every name and value in it ends with NUL */
+  const char *text; /* the head, in the arena; every name and value in it ends with NUL */
   http_head head;
   size_t text_size;
 
   /* the body */
-  bool reading;            /* the fiber waits for bytes */
-  bool expects;            /* the client waits for 100 Continue */
+  bool reading;              /* the fiber waits for bytes */
+  bool expects;              /* the client waits for 100 Continue */
   purlin_status body_failed; /* PURLIN_OK: not */
   uint64_t max_body;
-  uint64_t wait_began_ms;  /* while reading */
-  uint64_t waited_ms;      /* in this window of body_timeout_ms */
+  uint64_t wait_began_ms; /* while reading */
+  uint64_t waited_ms;     /* in this window of body_timeout_ms */
   uint64_t window_bytes;
 
-  uint64_t began_ns;       /* purlin_ticks_ns */
+  uint64_t began_ns; /* purlin_ticks_ns */
 
   /* the answer */
-  bool writing;            /* the fiber waits for the socket */
-  bool no_body;            /* HEAD, 204, 304 */
+  bool writing; /* the fiber waits for the socket */
+  bool no_body; /* HEAD, 204, 304 */
   bool chunked;
-  uint8_t answer;          /* answer_state */
+  uint8_t answer; /* answer_state */
   uint16_t status;
-  int64_t left;            /* of a streamed answer whose length was told; -1: not told */
-  uint64_t sent;           /* bytes of the answer's body */
+  int64_t left;  /* of a streamed answer whose length was told; -1: not told */
+  uint64_t sent; /* bytes of the answer's body */
   answer_header *headers, **headers_end;
   bool has_type, has_challenge; /* Content-Type, WWW-Authenticate among them */
 };
@@ -198,8 +198,8 @@ struct purlin_request {
 struct http_exchange {
   purlin_request request;
   purlin_ctx context;
-  const char *raw;         /* the head in the connection's input, until the fiber has copied it */
-  http_exchange *next;     /* among the spare ones */
+  const char *raw;     /* the head in the connection's input, until the fiber has copied it */
+  http_exchange *next; /* among the spare ones */
 };
 
 /* Starts the request whose head was parsed; its bytes at `raw` stay valid until this returns. */

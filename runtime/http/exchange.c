@@ -31,11 +31,11 @@ static purlin_status answer_missing(purlin_ctx *ctx, purlin_request *request, co
   if (allow == NULL) return purlin_fail(ctx, PURLIN_NOT_FOUND, "there is nothing at %.200s", purlin_path(request));
   purlin_status status = purlin_set_header(ctx, request, "Allow", allow);
   if (status != PURLIN_OK) return status;
-  return purlin_fail(ctx, PURLIN_NOT_ALLOWED, "%.200s takes %s, not %s", purlin_path(request), allow, purlin_method(request));
+  return purlin_fail(ctx, PURLIN_NOT_ALLOWED, "%.200s takes %s, not %s", purlin_path(request), allow,
+                     purlin_method(request));
 }
 
-http_target http_target_missing = {
-    .name = "unmatched", .plugin = "http", .permission = "public", .handle = answer_missing};
+http_target http_target_missing = {.name = "unmatched", .plugin = "http", .permission = "public", .handle = answer_missing};
 
 static void route(purlin_request *request, http_home *home, const char *raw) {
   const http_head *head = &request->head;
@@ -113,7 +113,8 @@ static void answer_outcome(purlin_request *request, purlin_status status) {
   if (request->answer == ANSWER_STREAMING) answer_finish(request, status);
   if (request->answer != ANSWER_NONE) return;
   if (status != PURLIN_OK) answer_failure(request, status);
-  else if (purlin_respond_bytes(request->ctx, request, 204, NULL, "", 0) != PURLIN_OK) connection_close(request->connection);
+  else if (purlin_respond_bytes(request->ctx, request, 204, NULL, "", 0) != PURLIN_OK)
+    connection_close(request->connection);
 }
 
 /* Counts and logs. What nobody got to see is 499, as others log it. */
@@ -178,8 +179,8 @@ void exchange_start(http_connection *c, const http_head *head, const char *raw, 
   }
   x->raw = raw;
   purlin_request *request = &x->request;
-  *request = (purlin_request){.connection = c, .ctx = &x->context, .head = *head, .text_size = size,
-                              .expects = head->expect_continue};
+  *request = (purlin_request){
+      .connection = c, .ctx = &x->context, .head = *head, .text_size = size, .expects = head->expect_continue};
   request->headers_end = &request->headers;
   route(request, c->home, raw);
   http_body_begin(&c->body, head);
@@ -204,7 +205,8 @@ void exchange_sweep(http_exchange *x, uint64_t now_ms) {
   if (!request->reading) return;
   uint64_t waited_ms = request->waited_ms + (now_ms - request->wait_began_ms);
   if (waited_ms < http_settings.body_timeout_ms) return;
-  if (request->window_bytes >= (uint64_t)HTTP_MINIMUM_RATE * http_settings.body_timeout_ms / 1000 && request->window_bytes > 0) {
+  if (request->window_bytes >= (uint64_t)HTTP_MINIMUM_RATE * http_settings.body_timeout_ms / 1000 &&
+      request->window_bytes > 0) {
     request->waited_ms = 0;
     request->wait_began_ms = now_ms;
     request->window_bytes = 0;

@@ -10,10 +10,12 @@
 
 #include "http/method.h"
 
-typedef struct http_limits { size_t max_url, max_header_bytes, max_headers; } http_limits;
+typedef struct http_limits {
+  size_t max_url, max_header_bytes, max_headers;
+} http_limits;
 
 typedef struct http_refusal {
-  unsigned status;   /* 0: nothing is refused */
+  unsigned status; /* 0: nothing is refused */
   const char *why;
 } http_refusal;
 
@@ -36,31 +38,36 @@ http_refusal http_scan_head(http_scan *scan, const http_limits *limits, const ch
 /* ---- The head ------------------------------------------------------------------------------------------------------------- */
 
 /* A part of the head, as offset and size, so that it stays right when the head is copied. */
-typedef struct http_slice { uint32_t at, size; } http_slice;
-typedef struct http_field { http_slice name, value; } http_field;
+typedef struct http_slice {
+  uint32_t at, size;
+} http_slice;
+typedef struct http_field {
+  http_slice name, value;
+} http_field;
 
 typedef struct http_head {
   http_method_index method;
-  uint8_t minor;              /* of HTTP/1.x */
-  bool close;                 /* "Connection: close" */
-  bool keep_alive;            /* "Connection: keep-alive", which HTTP/1.0 has to ask for */
+  uint8_t minor;   /* of HTTP/1.x */
+  bool close;      /* "Connection: close" */
+  bool keep_alive; /* "Connection: keep-alive", which HTTP/1.0 has to ask for */
   bool expect_continue;
   bool chunked;
   bool has_length;
-  uint64_t length;            /* Content-Length */
+  uint64_t length; /* Content-Length */
   http_slice method_text;
-  http_slice path;            /* without the query; size 0 stands for "/" */
-  http_slice query;           /* without the question mark */
-  http_slice authority;       /* of an absolute target; size 0: none */
-  int32_t traceparent;        /* index of the field, -1: none */
+  http_slice path;      /* without the query; size 0 stands for "/" */
+  http_slice query;     /* without the question mark */
+  http_slice authority; /* of an absolute target; size 0: none */
+  int32_t traceparent;  /* index of the field, -1: none */
   uint32_t field_count;
   uint32_t field_capacity;
-  http_field *fields;         /* the caller's, of field_capacity = max_headers */
+  http_field *fields; /* the caller's, of field_capacity = max_headers */
 } http_head;
 
 /* `data` is a whole head as http_scan_head found it. On a refusal the connection must be closed after the answer, since nobody
  * can know where the next request starts. */
-http_refusal http_parse_head(const http_scan *scan, const http_limits *limits, const char *data, size_t size, http_head *head);
+http_refusal http_parse_head(const http_scan *scan, const http_limits *limits, const char *data, size_t size,
+                             http_head *head);
 
 /* What llhttp leaves to us; used by parse.c. */
 http_refusal http_strict_line(const char *data, size_t line_size, const http_limits *limits, http_head *head);
@@ -78,14 +85,14 @@ typedef enum http_framing { FRAMING_NONE, FRAMING_LENGTH, FRAMING_CHUNKED } http
 #define HTTP_MAX_CHUNK_OVERHEAD 16384
 
 typedef struct http_body {
-  uint8_t framing;     /* http_framing */
-  uint8_t state;       /* of chunked.c */
-  uint8_t digits;      /* of the chunk size so far */
-  uint8_t name_size;   /* of the trailer's name so far */
-  char name[20];       /* lower case */
-  uint32_t overhead;   /* extension and trailer bytes so far */
-  uint64_t left;       /* bytes of the body, or of the chunk, that are to come */
-  uint64_t decoded;    /* bytes given out so far */
+  uint8_t framing;   /* http_framing */
+  uint8_t state;     /* of chunked.c */
+  uint8_t digits;    /* of the chunk size so far */
+  uint8_t name_size; /* of the trailer's name so far */
+  char name[20];     /* lower case */
+  uint32_t overhead; /* extension and trailer bytes so far */
+  uint64_t left;     /* bytes of the body, or of the chunk, that are to come */
+  uint64_t decoded;  /* bytes given out so far */
 } http_body;
 
 void http_body_begin(http_body *body, const http_head *head);

@@ -103,10 +103,11 @@ const char *http_home_fixed(http_home *home, size_t *size) {
     int64_t wall_us = purlin_now_us();
     char date[32];
     text_http_date(wall_us / 1000000, date);
-    int length = http_settings.server == NULL
-                     ? snprintf(home->fixed, sizeof home->fixed, "Date: %s\r\nX-Content-Type-Options: nosniff\r\n", date)
-                     : snprintf(home->fixed, sizeof home->fixed, "Date: %s\r\nServer: %.100s\r\nX-Content-Type-Options: nosniff\r\n",
-                                date, http_settings.server);
+    int length =
+        http_settings.server == NULL
+            ? snprintf(home->fixed, sizeof home->fixed, "Date: %s\r\nX-Content-Type-Options: nosniff\r\n", date)
+            : snprintf(home->fixed, sizeof home->fixed, "Date: %s\r\nServer: %.100s\r\nX-Content-Type-Options: nosniff\r\n",
+                       date, http_settings.server);
     home->fixed_size = length > 0 && (size_t)length < sizeof home->fixed ? (uint16_t)length : 0;
     home->date_due_ms = now_ms + 1000 - (uint64_t)(wall_us / 1000 % 1000);
   }

@@ -45,11 +45,13 @@ static void describe_peer(const struct sockaddr_storage *peer, char *out, size_t
 
 /* A client beyond the limit is told so: waiting in the backlog it would only time out. */
 static void turn_away(int descriptor) {
-  static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/problem+json\r\n"
-                               "Content-Length: 85\r\nConnection: close\r\n\r\n"
-                               "{\"type\":\"urn:purlin:problem:unavailable\",\"title\":\"Too many connections\",\"status\":503}";
-  _Static_assert(sizeof("{\"type\":\"urn:purlin:problem:unavailable\",\"title\":\"Too many connections\",\"status\":503}") - 1 == 85,
-                 "Content-Length above");
+  static const char answer[] =
+      "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/problem+json\r\n"
+      "Content-Length: 85\r\nConnection: close\r\n\r\n"
+      "{\"type\":\"urn:purlin:problem:unavailable\",\"title\":\"Too many connections\",\"status\":503}";
+  _Static_assert(
+      sizeof("{\"type\":\"urn:purlin:problem:unavailable\",\"title\":\"Too many connections\",\"status\":503}") - 1 == 85,
+      "Content-Length above");
   char request[4096];
   /* Reading what has come keeps the close from being a reset that overtakes the answer. */
   (void)!recv(descriptor, request, sizeof request, MSG_DONTWAIT);
@@ -103,7 +105,8 @@ static purlin_status explain(const http_options *options, int error, buffer *why
     buffer_format(why, "port %u on %s is in use by another program", options->port, options->address);
     return PURLIN_CONFLICT;
   }
-  if (error == EACCES) buffer_format(why, "port %u on %s needs privileges that this process does not have", options->port, options->address);
+  if (error == EACCES)
+    buffer_format(why, "port %u on %s needs privileges that this process does not have", options->port, options->address);
   else if (error == EADDRNOTAVAIL) buffer_format(why, "this machine does not have the address %s", options->address);
   else buffer_format(why, "cannot listen on port %u of %s: %s", options->port, options->address, strerror(error));
   return PURLIN_INVALID;
@@ -126,7 +129,11 @@ static int open_socket(const struct addrinfo *info) {
 }
 
 static uint16_t port_of(int descriptor) {
-  union { struct sockaddr any; struct sockaddr_in four; struct sockaddr_in6 six; } own;
+  union {
+    struct sockaddr any;
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+  } own;
   socklen_t size = sizeof own;
   memset(&own, 0, sizeof own);
   if (getsockname(descriptor, &own.any, &size) != 0) return 0;

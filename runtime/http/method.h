@@ -6,12 +6,22 @@
 #include <string.h>
 
 typedef enum http_method_index {
-  METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PATCH, METHOD_POST, METHOD_PUT, METHOD_COUNT
+  METHOD_DELETE,
+  METHOD_GET,
+  METHOD_HEAD,
+  METHOD_OPTIONS,
+  METHOD_PATCH,
+  METHOD_POST,
+  METHOD_PUT,
+  METHOD_COUNT
 } http_method_index;
 
 /* In the order of the alphabet, which is the order of Allow. */
-static const struct { const char *name; uint8_t size; } http_methods[METHOD_COUNT] = {
-    {"DELETE", 6}, {"GET", 3}, {"HEAD", 4}, {"OPTIONS", 7}, {"PATCH", 5}, {"POST", 4}, {"PUT", 3}};
+static const struct {
+  const char *name;
+  uint8_t size;
+} http_methods[METHOD_COUNT] = {{"DELETE", 6}, {"GET", 3},  {"HEAD", 4}, {"OPTIONS", 7},
+                                {"PATCH", 5},  {"POST", 4}, {"PUT", 3}};
 
 /* METHOD_COUNT: one that we do not serve. */
 static inline http_method_index http_method_find(const char *name, size_t size) {

@@ -9,7 +9,9 @@ buffer *connection_output(http_connection *c) {
   return &c->output;
 }
 
-size_t connection_unsent(const http_connection *c) { return c->output.size + (c->sending != NULL ? c->tcp.write_queue_size : 0); }
+size_t connection_unsent(const http_connection *c) {
+  return c->output.size + (c->sending != NULL ? c->tcp.write_queue_size : 0);
+}
 
 static void on_sent(uv_write_t *request, int status) {
   http_connection *c = request->data;

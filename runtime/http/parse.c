@@ -57,7 +57,8 @@ static http_refusal refused_by_parser(llhttp_errno_t error) {
   case HPE_INVALID_VERSION: return HTTP_REFUSE(505, "this server speaks HTTP/1.1 and HTTP/1.0");
   case HPE_INVALID_URL: return HTTP_REFUSE(400, "the address is malformed");
   case HPE_INVALID_CONTENT_LENGTH:
-  case HPE_UNEXPECTED_CONTENT_LENGTH: return HTTP_REFUSE(400, "Content-Length is malformed, given twice, or beside Transfer-Encoding");
+  case HPE_UNEXPECTED_CONTENT_LENGTH:
+    return HTTP_REFUSE(400, "Content-Length is malformed, given twice, or beside Transfer-Encoding");
   case HPE_INVALID_TRANSFER_ENCODING: return HTTP_REFUSE(400, "the only Transfer-Encoding is 'chunked'");
   default: return HTTP_REFUSE(400, "the headers are malformed");
   }
@@ -74,7 +75,8 @@ static http_refusal run_parser(const char *data, size_t size, http_head *head) {
   return error == HPE_OK ? HTTP_REFUSE(400, "the headers are malformed") : refused_by_parser(error);
 }
 
-http_refusal http_parse_head(const http_scan *scan, const http_limits *limits, const char *data, size_t size, http_head *head) {
+http_refusal http_parse_head(const http_scan *scan, const http_limits *limits, const char *data, size_t size,
+                             http_head *head) {
   http_field *fields = head->fields;
   uint32_t capacity = head->field_capacity;
   *head = (http_head){.fields = fields, .field_capacity = capacity};

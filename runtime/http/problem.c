@@ -59,10 +59,13 @@ void http_problem(purlin_ctx *ctx, purlin_request *request, purlin_status status
 
 /* ---- Without a fiber --------------------------------------------------------------------------------------------------------------- */
 
-static const struct { uint16_t status; const char *type; } refused_types[] = {
-    {400, "invalid"},         {408, "request-timeout"}, {413, "too-large"},       {414, "address-too-long"},
-    {417, "expectation"},     {431, "headers-too-large"}, {501, "not-implemented"}, {503, "unavailable"},
-    {505, "version"},
+static const struct {
+  uint16_t status;
+  const char *type;
+} refused_types[] = {
+    {400, "invalid"},          {408, "request-timeout"}, {413, "too-large"},
+    {414, "address-too-long"}, {417, "expectation"},     {431, "headers-too-large"},
+    {501, "not-implemented"},  {503, "unavailable"},     {505, "version"},
 };
 
 static const char *refused_type(unsigned status) {
@@ -74,8 +77,15 @@ static const char *refused_type(unsigned status) {
 static void log_refused(const http_connection *c, http_refusal refusal, size_t size) {
   series_count_refused(refusal.status);
   if (!log_access_enabled()) return;
-  const access_record record = {.method = "", .path = "", .route = "refused", .actor = "", .workspace = "", .trace_id = "",
-                                .address = c->address, .status = refusal.status, .answer_bytes = size};
+  const access_record record = {.method = "",
+                                .path = "",
+                                .route = "refused",
+                                .actor = "",
+                                .workspace = "",
+                                .trace_id = "",
+                                .address = c->address,
+                                .status = refusal.status,
+                                .answer_bytes = size};
   log_access(&record);
 }
 

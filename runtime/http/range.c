@@ -46,7 +46,8 @@ static void set(purlin_ctx *ctx, purlin_request *request, const char *name, cons
   if (purlin_set_header(ctx, request, name, value) != PURLIN_OK) purlin_log(ctx, PURLIN_WARNING, "%s", purlin_failure(ctx));
 }
 
-unsigned purlin_range(purlin_ctx *ctx, purlin_request *request, uint64_t total, const char *etag, uint64_t *first, uint64_t *length) {
+unsigned purlin_range(purlin_ctx *ctx, purlin_request *request, uint64_t total, const char *etag, uint64_t *first,
+                      uint64_t *length) {
   *first = 0;
   *length = total;
   set(ctx, request, "Accept-Ranges", "bytes");
@@ -62,8 +63,8 @@ unsigned purlin_range(purlin_ctx *ctx, purlin_request *request, uint64_t total, 
     set(ctx, request, "Content-Range", text);
     return 416;
   }
-  snprintf(text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)*first, (unsigned long long)(*first + *length - 1),
-           (unsigned long long)total);
+  snprintf(text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)*first,
+           (unsigned long long)(*first + *length - 1), (unsigned long long)total);
   set(ctx, request, "Content-Range", text);
   return 206;
 }

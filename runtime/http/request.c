@@ -44,7 +44,10 @@ const char *purlin_parameter(const purlin_request *request, const char *name) {
 
 /* ---- The query string ------------------------------------------------------------------------------------------------------------ */
 
-typedef struct pair { const char *name, *value; size_t name_size, value_size; } pair;
+typedef struct pair {
+  const char *name, *value;
+  size_t name_size, value_size;
+} pair;
 
 /* Takes "name=value" off the front; false at the end. Empty pairs ("a=1&&b=2") are skipped. */
 static bool next_pair(const char **at, const char *end, pair *out) {
@@ -104,7 +107,9 @@ typedef struct gathering {
   purlin_status status;
 } gathering;
 
-static void complain(void *to, const char *field, const char *message) { (void)purlin_fail_field(to, field, "%s", message); }
+static void complain(void *to, const char *field, const char *message) {
+  (void)purlin_fail_field(to, field, "%s", message);
+}
 
 static void gather(void *to, const char *name, const char *value, size_t size) {
   gathering *g = to;
@@ -128,7 +133,8 @@ static void gather(void *to, const char *name, const char *value, size_t size) {
 }
 
 purlin_status purlin_query_decode(purlin_ctx *ctx, purlin_request *request, const purlin_schema *schema, void *out) {
-  gathering g = {.reading = {.memory = &ctx->memory, .complain = complain, .complain_to = ctx}, .schema = schema, .out = out};
+  gathering g = {
+      .reading = {.memory = &ctx->memory, .complain = complain, .complain_to = ctx}, .schema = schema, .out = out};
   memset(out, 0, schema->struct_size);
   http_query_each(ctx, request, gather, &g);
   purlin_status finished = schema_finish(&g.reading, schema, out, g.was_set);

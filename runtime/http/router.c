@@ -21,10 +21,10 @@ typedef struct node node;
 struct node {
   const char *text; /* the literal segment that leads here; of the router's memory */
   size_t size;
-  node **children;  /* literal ones, sorted by size and bytes */
+  node **children; /* literal ones, sorted by size and bytes */
   size_t child_count, child_capacity;
-  node *parameter;  /* {name} */
-  node *rest;       /* {name...}: a leaf */
+  node *parameter; /* {name} */
+  node *rest;      /* {name...}: a leaf */
   slot *slots[METHOD_COUNT];
   const char *allow; /* NULL: no route ends here */
 };
@@ -33,7 +33,7 @@ struct http_router {
   atomic_size_t references;
   arena memory; /* everything below */
   node *root;
-  slot **all;   /* sorted by path and method; malloc'd */
+  slot **all; /* sorted by path and method; malloc'd */
   size_t count, capacity;
 };
 
@@ -62,7 +62,11 @@ void http_router_release(http_router *router) {
 /* ---- Patterns -------------------------------------------------------------------------------------------------------------- */
 
 typedef enum part_kind { PART_LITERAL, PART_PARAMETER, PART_REST } part_kind;
-typedef struct part { part_kind kind; const char *text; size_t size; } part;
+typedef struct part {
+  part_kind kind;
+  const char *text;
+  size_t size;
+} part;
 
 static bool is_name(const char *text, size_t size) {
   if (size == 0) return false;
@@ -228,8 +232,8 @@ purlin_status http_router_add(http_router *router, const char *method_and_path, 
   if (status != PURLIN_OK) return status;
   const slot *other = leaf->slots[method];
   if (other != NULL) {
-    buffer_format(why, "route \"%s\" is wanted by %s (plugin %s) and by %s (plugin %s)", method_and_path, other->target->name,
-                  other->target->plugin, target->name, target->plugin);
+    buffer_format(why, "route \"%s\" is wanted by %s (plugin %s) and by %s (plugin %s)", method_and_path,
+                  other->target->name, other->target->plugin, target->name, target->plugin);
     return PURLIN_CONFLICT;
   }
   leaf->slots[method] = s;
@@ -247,7 +251,10 @@ typedef struct search {
   const slot *found;
   const char *allow;
   size_t count;
-  struct { const char *value; size_t size; } values[HTTP_MAX_PARAMETERS];
+  struct {
+    const char *value;
+    size_t size;
+  } values[HTTP_MAX_PARAMETERS];
 } search;
 
 static bool arrive(search *s, const node *n) {
@@ -308,8 +315,8 @@ purlin_status http_router_find(const http_router *router, const char *method, co
   return PURLIN_OK;
 }
 
-void http_router_visit(const http_router *router, void (*visit)(void *to, const char *method, const char *path, const http_target *target),
-                       void *to) {
+void http_router_visit(const http_router *router,
+                       void (*visit)(void *to, const char *method, const char *path, const http_target *target), void *to) {
   for (size_t i = 0; i < router->count; i++) {
     const slot *s = router->all[i];
     visit(to, http_methods[s->method].name, s->path, s->target);

@@ -7,16 +7,16 @@
 
 /* What a route leads to. Owned by whoever adds it (operation/, daemon/), lives at least as long as the router. */
 typedef struct http_target {
-  const char *name;              /* "registry.create_model": for metrics, spans and logs */
+  const char *name; /* "registry.create_model": for metrics, spans and logs */
   const char *plugin;
-  const char *permission;        /* "public": anyone */
+  const char *permission; /* "public": anyone */
   purlin_status (*handle)(purlin_ctx *ctx, purlin_request *request, const struct http_target *target);
-  const void *argument;          /* the operation, the purlin_route, ... */
-  uint64_t max_body;             /* 0: default */
-  uint32_t timeout_ms;           /* 0: default; UINT32_MAX: none */
+  const void *argument; /* the operation, the purlin_route, ... */
+  uint64_t max_body;    /* 0: default */
+  uint32_t timeout_ms;  /* 0: default; UINT32_MAX: none */
   /* Answers a failure in the target's own shape instead of problem+json; may be NULL. */
   void (*fail)(purlin_ctx *ctx, purlin_request *request, purlin_status status);
-  void *series;                  /* metrics of this target, made by the server */
+  void *series; /* metrics of this target, made by the server */
 } http_target;
 
 typedef struct http_router http_router;
@@ -28,20 +28,27 @@ void http_router_release(http_router *router);
 /* Adds "GET /api/v1/models/{name}". Parameters match one segment; a last {rest...} matches what remains, slashes included.
  * Literal segments win over parameters. PURLIN_CONFLICT when the same route exists: `why` names both targets;
  * PURLIN_INVALID for a malformed pattern. */
-PURLIN_CHECKED purlin_status http_router_add(http_router *router, const char *method_and_path, http_target *target, buffer *why);
+PURLIN_CHECKED purlin_status http_router_add(http_router *router, const char *method_and_path, http_target *target,
+                                             buffer *why);
 
 #define HTTP_MAX_PARAMETERS 8
 typedef struct http_match {
   http_target *target;
   size_t parameter_count;
-  struct { const char *name; const char *value; size_t size; } parameters[HTTP_MAX_PARAMETERS]; /* raw, still percent-encoded */
-  const char *allow;             /* on PURLIN_NOT_ALLOWED: value of Allow, of the router */
+  struct {
+    const char *name;
+    const char *value;
+    size_t size;
+  } parameters[HTTP_MAX_PARAMETERS]; /* raw, still percent-encoded */
+  const char *allow;                 /* on PURLIN_NOT_ALLOWED: value of Allow, of the router */
 } http_match;
 
 /* PURLIN_OK, PURLIN_NOT_FOUND or PURLIN_NOT_ALLOWED. HEAD matches GET. */
-purlin_status http_router_find(const http_router *router, const char *method, const char *path, size_t path_size, http_match *match);
+purlin_status http_router_find(const http_router *router, const char *method, const char *path, size_t path_size,
+                               http_match *match);
 
 /* Every route, in order of path and method. */
-void http_router_visit(const http_router *router, void (*visit)(void *to, const char *method, const char *path, const http_target *target), void *to);
+void http_router_visit(const http_router *router,
+                       void (*visit)(void *to, const char *method, const char *path, const http_target *target), void *to);
 
 #endif

@@ -14,7 +14,8 @@ static http_refusal check_limits(const http_scan *scan, const http_limits *limit
 
 static http_refusal check_line_start(const http_scan *scan, const char *data) {
   char first = data[scan->line];
-  if (scan->lines == 0) return http_is_token(&first, 1) ? HTTP_ACCEPTED : HTTP_REFUSE(400, "this does not start as a request does");
+  if (scan->lines == 0)
+    return http_is_token(&first, 1) ? HTTP_ACCEPTED : HTTP_REFUSE(400, "this does not start as a request does");
   if (first == ' ' || first == '\t') return HTTP_REFUSE(400, "a header is folded over two lines");
   if (first == ':') return HTTP_REFUSE(400, "a header has no name");
   return HTTP_ACCEPTED;

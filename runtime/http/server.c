@@ -24,7 +24,7 @@ static struct {
   struct {
     _Alignas(64) atomic_size_t connections;
     loop_post_item posts[PHASES];
-  } *loops;
+  } * loops;
   /* Draining; on loop 0 only. */
   void (*done)(void *argument);
   void *done_argument;

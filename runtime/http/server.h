@@ -12,20 +12,20 @@
 #include "http/router.h"
 
 typedef struct http_options {
-  const char *address;          /* "127.0.0.1", "::", ... */
-  uint16_t port;                /* 0: any; http_port() tells */
-  size_t max_url;               /* 8 KiB */
-  size_t max_header_bytes;      /* 32 KiB */
-  size_t max_headers;           /* 100 */
-  uint64_t max_body;            /* 8 MiB unless the target says otherwise */
-  size_t max_connections;       /* per process: 10,000 */
-  size_t max_pipelined;         /* requests of one connection before others have their turn: 64 */
-  uint32_t header_timeout_ms;   /* 10 s from the first byte */
-  uint32_t idle_timeout_ms;     /* 75 s */
-  uint32_t body_timeout_ms;     /* without progress: 20 s; also the minimum rate: 1 KiB/s over that time */
-  uint32_t write_timeout_ms;    /* without progress: 30 s */
-  uint32_t request_timeout_ms;  /* default deadline of a context: 30 s */
-  const char *server;           /* value of Server:, NULL: none */
+  const char *address;         /* "127.0.0.1", "::", ... */
+  uint16_t port;               /* 0: any; http_port() tells */
+  size_t max_url;              /* 8 KiB */
+  size_t max_header_bytes;     /* 32 KiB */
+  size_t max_headers;          /* 100 */
+  uint64_t max_body;           /* 8 MiB unless the target says otherwise */
+  size_t max_connections;      /* per process: 10,000 */
+  size_t max_pipelined;        /* requests of one connection before others have their turn: 64 */
+  uint32_t header_timeout_ms;  /* 10 s from the first byte */
+  uint32_t idle_timeout_ms;    /* 75 s */
+  uint32_t body_timeout_ms;    /* without progress: 20 s; also the minimum rate: 1 KiB/s over that time */
+  uint32_t write_timeout_ms;   /* without progress: 30 s */
+  uint32_t request_timeout_ms; /* default deadline of a context: 30 s */
+  const char *server;          /* value of Server:, NULL: none */
 } http_options;
 
 void http_options_default(http_options *options);
@@ -52,7 +52,8 @@ const http_target *http_request_target(const purlin_request *request);
 const char *http_request_address(const purlin_request *request); /* the peer's address, without port */
 
 /* Each pair of the query string, decoded (texts end with NUL and live until the handler returns). A broken escape is skipped. */
-void http_query_each(purlin_ctx *ctx, purlin_request *request, void (*each)(void *to, const char *name, const char *value, size_t size), void *to);
+void http_query_each(purlin_ctx *ctx, purlin_request *request,
+                     void (*each)(void *to, const char *name, const char *value, size_t size), void *to);
 
 /* Writes the context's recorded failure as application/problem+json, with Retry-After where recorded; 5xx texts are logged and
  * replaced by the title. For compatibility routes a target may bring its own writer. */

@@ -46,7 +46,8 @@ purlin_status http_stream_open(purlin_ctx *ctx, purlin_request *request, void (*
     return status;
   }
   request->answer = ANSWER_DETACHED;
-  *stream = (http_stream){.connection = c, .loop = c->home->loop, .closed = closed, .argument = argument, .chunked = request->chunked};
+  *stream = (http_stream){
+      .connection = c, .loop = c->home->loop, .closed = closed, .argument = argument, .chunked = request->chunked};
   stream->beat_due_ms = loop_now_ms(stream->loop) + BEAT_MS;
   c->stream = stream;
   *out = stream;
@@ -120,6 +121,7 @@ void http_stream_close(http_stream *stream) {
   if (c == NULL) return;
   if (stream->chunked) buffer_add(connection_output(c), "0\r\n\r\n", 5);
   detach(stream);
-  if (c->state == CONNECTION_STREAMING) connection_end(c); /* else the handler still runs, and its end ends the connection */
+  if (c->state == CONNECTION_STREAMING)
+    connection_end(c); /* else the handler still runs, and its end ends the connection */
   connection_later(c);
 }

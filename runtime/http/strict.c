@@ -16,23 +16,26 @@
 
 /* RFC 9110 tokens; RFC 3986 characters and those that browsers send unescaped: ^ ` { | } [ ] */
 static const uint8_t classes[256] = {
-    ['\t'] = VALUE, [' '] = VALUE,
-    ['!'] = MARK_, ['"'] = VALUE, ['#'] = TOKEN | VALUE, ['$'] = MARK_, ['%'] = ALPHA_, ['&'] = MARK_, ['\''] = MARK_,
-    ['('] = SUB_ | HOST, [')'] = SUB_ | HOST, ['*'] = MARK_, ['+'] = MARK_, [','] = SUB_ | HOST, ['-'] = ALPHA_, ['.'] = ALPHA_,
-    ['/'] = SUB_,
-    ['0'] = ALPHA_, ['1'] = ALPHA_, ['2'] = ALPHA_, ['3'] = ALPHA_, ['4'] = ALPHA_, ['5'] = ALPHA_, ['6'] = ALPHA_, ['7'] = ALPHA_,
-    ['8'] = ALPHA_, ['9'] = ALPHA_,
-    [':'] = SUB_, [';'] = SUB_ | HOST, ['<'] = VALUE, ['='] = SUB_ | HOST, ['>'] = VALUE, ['?'] = SUB_, ['@'] = SUB_,
-    ['A'] = ALPHA_, ['B'] = ALPHA_, ['C'] = ALPHA_, ['D'] = ALPHA_, ['E'] = ALPHA_, ['F'] = ALPHA_, ['G'] = ALPHA_, ['H'] = ALPHA_,
-    ['I'] = ALPHA_, ['J'] = ALPHA_, ['K'] = ALPHA_, ['L'] = ALPHA_, ['M'] = ALPHA_, ['N'] = ALPHA_, ['O'] = ALPHA_, ['P'] = ALPHA_,
-    ['Q'] = ALPHA_, ['R'] = ALPHA_, ['S'] = ALPHA_, ['T'] = ALPHA_, ['U'] = ALPHA_, ['V'] = ALPHA_, ['W'] = ALPHA_, ['X'] = ALPHA_,
-    ['Y'] = ALPHA_, ['Z'] = ALPHA_,
-    ['['] = SUB_, ['\\'] = VALUE, [']'] = SUB_, ['^'] = TOKEN | SUB_, ['_'] = ALPHA_, ['`'] = TOKEN | SUB_,
-    ['a'] = ALPHA_, ['b'] = ALPHA_, ['c'] = ALPHA_, ['d'] = ALPHA_, ['e'] = ALPHA_, ['f'] = ALPHA_, ['g'] = ALPHA_, ['h'] = ALPHA_,
-    ['i'] = ALPHA_, ['j'] = ALPHA_, ['k'] = ALPHA_, ['l'] = ALPHA_, ['m'] = ALPHA_, ['n'] = ALPHA_, ['o'] = ALPHA_, ['p'] = ALPHA_,
-    ['q'] = ALPHA_, ['r'] = ALPHA_, ['s'] = ALPHA_, ['t'] = ALPHA_, ['u'] = ALPHA_, ['v'] = ALPHA_, ['w'] = ALPHA_, ['x'] = ALPHA_,
-    ['y'] = ALPHA_, ['z'] = ALPHA_,
-    ['{'] = SUB_, ['|'] = TOKEN | SUB_, ['}'] = SUB_, ['~'] = ALPHA_,
+    ['\t'] = VALUE,       [' '] = VALUE,  ['!'] = MARK_,  ['"'] = VALUE,        ['#'] = TOKEN | VALUE,
+    ['$'] = MARK_,        ['%'] = ALPHA_, ['&'] = MARK_,  ['\''] = MARK_,       ['('] = SUB_ | HOST,
+    [')'] = SUB_ | HOST,  ['*'] = MARK_,  ['+'] = MARK_,  [','] = SUB_ | HOST,  ['-'] = ALPHA_,
+    ['.'] = ALPHA_,       ['/'] = SUB_,   ['0'] = ALPHA_, ['1'] = ALPHA_,       ['2'] = ALPHA_,
+    ['3'] = ALPHA_,       ['4'] = ALPHA_, ['5'] = ALPHA_, ['6'] = ALPHA_,       ['7'] = ALPHA_,
+    ['8'] = ALPHA_,       ['9'] = ALPHA_, [':'] = SUB_,   [';'] = SUB_ | HOST,  ['<'] = VALUE,
+    ['='] = SUB_ | HOST,  ['>'] = VALUE,  ['?'] = SUB_,   ['@'] = SUB_,         ['A'] = ALPHA_,
+    ['B'] = ALPHA_,       ['C'] = ALPHA_, ['D'] = ALPHA_, ['E'] = ALPHA_,       ['F'] = ALPHA_,
+    ['G'] = ALPHA_,       ['H'] = ALPHA_, ['I'] = ALPHA_, ['J'] = ALPHA_,       ['K'] = ALPHA_,
+    ['L'] = ALPHA_,       ['M'] = ALPHA_, ['N'] = ALPHA_, ['O'] = ALPHA_,       ['P'] = ALPHA_,
+    ['Q'] = ALPHA_,       ['R'] = ALPHA_, ['S'] = ALPHA_, ['T'] = ALPHA_,       ['U'] = ALPHA_,
+    ['V'] = ALPHA_,       ['W'] = ALPHA_, ['X'] = ALPHA_, ['Y'] = ALPHA_,       ['Z'] = ALPHA_,
+    ['['] = SUB_,         ['\\'] = VALUE, [']'] = SUB_,   ['^'] = TOKEN | SUB_, ['_'] = ALPHA_,
+    ['`'] = TOKEN | SUB_, ['a'] = ALPHA_, ['b'] = ALPHA_, ['c'] = ALPHA_,       ['d'] = ALPHA_,
+    ['e'] = ALPHA_,       ['f'] = ALPHA_, ['g'] = ALPHA_, ['h'] = ALPHA_,       ['i'] = ALPHA_,
+    ['j'] = ALPHA_,       ['k'] = ALPHA_, ['l'] = ALPHA_, ['m'] = ALPHA_,       ['n'] = ALPHA_,
+    ['o'] = ALPHA_,       ['p'] = ALPHA_, ['q'] = ALPHA_, ['r'] = ALPHA_,       ['s'] = ALPHA_,
+    ['t'] = ALPHA_,       ['u'] = ALPHA_, ['v'] = ALPHA_, ['w'] = ALPHA_,       ['x'] = ALPHA_,
+    ['y'] = ALPHA_,       ['z'] = ALPHA_, ['{'] = SUB_,   ['|'] = TOKEN | SUB_, ['}'] = SUB_,
+    ['~'] = ALPHA_,
 };
 
 static bool all_of(const char *text, size_t size, uint8_t class) {
@@ -122,7 +125,8 @@ static http_refusal check_target(const char *data, http_slice target, http_head 
 }
 
 static http_refusal check_version(const char *text, size_t size, http_head *head) {
-  if (size != 8 || memcmp(text, "HTTP/", 5) != 0 || text[6] != '.' || text[5] < '0' || text[5] > '9' || text[7] < '0' || text[7] > '9')
+  if (size != 8 || memcmp(text, "HTTP/", 5) != 0 || text[6] != '.' || text[5] < '0' || text[5] > '9' || text[7] < '0' ||
+      text[7] > '9')
     return HTTP_REFUSE(400, "the request line does not end with a version");
   if (text[5] != '1' || text[7] > '1') return HTTP_REFUSE(505, "this server speaks HTTP/1.1 and HTTP/1.0");
   head->minor = (uint8_t)(text[7] - '0');
@@ -150,7 +154,8 @@ http_refusal http_strict_line(const char *data, size_t line_size, const http_lim
 /* ---- Headers ------------------------------------------------------------------------------------------------------------------- */
 
 http_refusal http_strict_field(const char *data, const http_field *field) {
-  if (!http_is_token(data + field->name.at, field->name.size)) return HTTP_REFUSE(400, "a header's name holds a byte that it must not");
+  if (!http_is_token(data + field->name.at, field->name.size))
+    return HTTP_REFUSE(400, "a header's name holds a byte that it must not");
   if (!http_is_value(data + field->value.at, field->value.size))
     return HTTP_REFUSE(400, "a header's value holds a control character or a byte that is not ASCII");
   return HTTP_ACCEPTED;
@@ -199,7 +204,8 @@ static void take_connection(const char *data, http_slice value, http_head *head)
 static http_refusal take_length(const char *data, http_slice value, http_head *head) {
   if (head->has_length) return HTTP_REFUSE(400, "Content-Length is given twice");
   const char *text = data + value.at;
-  if (value.size == 0 || text[0] < '0' || text[0] > '9' || !text_to_uint(text, value.size, &head->length) || head->length > INT64_MAX)
+  if (value.size == 0 || text[0] < '0' || text[0] > '9' || !text_to_uint(text, value.size, &head->length) ||
+      head->length > INT64_MAX)
     return HTTP_REFUSE(400, "Content-Length is not a number of bytes");
   head->has_length = true;
   return HTTP_ACCEPTED;
@@ -219,7 +225,10 @@ static http_refusal take_expect(const char *data, http_slice value, http_head *h
   return HTTP_ACCEPTED;
 }
 
-typedef struct hosts { size_t count; http_slice value; } hosts;
+typedef struct hosts {
+  size_t count;
+  http_slice value;
+} hosts;
 
 /* The headers that we act on ourselves; told apart by length first, since most are none of them. */
 static http_refusal take_field(const char *data, size_t index, hosts *found, http_head *head) {
@@ -262,7 +271,8 @@ http_refusal http_strict_framing(const char *data, http_head *head) {
   if (found.count == 0 && head->minor == 1) return HTTP_REFUSE(400, "Host is missing");
   if (found.count == 1 && !is_host(data + found.value.at, found.value.size)) return HTTP_REFUSE(400, "Host is malformed");
   if (head->authority.size == 0) return HTTP_ACCEPTED;
-  if (!is_host(data + head->authority.at, head->authority.size)) return HTTP_REFUSE(400, "the host in the address is malformed");
+  if (!is_host(data + head->authority.at, head->authority.size))
+    return HTTP_REFUSE(400, "the host in the address is malformed");
   if (found.count == 1 && !valued(data, found.value, data + head->authority.at, head->authority.size))
     return HTTP_REFUSE(400, "Host is not the host in the address");
   return HTTP_ACCEPTED;

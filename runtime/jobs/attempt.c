@@ -170,10 +170,8 @@ static void prepare(purlin_ctx *ctx, attempt *a) {
   if (identify != NULL) identify(ctx, a->actor, a->workspace, a->project);
   if (strlen(a->trace_id) == 32) memcpy(ctx->trace.trace_id, a->trace_id, 33);
   if (a->kind->timeout_ms != UINT32_MAX) context_set_deadline(ctx, a->kind->timeout_ms);
-  if (a->kind->pure)
-    db_set_read_only(ctx, true);
-  else
-    db_set_fence(ctx, check_fence, a);
+  if (a->kind->pure) db_set_read_only(ctx, true);
+  else db_set_fence(ctx, check_fence, a);
 }
 
 static void note_duration(job_kind *kind, uint64_t began_ns) {

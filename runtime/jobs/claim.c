@@ -91,10 +91,8 @@ static purlin_status look(purlin_ctx *ctx, groups *found) {
     name = head.name;
     urgency = head.urgency;
     job_kind *kind = job_kind_find(name);
-    if (kind == NULL)
-      urgency = INT32_MAX; /* on to the next name */
-    else
-      found->items[found->count++] = (group){kind, urgency, head.due_us, false};
+    if (kind == NULL) urgency = INT32_MAX; /* on to the next name */
+    else found->items[found->count++] = (group){kind, urgency, head.due_us, false};
   }
   return PURLIN_OK;
 }
@@ -297,10 +295,8 @@ static purlin_status serve(purlin_ctx *ctx, claimer *c, group *g, bool *served) 
   purlin_mark mark = purlin_arena_mark(ctx);
   purlin_status status = transact(ctx, c, &what);
   if (status == PURLIN_OK) {
-    if (what.rows.count < what.want)
-      g->exhausted = true;
-    else
-      wake_next(c);
+    if (what.rows.count < what.want) g->exhausted = true;
+    else wake_next(c);
     if (what.rows.count > 0) take_over(c, &what);
   }
   purlin_arena_reset(ctx, mark);
@@ -402,10 +398,8 @@ void claimer_ended(claimer *c, attempt *a, bool complete) {
   } else {
     attempt_free(a);
   }
-  if (c->active)
-    c->again = true;
-  else
-    post(c);
+  if (c->active) c->again = true;
+  else post(c);
 }
 
 void claimers_wake(void) {

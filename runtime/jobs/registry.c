@@ -84,10 +84,8 @@ purlin_status jobs_register(const char *plugin, struct plugin *owner, const purl
   char *name = full_name(plugin, job.name);
   job_kind *kind = calloc(1, sizeof *kind);
   purlin_status status = PURLIN_OK;
-  if (name == NULL || kind == NULL)
-    status = PURLIN_UNAVAILABLE;
-  else if (strlen(name) > MOST_NAME)
-    status = refuse(at, name, why, PURLIN_INVALID, "the name is longer than 150 bytes");
+  if (name == NULL || kind == NULL) status = PURLIN_UNAVAILABLE;
+  else if (strlen(name) > MOST_NAME) status = refuse(at, name, why, PURLIN_INVALID, "the name is longer than 150 bytes");
   else if (job_kind_find(name) != NULL)
     status = refuse(at, name, why, PURLIN_CONFLICT, "there is a job of this name already");
   if (status != PURLIN_OK) {
@@ -132,8 +130,7 @@ purlin_status jobs_register_schedule(const char *plugin, const purlin_schedule *
   char *name = full_name(plugin, s.name);
   if (name == NULL) return PURLIN_UNAVAILABLE;
   purlin_status status = PURLIN_OK;
-  if (strlen(name) > MOST_NAME)
-    status = refuse(at, name, why, PURLIN_INVALID, "the name is longer than 150 bytes");
+  if (strlen(name) > MOST_NAME) status = refuse(at, name, why, PURLIN_INVALID, "the name is longer than 150 bytes");
   else if (schedule_find(name) != NULL)
     status = refuse(at, name, why, PURLIN_CONFLICT, "there is a schedule of this name already");
   if (status == PURLIN_OK) {

@@ -30,10 +30,8 @@ void running_add(attempt *a) {
 
 void running_remove(attempt *a) {
   lock();
-  if (a->previous != NULL)
-    a->previous->next = a->next;
-  else
-    running.first = a->next;
+  if (a->previous != NULL) a->previous->next = a->next;
+  else running.first = a->next;
   if (a->next != NULL) a->next->previous = a->previous;
   unlock();
 }

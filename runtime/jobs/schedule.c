@@ -120,10 +120,8 @@ static purlin_status fire_body(purlin_ctx *ctx, void *argument) {
   if (status == PURLIN_NOT_FOUND) return PURLIN_OK; /* another node was there first */
   if (status != PURLIN_OK) return status;
   bool missed = row.clock.unix_us - row.next_at.unix_us > LATE_US;
-  if (missed && !f->schedule->catch_up)
-    f->outcome = "missed";
-  else
-    status = enqueue(ctx, f, &row);
+  if (missed && !f->schedule->catch_up) f->outcome = "missed";
+  else status = enqueue(ctx, f, &row);
   if (status != PURLIN_OK) return status;
   return purlin_db_run(
       ctx,

@@ -137,10 +137,8 @@ static purlin_status read_file(const char *name, unsigned char *data, size_t *si
   FILE *file = fopen(path, "rbe");
   if (file == NULL) {
     FILE *any = fopen(ZONE_FOLDER "/UTC", "rbe");
-    if (any == NULL)
-      buffer_format(why, "there are no time zones in %s: install the package tzdata", ZONE_FOLDER);
-    else
-      buffer_format(why, "there is no time zone '%s' (IANA names are like Europe/Brussels)", name);
+    if (any == NULL) buffer_format(why, "there are no time zones in %s: install the package tzdata", ZONE_FOLDER);
+    else buffer_format(why, "there is no time zone '%s' (IANA names are like Europe/Brussels)", name);
     if (any != NULL) fclose(any);
     return PURLIN_INVALID;
   }
@@ -177,10 +175,8 @@ zone_span zone_span_at(const zone *z, int64_t at_s) {
   size_t low = 0, high = z->count; /* the number of changes at or before at_s */
   while (low < high) {
     size_t middle = low + (high - low) / 2;
-    if (z->changes[middle].at_s <= at_s)
-      low = middle + 1;
-    else
-      high = middle;
+    if (z->changes[middle].at_s <= at_s) low = middle + 1;
+    else high = middle;
   }
   zone_span span = {.start_s = INT64_MIN, .end_s = INT64_MAX, .offset_s = z->first_offset_s};
   if (low > 0) {

@@ -86,8 +86,8 @@ static void on_wake(void *argument) {
   start(s);
 }
 
-purlin_status purlin_background(purlin_ctx *ctx, const char *name, uint32_t every_ms, void (*run)(purlin_ctx *ctx, void *argument),
-                                void *argument) {
+purlin_status purlin_background(purlin_ctx *ctx, const char *name, uint32_t every_ms,
+                                void (*run)(purlin_ctx *ctx, void *argument), void *argument) {
   size_t loops = loop_count();
   background *b = calloc(1, sizeof *b + loops * sizeof b->shares[0]);
   if (!b) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");

@@ -185,7 +185,8 @@ void purlin_shield(purlin_ctx *ctx, uint32_t grace_ms) { context_shield(ctx, gra
 purlin_status context_may_wait(purlin_ctx *ctx, const char *what) {
   context_assert_may_park();
   if (!ctx->transaction_open) return PURLIN_OK;
-  return purlin_fail(ctx, PURLIN_INTERNAL, "%s: %s while a transaction is open; do it before the first write", ctx->operation, what);
+  return purlin_fail(ctx, PURLIN_INTERNAL, "%s: %s while a transaction is open; do it before the first write",
+                     ctx->operation, what);
 }
 
 purlin_status purlin_sleep(purlin_ctx *ctx, uint32_t milliseconds) {

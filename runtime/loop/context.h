@@ -13,7 +13,9 @@
 #define CONTEXT_DEFAULT_LIMIT ((size_t)64 * 1024 * 1024)
 #define CONTEXT_FAILURE_LIMIT ((size_t)64 * 1024)
 
-typedef struct context_field_error { const char *field, *message; } context_field_error;
+typedef struct context_field_error {
+  const char *field, *message;
+} context_field_error;
 
 typedef struct context_trace {
   char trace_id[33];
@@ -36,23 +38,23 @@ struct purlin_ctx {
   uint64_t deadline_ms;       /* of the clock that never jumps (as the loops'); UINT64_MAX: none */
   uint64_t shielded_until_ms; /* 0: not shielded (context_shield) */
   bool cancelled;
-  uint8_t nesting;            /* nested operations and policies, at most 8 */
+  uint8_t nesting; /* nested operations and policies, at most 8 */
   /* What to call when somebody cancels this context while its fiber is parked; set by context_park. */
   context_undo *on_cancel;
   void *on_cancel_argument;
-  purlin_status interrupted;  /* why context_park ended before its wake */
+  purlin_status interrupted; /* why context_park ended before its wake */
 
   /* identity */
   const identity *who;
   const char *actor, *workspace, *project;
   context_trace trace;
-  const char *plugin;         /* whose code runs, for logs, metrics, configuration; never NULL */
-  const char *operation;      /* its full name, or the route; never NULL */
+  const char *plugin;    /* whose code runs, for logs, metrics, configuration; never NULL */
+  const char *operation; /* its full name, or the route; never NULL */
 
   /* the recorded failure; its texts have an arena of their own, so that they survive marks and a full arena */
   arena failure_memory;
   purlin_status failure_status;
-  const char *failure;        /* NULL: none */
+  const char *failure; /* NULL: none */
   uint32_t retry_after_s;
   context_field_error fields[CONTEXT_MAX_FIELD_ERRORS];
   size_t field_count, field_total;

@@ -88,10 +88,8 @@ static void on_busy(uv_idle_t *handle) { (void)handle; }
 static void on_settle(uv_prepare_t *handle) {
   loop *l = handle->data;
   settle(l);
-  if (anything_left(l))
-    (void)uv_idle_start(&l->busy, on_busy);
-  else
-    (void)uv_idle_stop(&l->busy);
+  if (anything_left(l)) (void)uv_idle_start(&l->busy, on_busy);
+  else (void)uv_idle_stop(&l->busy);
 }
 
 static void on_wake(uv_async_t *handle) { (void)handle; } /* on_settle does the work */
@@ -100,10 +98,8 @@ static void on_wake(uv_async_t *handle) { (void)handle; } /* on_settle does the 
 
 /* An ending loop runs until no handle but our own is active and all offloads are back. */
 static void hold(loop *l) {
-  if (l->stopping && l->offloads == 0)
-    uv_unref((uv_handle_t *)&l->wake);
-  else
-    uv_ref((uv_handle_t *)&l->wake);
+  if (l->stopping && l->offloads == 0) uv_unref((uv_handle_t *)&l->wake);
+  else uv_ref((uv_handle_t *)&l->wake);
 }
 
 void loop_offload_begins(loop *l) {

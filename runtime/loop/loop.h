@@ -22,10 +22,10 @@ void loops_destroy(void);
 
 size_t loop_count(void);
 loop *loop_at(size_t index);
-loop *loop_current(void);        /* of the calling thread; NULL on a pool thread */
+loop *loop_current(void); /* of the calling thread; NULL on a pool thread */
 size_t loop_index(const loop *l);
 uv_loop_t *loop_uv(loop *l);
-uint64_t loop_now_ms(loop *l);   /* the cached clock of the loop */
+uint64_t loop_now_ms(loop *l); /* the cached clock of the loop */
 
 /* Runs `call(argument)` on the loop, soon, in its own level (not in a fiber). From any thread. Wakes the loop once for
  * many posts. Never fails: `post` is embedded in the caller's object (intrusive, no allocation). */

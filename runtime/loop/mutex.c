@@ -42,14 +42,10 @@ static bool leave_queue(purlin_ctx *ctx, void *argument) {
   guard_take(m);
   bool granted = w->granted;
   if (!granted) {
-    if (w->previous)
-      w->previous->next = w->next;
-    else
-      m->first = w->next;
-    if (w->next)
-      w->next->previous = w->previous;
-    else
-      m->last = w->previous;
+    if (w->previous) w->previous->next = w->next;
+    else m->first = w->next;
+    if (w->next) w->next->previous = w->previous;
+    else m->last = w->previous;
   }
   guard_drop(m);
   return !granted; /* else another loop has posted the wake already, and we own the mutex */
@@ -76,10 +72,8 @@ purlin_status purlin_lock(purlin_ctx *ctx, purlin_mutex *opaque) {
   waiter w = {.previous = m->last, .of = m, .home = ctx->loop, .who = self};
   w.wake.call = on_granted;
   w.wake.argument = &w;
-  if (m->last)
-    m->last->next = &w;
-  else
-    m->first = &w;
+  if (m->last) m->last->next = &w;
+  else m->first = &w;
   m->last = &w;
   guard_drop(m);
   return context_park(ctx, leave_queue, &w);
@@ -97,16 +91,12 @@ void purlin_unlock(purlin_mutex *opaque) {
     return;
   }
   m->first = w->next;
-  if (w->next)
-    w->next->previous = NULL;
-  else
-    m->last = NULL;
+  if (w->next) w->next->previous = NULL;
+  else m->last = NULL;
   m->owner = w->who;
   w->granted = true;
   loop *home = w->home; /* once the guard is dropped and the wake is posted, the waiter may be gone */
   guard_drop(m);
-  if (home == loop_current())
-    fiber_wake(w->who);
-  else
-    loop_post(home, &w->wake);
+  if (home == loop_current()) fiber_wake(w->who);
+  else loop_post(home, &w->wake);
 }

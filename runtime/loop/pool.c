@@ -136,15 +136,11 @@ static bool submit(pool *p, offload *o) {
   (void)pthread_mutex_lock(&p->lock);
   if (!p->open || p->queued >= p->most_queued) goto out;
   if (p->idle <= p->queued && p->thread_count < p->most_threads) {
-    if (thread_start(&p->threads[p->thread_count], pool_thread, p))
-      p->thread_count++;
-    else if (p->thread_count == 0)
-      goto out;
+    if (thread_start(&p->threads[p->thread_count], pool_thread, p)) p->thread_count++;
+    else if (p->thread_count == 0) goto out;
   }
-  if (p->last)
-    p->last->next = o;
-  else
-    p->first = o;
+  if (p->last) p->last->next = o;
+  else p->first = o;
   p->last = o;
   p->queued++;
   (void)pthread_cond_signal(&p->changed);

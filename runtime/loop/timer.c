@@ -63,10 +63,8 @@ static void take_slot(timer_wheel *wheel, unsigned level, unsigned slot) {
   while (taken) {
     loop_timer *timer = taken;
     unlink_timer(timer);
-    if (timer->due_ms <= wheel->elapsed_ms)
-      timer->call(timer);
-    else
-      (void)place(wheel, timer);
+    if (timer->due_ms <= wheel->elapsed_ms) timer->call(timer);
+    else (void)place(wheel, timer);
   }
 }
 

@@ -75,10 +75,8 @@ void budget_resume(budget_slot *slot, budget *b, lua_State *L) {
   atomic_store_explicit(&slot->cpu_left_ns, left, memory_order_relaxed);
   atomic_store_explicit(&slot->deadline_ns, b->deadline_ns, memory_order_relaxed);
   atomic_store_explicit(&slot->sequence, sequence, memory_order_release);
-  if (b->stop != BUDGET_RUNS)
-    budget_stop_now(slot, b->stop);
-  else if (left == 0)
-    budget_stop_now(slot, BUDGET_CPU);
+  if (b->stop != BUDGET_RUNS) budget_stop_now(slot, b->stop);
+  else if (left == 0) budget_stop_now(slot, BUDGET_CPU);
   atomic_store(&slot->running, L); /* in order with the watchdog's `dozing`: one of the two sees the other */
   if (atomic_load(&dog.dozing)) rouse();
 }
@@ -159,10 +157,8 @@ static bool look(size_t index, uint64_t now_ns) {
     return true;
   }
   budget_stop why = BUDGET_RUNS;
-  if (now_ns >= atomic_load(&slot->deadline_ns))
-    why = BUDGET_DEADLINE;
-  else if (slot_cpu(slot) - atomic_load(&slot->seen_cpu_ns) >= atomic_load(&slot->cpu_left_ns))
-    why = BUDGET_CPU;
+  if (now_ns >= atomic_load(&slot->deadline_ns)) why = BUDGET_DEADLINE;
+  else if (slot_cpu(slot) - atomic_load(&slot->seen_cpu_ns) >= atomic_load(&slot->cpu_left_ns)) why = BUDGET_CPU;
   /* The numbers may be those of a later stretch by now; then this stop names a sequence that has passed, and stops nobody. */
   if (why != BUDGET_RUNS && budget_stopped(slot) == BUDGET_RUNS) atomic_store(&slot->stop, sequence * 4 + (uint64_t)why);
   if (budget_stopped(slot) != BUDGET_RUNS) arm(index); /* each tick again, until it has ended */
@@ -224,10 +220,8 @@ static bool start_thread(void) {
   (void)pthread_sigmask(SIG_SETMASK, &all, &previous);
   started = pthread_create(&dog.thread, NULL, watch, NULL) == 0;
   (void)pthread_sigmask(SIG_SETMASK, &previous, NULL);
-  if (started)
-    (void)pthread_setname_np(dog.thread, "lua-watchdog");
-  else
-    (void)pthread_cond_destroy(&dog.wake);
+  if (started) (void)pthread_setname_np(dog.thread, "lua-watchdog");
+  else (void)pthread_cond_destroy(&dog.wake);
   return started;
 }
 

@@ -68,10 +68,8 @@ static void refuse_twice(lua_State *L, const char *kind, const char *name) {
   for (size_t i = 0; i < c->count; i++) {
     const config_section *s = &c->sections[i];
     if (strcmp(s->kind, kind) != 0 || !same_name(s->name, name)) continue;
-    if (name == NULL)
-      luaL_error(L, "%s is configured twice; the first time in line %d", kind, s->line);
-    else
-      luaL_error(L, "%s \"%s\" is configured twice; the first time in line %d", kind, name, s->line);
+    if (name == NULL) luaL_error(L, "%s is configured twice; the first time in line %d", kind, s->line);
+    else luaL_error(L, "%s \"%s\" is configured twice; the first time in line %d", kind, name, s->line);
   }
 }
 
@@ -138,10 +136,8 @@ static int named_section(lua_State *L) {
 static int from_environment(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   const char *value = getenv(name);
-  if (value != NULL)
-    lua_pushstring(L, value);
-  else if (lua_gettop(L) >= 2)
-    lua_pushvalue(L, 2);
+  if (value != NULL) lua_pushstring(L, value);
+  else if (lua_gettop(L) >= 2) lua_pushvalue(L, 2);
   else
     return luaL_error(L, "the environment has no variable %s; set it, or give a default: env(\"%s\", DEFAULT)", name, name);
   return 1;
@@ -302,8 +298,7 @@ static purlin_status run(loading *l, buffer *text, buffer *why) {
   int status = lua_pcall(L, 1, 0, 1);
   if (status == LUA_ERRMEM)
     buffer_format(why, "%s: the configuration needs more than %d MiB of memory", l->path, MEMORY_LIMIT_BYTES >> 20);
-  else if (status != LUA_OK)
-    buffer_text(why, lua_isstring(L, -1) ? lua_tostring(L, -1) : "an error without a text");
+  else if (status != LUA_OK) buffer_text(why, lua_isstring(L, -1) ? lua_tostring(L, -1) : "an error without a text");
   lua_close(L);
   return status == LUA_OK ? PURLIN_OK : PURLIN_INVALID;
 }
@@ -336,10 +331,8 @@ purlin_status config_load(const char *path, const char *const *kinds, size_t kin
     buffer_free(&l.problem);
   }
   buffer_free(&text);
-  if (status == PURLIN_OK)
-    *out = c;
-  else
-    config_free(c);
+  if (status == PURLIN_OK) *out = c;
+  else config_free(c);
   return status;
 }
 

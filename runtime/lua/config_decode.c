@@ -15,10 +15,8 @@ static void complain(void *to, const char *field, const char *message) {
   if (c->why->size > 0) buffer_char(c->why, '\n');
   buffer_format(c->why, "%s:%d: %s", s->file, s->line, s->kind);
   if (s->name != NULL) buffer_format(c->why, " \"%s\"", s->name);
-  if (field != NULL && field[0] != '\0')
-    buffer_format(c->why, ": field '%s' %s", field, message);
-  else
-    buffer_format(c->why, ": %s", message);
+  if (field != NULL && field[0] != '\0') buffer_format(c->why, ": field '%s' %s", field, message);
+  else buffer_format(c->why, ": %s", message);
 }
 
 purlin_status config_decode(const config_section *section, const purlin_schema *schema, struct arena *memory, void *out,

@@ -21,12 +21,9 @@ static const char *skip_quiet(const char *p) {
   }
   if (*p != '\'' && *p != '"' && *p != '`') return p;
   for (const char *q = p + 1; *q != '\0'; q++) {
-    if (*q == '\\' && *p != '`' && q[1] != '\0')
-      q++;
-    else if (*q == *p && q[1] == *p)
-      q++;
-    else if (*q == *p)
-      return q + 1;
+    if (*q == '\\' && *p != '`' && q[1] != '\0') q++;
+    else if (*q == *p && q[1] == *p) q++;
+    else if (*q == *p) return q + 1;
   }
   return p + strlen(p);
 }

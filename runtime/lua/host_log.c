@@ -5,10 +5,8 @@
 
 static void record(lua_State *L, purlin_level level, const char *text) {
   const lua_run *run = run_of(L);
-  if (run != NULL && run->ctx != NULL)
-    purlin_log(run->ctx, level, "%s: %s", state_of(L)->file, text);
-  else
-    log_write(level, "lua", "%s: %s", state_of(L)->file, text);
+  if (run != NULL && run->ctx != NULL) purlin_log(run->ctx, level, "%s: %s", state_of(L)->file, text);
+  else log_write(level, "lua", "%s: %s", state_of(L)->file, text);
 }
 
 void host_print(lua_State *L, const char *text) { record(L, PURLIN_INFO, text); }

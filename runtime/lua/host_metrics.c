@@ -98,8 +98,7 @@ static const family *find(lua_State *L, const char *name, purlin_metric_type typ
   (void)pthread_mutex_lock(&lock);
   const family *f = families;
   while (f != NULL && strcmp(f->name, name) != 0) f = f->next;
-  if (f == NULL)
-    f = make(name, type, label_list, why);
+  if (f == NULL) f = make(name, type, label_list, why);
   else if (f->metric.type != type || strcmp(f->labels, label_list) != 0) {
     buffer_format(why, "it exists already as another kind, or with other labels (%s)",
                   f->labels[0] == '\0' ? "none" : f->labels);

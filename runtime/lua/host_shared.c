@@ -43,18 +43,14 @@ static void sweep(void) {
   uint64_t now = purlin_ticks_ns();
   for (size_t i = 0; i < BUCKETS; i++)
     for (item **at = &buckets[i]; *at != NULL;)
-      if ((*at)->expires_ns <= now)
-        drop(at);
-      else
-        at = &(*at)->next;
+      if ((*at)->expires_ns <= now) drop(at);
+      else at = &(*at)->next;
 }
 
 /* The living item at `at`; an expired one is dropped. */
 static item *living(item **at) {
-  if (*at != NULL && (*at)->expires_ns <= purlin_ticks_ns())
-    drop(at);
-  else
-    return *at;
+  if (*at != NULL && (*at)->expires_ns <= purlin_ticks_ns()) drop(at);
+  else return *at;
   return NULL;
 }
 
@@ -116,8 +112,7 @@ static int get(lua_State *L) {
   }
   (void)pthread_mutex_unlock(&lock);
   if (state->scratch.failed) return luaL_error(L, "not enough memory");
-  if (version == 0)
-    lua_pushnil(L);
+  if (version == 0) lua_pushnil(L);
   else {
     const lua_run *run = state->run;
     arena *memory = run != NULL && run->ctx != NULL ? &run->ctx->memory : &state->memory;

@@ -28,10 +28,8 @@ static const char *match(matcher *m, const char *s, const char *p);
 static void step(matcher *m) {
   if (++m->steps < STEPS_BETWEEN_CHECKS) return;
   m->steps = 0;
-  if (sandbox_of(m->L)->slot != NULL)
-    sandbox_check(m->L);
-  else if (++m->checks > CHECKS_UNWATCHED)
-    luaL_error(m->L, "pattern too complex for this text");
+  if (sandbox_of(m->L)->slot != NULL) sandbox_check(m->L);
+  else if (++m->checks > CHECKS_UNWATCHED) luaL_error(m->L, "pattern too complex for this text");
 }
 
 /* ---- One character ---------------------------------------------------------------------------------------------------------- */
@@ -48,10 +46,8 @@ static const char *item_end(const matcher *m, const char *p) {
   const char *first = p;
   for (;; p++) {
     if (p >= m->pattern_end) luaL_error(m->L, "malformed pattern (missing ']')");
-    if (*p == '%')
-      p++; /* what follows is literal */
-    else if (*p == ']' && p > first)
-      return p + 1; /* as the first character it is literal */
+    if (*p == '%') p++;                            /* what follows is literal */
+    else if (*p == ']' && p > first) return p + 1; /* as the first character it is literal */
   }
 }
 
@@ -255,10 +251,8 @@ static void push_capture(const matcher *m, int index, const char *from, const ch
   const capture *c = &m->captures[index];
   if (index >= m->count) luaL_error(m->L, "invalid capture index %%%d", index + 1);
   if (c->kind == OPEN) luaL_error(m->L, "unfinished capture");
-  if (c->kind == POSITION)
-    lua_pushinteger(m->L, c->at - m->subject + 1);
-  else
-    lua_pushlstring(m->L, c->at, c->size);
+  if (c->kind == POSITION) lua_pushinteger(m->L, c->at - m->subject + 1);
+  else lua_pushlstring(m->L, c->at, c->size);
 }
 
 /* All captures, or the whole match when there are none (and `whole` is wanted). */
@@ -375,10 +369,8 @@ static void add_template(const matcher *m, luaL_Buffer *out, const char *from, c
     luaL_addlstring(out, text, (size_t)(percent - text));
     text = percent + 2;
     if (percent == end) break;
-    if (percent + 1 < end && percent[1] == '%')
-      luaL_addchar(out, '%');
-    else if (percent + 1 < end && percent[1] == '0')
-      luaL_addlstring(out, from, (size_t)(to - from));
+    if (percent + 1 < end && percent[1] == '%') luaL_addchar(out, '%');
+    else if (percent + 1 < end && percent[1] == '0') luaL_addlstring(out, from, (size_t)(to - from));
     else if (percent + 1 < end && isdigit((unsigned char)percent[1])) {
       push_capture(m, percent[1] - '1', from, to);
       (void)luaL_tolstring(m->L, -1, NULL); /* a position is a number */

@@ -128,10 +128,8 @@ static int run_rule(lua_State *L) {
   set_text(L, "actor", event->actor);
   lua_pushnumber(L, (lua_Number)event->at.unix_us / 1e6);
   lua_setfield(L, -2, "at");
-  if (event->payload.text == NULL)
-    lua_newtable(L);
-  else
-    value_push_json(L, event->payload.text, event->payload.size, VALUE_DROP_NULLS, &run_of(L)->ctx->memory);
+  if (event->payload.text == NULL) lua_newtable(L);
+  else value_push_json(L, event->payload.text, event->payload.size, VALUE_DROP_NULLS, &run_of(L)->ctx->memory);
   lua_setfield(L, -2, "payload");
   lua_call(L, 1, 0);
   return 0;

@@ -76,16 +76,11 @@ static int request_member(lua_State *L) {
   const char *name = luaL_checkstring(L, 2);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
-  if (strcmp(name, "method") == 0)
-    lua_pushstring(L, purlin_method(call_of(L)->request));
-  else if (strcmp(name, "path") == 0)
-    lua_pushstring(L, purlin_path(call_of(L)->request));
-  else if (strcmp(name, "body") == 0)
-    push_body(L);
-  else if (strcmp(name, "address") == 0)
-    lua_pushstring(L, http_request_address(call_of(L)->request));
-  else
-    return luaL_error(L, "a request has no '%s'", name);
+  if (strcmp(name, "method") == 0) lua_pushstring(L, purlin_method(call_of(L)->request));
+  else if (strcmp(name, "path") == 0) lua_pushstring(L, purlin_path(call_of(L)->request));
+  else if (strcmp(name, "body") == 0) push_body(L);
+  else if (strcmp(name, "address") == 0) lua_pushstring(L, http_request_address(call_of(L)->request));
+  else return luaL_error(L, "a request has no '%s'", name);
   return 1;
 }
 

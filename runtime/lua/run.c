@@ -127,12 +127,9 @@ static int on_error(lua_State *L) {
   if (host_error_status(L, 1, &run->status)) {
     text = host_error_text(L, 1);
     if (run->ctx != NULL) host_error_record(L, 1, run->ctx, run->status);
-  } else if (lua_isstring(L, 1))
-    text = lua_tostring(L, 1);
-  else if (!is_stopped(run) && luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL)
-    text = luaL_tolstring(L, 1, NULL);
-  else
-    text = lua_pushfstring(L, "an error that is a %s", luaL_typename(L, 1));
+  } else if (lua_isstring(L, 1)) text = lua_tostring(L, 1);
+  else if (!is_stopped(run) && luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL) text = luaL_tolstring(L, 1, NULL);
+  else text = lua_pushfstring(L, "an error that is a %s", luaL_typename(L, 1));
   luaL_traceback(L, L, text, 1);
   size_t size;
   const char *trace = lua_tolstring(L, -1, &size);
@@ -170,12 +167,9 @@ static int first_line(const buffer *trace) {
 static purlin_status failed(purlin_ctx *ctx, lua_run *run, const run_call *call, int lua_status) {
   budget_stop stop = run->budget.stop;
   purlin_status status = PURLIN_INTERNAL;
-  if (stop == BUDGET_CANCELLED)
-    status = PURLIN_CANCELLED;
-  else if (stop != BUDGET_RUNS)
-    status = PURLIN_TIMEOUT;
-  else if (call->pass_errors && run->status != PURLIN_OK)
-    return run->status; /* on_error has recorded it again */
+  if (stop == BUDGET_CANCELLED) status = PURLIN_CANCELLED;
+  else if (stop != BUDGET_RUNS) status = PURLIN_TIMEOUT;
+  else if (call->pass_errors && run->status != PURLIN_OK) return run->status; /* on_error has recorded it again */
   const char *text = buffer_end(&run->trace);
   const char *kind = stop != BUDGET_RUNS ? "stopped" : lua_status == LUA_ERRMEM ? "memory" : call->kind;
   run_count_failure(run->state->file, kind);

@@ -64,10 +64,8 @@ bool generation_policy(const char *point, found_entry *found) {
     const policy_place *place = &g->policies[middle];
     int order = strcmp(point, place->point);
     if (order == 0) return found_at(g->scripts[place->script], place->entry, here, found);
-    if (order < 0)
-      high = middle;
-    else
-      low = middle + 1;
+    if (order < 0) high = middle;
+    else low = middle + 1;
   }
   return false;
 }

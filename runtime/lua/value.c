@@ -67,10 +67,8 @@ static void push_object(lua_State *L, json_reader *r, value_nulls nulls) {
     if (kind != JSON_KEY) broken(L, r);
     lua_pushlstring(L, r->text, r->text_size);
     kind = json_next(r);
-    if (kind == JSON_NULL && nulls == VALUE_DROP_NULLS)
-      lua_pushnil(L);
-    else
-      push(L, r, kind, nulls);
+    if (kind == JSON_NULL && nulls == VALUE_DROP_NULLS) lua_pushnil(L);
+    else push(L, r, kind, nulls);
     lua_rawset(L, -3);
   }
 }
@@ -231,12 +229,9 @@ static bool write_table(writing *w, int index) {
   bool marked = is_marked_list(w->L, index), done;
   lua_Unsigned length = lua_rawlen(w->L, index);
   lua_Integer count = length > LUA_MAXINTEGER ? LUA_MAXINTEGER : (lua_Integer)length;
-  if (!marked && count == 0)
-    done = write_object(w, index);
-  else if (has_only(w->L, index, count))
-    done = write_list(w, index, count);
-  else
-    done = refuse(w, "mixes numbered and named members, or misses some of 1..n");
+  if (!marked && count == 0) done = write_object(w, index);
+  else if (has_only(w->L, index, count)) done = write_list(w, index, count);
+  else done = refuse(w, "mixes numbered and named members, or misses some of 1..n");
   w->depth--;
   return done;
 }
@@ -248,10 +243,8 @@ static bool write_value(writing *w, int index) {
   switch (type) {
   case LUA_TNIL: buffer_add(w->out, "null", 4); return true;
   case LUA_TBOOLEAN:
-    if (lua_toboolean(w->L, index))
-      buffer_add(w->out, "true", 4);
-    else
-      buffer_add(w->out, "false", 5);
+    if (lua_toboolean(w->L, index)) buffer_add(w->out, "true", 4);
+    else buffer_add(w->out, "false", 5);
     return true;
   case LUA_TNUMBER: return write_number(w, index);
   case LUA_TSTRING: return write_text(w, index);

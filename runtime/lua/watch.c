@@ -20,8 +20,7 @@ static void reload(purlin_ctx *ctx, void *unused) {
   buffer why = {0};
   if (script_reload(ctx, &why) != PURLIN_OK)
     purlin_log(ctx, PURLIN_ERROR, "scripts were not all loaded: %s", buffer_end(&why));
-  else
-    purlin_log(ctx, PURLIN_INFO, "scripts were loaded again after a change");
+  else purlin_log(ctx, PURLIN_INFO, "scripts were loaded again after a change");
   buffer_free(&why);
 }
 

@@ -7,9 +7,13 @@
 
 enum { LARGEST_BODY = 8 * 1024 * 1024 };
 
-static bool takes_body(const char *method) { return strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 && strcmp(method, "DELETE") != 0; }
+static bool takes_body(const char *method) {
+  return strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 && strcmp(method, "DELETE") != 0;
+}
 
-static void complain(void *to, const char *field, const char *message) { (void)purlin_fail_field(to, field, "%s", message); }
+static void complain(void *to, const char *field, const char *message) {
+  (void)purlin_fail_field(to, field, "%s", message);
+}
 
 /* An input being put together from the path, the query string and the body; a field that comes twice is refused. */
 typedef struct gathering {
@@ -103,7 +107,11 @@ static purlin_status handle_any(purlin_ctx *ctx, purlin_request *request, const 
   return handle_operation(ctx, request, &of_operation);
 }
 
-typedef struct routing { http_router *router; buffer *why; purlin_status status; } routing;
+typedef struct routing {
+  http_router *router;
+  buffer *why;
+  purlin_status status;
+} routing;
 
 static void add_target(routing *r, const char *http, const http_target *what, const purlin_declaration *at) {
   if (r->status != PURLIN_OK) return;
@@ -121,8 +129,12 @@ static void add_target(routing *r, const char *http, const http_target *what, co
 
 static void add_operation(void *to, const operation *op) {
   if (!op->declared->http) return;
-  const http_target target = {.name = op->name, .plugin = op->plugin, .permission = op->declared->permission,
-                              .handle = handle_operation, .argument = op, .max_body = LARGEST_BODY,
+  const http_target target = {.name = op->name,
+                              .plugin = op->plugin,
+                              .permission = op->declared->permission,
+                              .handle = handle_operation,
+                              .argument = op,
+                              .max_body = LARGEST_BODY,
                               .timeout_ms = op->declared->timeout_ms};
   add_target(to, op->declared->http, &target, &op->declared->declared);
 }
@@ -132,12 +144,17 @@ purlin_status operations_route(http_router *router, buffer *why) {
   operations_visit(add_operation, &r);
   for (const registered_route *registered = routes_first(); registered; registered = registered->next) {
     const purlin_route *route = registered->route;
-    const http_target target = {.name = registered->name, .plugin = registered->plugin, .permission = route->permission,
-                                .handle = handle_route, .argument = registered, .max_body = route->max_body,
+    const http_target target = {.name = registered->name,
+                                .plugin = registered->plugin,
+                                .permission = route->permission,
+                                .handle = handle_route,
+                                .argument = registered,
+                                .max_body = route->max_body,
                                 .timeout_ms = route->timeout_ms};
     add_target(&r, route->http, &target, &route->declared);
   }
-  const http_target any = {.name = "operation.call", .plugin = OPERATION_BUILTIN, .permission = "authenticated", .handle = handle_any};
+  const http_target any = {
+      .name = "operation.call", .plugin = OPERATION_BUILTIN, .permission = "authenticated", .handle = handle_any};
   add_target(&r, "POST /api/v1/op/{operation}", &any, NULL);
   return r.status;
 }

@@ -52,7 +52,8 @@ static bool in_path(const char *path, const char *name) {
   return false;
 }
 
-static void parameter(document *d, const char *name, size_t name_size, const char *where, bool required, const purlin_field *field, bool *first) {
+static void parameter(document *d, const char *name, size_t name_size, const char *where, bool required,
+                      const purlin_field *field, bool *first) {
   if (!*first) buffer_char(d->out, ',');
   *first = false;
   buffer_text(d->out, "{\"name\":");
@@ -79,7 +80,8 @@ static void path_parameters(document *d, const char *path, const purlin_schema *
 static void query_parameters(document *d, const char *path, const purlin_schema *schema, bool *first) {
   for (size_t i = 0; schema && i < schema->field_count; i++) {
     const purlin_field *field = schema_field(schema, i);
-    if (!in_path(path, field->name)) parameter(d, field->name, strlen(field->name), "query", field->required != 0, field, first);
+    if (!in_path(path, field->name))
+      parameter(d, field->name, strlen(field->name), "query", field->required != 0, field, first);
   }
 }
 
@@ -119,7 +121,8 @@ static void describe(document *d, const char *method, const char *path, const de
     content(d, what->body, what->in);
     buffer_char(d->out, '}');
   }
-  buffer_format(d->out, ",\"responses\":{\"%u\":{\"description\":\"%s\"", what->success, what->success == 201 ? "Created" : "OK");
+  buffer_format(d->out, ",\"responses\":{\"%u\":{\"description\":\"%s\"", what->success,
+                what->success == 201 ? "Created" : "OK");
   if (what->answer) {
     buffer_char(d->out, ',');
     content(d, what->answer, what->out);
@@ -130,9 +133,17 @@ static void describe(document *d, const char *method, const char *path, const de
 
 static void describe_operation(document *d, const char *method, const char *path, const operation *op) {
   bool body = strcmp(method, "GET") != 0 && strcmp(method, "DELETE") != 0;
-  described what = {.id = op->name, .plugin = op->plugin, .summary = op->declared->summary, .description = op->declared->description,
-                    .permission = op->declared->permission, .path_schema = op->in, .query = body ? NULL : op->in, .in = op->in,
-                    .out = op->out, .body = body ? "application/json" : NULL, .answer = "application/json",
+  described what = {.id = op->name,
+                    .plugin = op->plugin,
+                    .summary = op->declared->summary,
+                    .description = op->declared->description,
+                    .permission = op->declared->permission,
+                    .path_schema = op->in,
+                    .query = body ? NULL : op->in,
+                    .in = op->in,
+                    .out = op->out,
+                    .body = body ? "application/json" : NULL,
+                    .answer = "application/json",
                     .success = op->declared->effect == PURLIN_CREATES ? 201 : 200};
   describe(d, method, path, &what);
 }
@@ -140,10 +151,20 @@ static void describe_operation(document *d, const char *method, const char *path
 static void describe_route(document *d, const char *method, const char *path, const registered_route *registered) {
   const purlin_route *route = registered->route;
   const char *json = "application/json";
-  described what = {.id = registered->name, .plugin = registered->plugin, .summary = route->summary, .permission = route->permission,
-                    .query = route->query ? route->query() : NULL, .in = route->in ? route->in() : NULL,
-                    .out = route->out ? route->out() : NULL, .body = route->body ? route->body : route->in ? json : NULL,
-                    .answer = route->answer ? route->answer : route->out ? json : NULL, .success = 200};
+  described what = {.id = registered->name,
+                    .plugin = registered->plugin,
+                    .summary = route->summary,
+                    .permission = route->permission,
+                    .query = route->query ? route->query() : NULL,
+                    .in = route->in ? route->in() : NULL,
+                    .out = route->out ? route->out() : NULL,
+                    .body = route->body ? route->body
+                            : route->in ? json
+                                        : NULL,
+                    .answer = route->answer ? route->answer
+                              : route->out  ? json
+                                            : NULL,
+                    .success = 200};
   describe(d, method, path, &what);
 }
 
@@ -216,7 +237,8 @@ static const char PROBLEM[] =
 
 void openapi_render(const http_router *router, buffer *out) {
   document d = {.out = out};
-  buffer_text(out, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Purlin\",\"version\":\"" PURLIN_VERSION "\",\"license\":{\"name\":"
+  buffer_text(out, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Purlin\",\"version\":\"" PURLIN_VERSION
+                   "\",\"license\":{\"name\":"
                    "\"Apache-2.0\",\"identifier\":\"Apache-2.0\"}},\"security\":[{\"token\":[]}],\"paths\":{");
   http_router_visit(router, add_path, &d);
   operations_visit(add_unbound, &d);

@@ -17,19 +17,21 @@
 #include "loop/context.h"
 
 typedef struct operation {
-  const char *name;                 /* "registry.create_model" */
+  const char *name; /* "registry.create_model" */
   const char *plugin;
   struct plugin *owner;
   const purlin_operation *declared;
   const purlin_schema *in, *out;
-  void *series;                     /* its metrics */
+  void *series; /* its metrics */
   struct operation *next;
 } operation;
 
 /* Checks and adds. `why` names file:line of the declaration and what is wrong (no permission, no summary, a broken schema, a name
  * that exists). Before operations_seal; not thread-safe. */
-PURLIN_CHECKED purlin_status operations_register(const char *plugin, struct plugin *owner, const purlin_operation *declared, buffer *why);
-PURLIN_CHECKED purlin_status operations_register_route(const char *plugin, struct plugin *owner, const purlin_route *route, buffer *why);
+PURLIN_CHECKED purlin_status operations_register(const char *plugin, struct plugin *owner, const purlin_operation *declared,
+                                                 buffer *why);
+PURLIN_CHECKED purlin_status operations_register_route(const char *plugin, struct plugin *owner, const purlin_route *route,
+                                                       buffer *why);
 PURLIN_CHECKED purlin_status operations_register_policy(const char *plugin, const purlin_policy *policy, buffer *why);
 const operation *operation_find(const char *name);
 void operations_visit(void (*visit)(void *to, const operation *op), void *to); /* by name */
@@ -45,12 +47,17 @@ PURLIN_CHECKED purlin_status operations_route(http_router *router, buffer *why);
 void openapi_render(const http_router *router, buffer *out);
 
 /* Entering a plugin's code: ctx->plugin, plugin_state and operation, restored by the leave. */
-typedef struct operation_frame { const char *plugin; struct plugin *state; const char *operation; } operation_frame;
+typedef struct operation_frame {
+  const char *plugin;
+  struct plugin *state;
+  const char *operation;
+} operation_frame;
 operation_frame context_enter(purlin_ctx *ctx, const char *plugin, struct plugin *owner, const char *operation);
 void context_leave(purlin_ctx *ctx, operation_frame frame);
 
 /* Policy points. Lua answers: JSON to JSON; PURLIN_NOT_FOUND when no policy is loaded for the point. */
-typedef purlin_status policy_answer(purlin_ctx *ctx, const char *point, uint32_t timeout_ms, purlin_json question, purlin_json *answer);
+typedef purlin_status policy_answer(purlin_ctx *ctx, const char *point, uint32_t timeout_ms, purlin_json question,
+                                    purlin_json *answer);
 void policy_set_answerer(policy_answer *answer);
 bool policy_exists(const char *point); /* declared by a plugin */
 void policies_visit(void (*visit)(void *to, const char *name, const purlin_policy *policy), void *to);

@@ -9,7 +9,8 @@ static operation *operations[OPERATION_BUCKETS];
 static registered_route *routes;
 static registered_policy *policies;
 
-static purlin_status refuse(buffer *why, const purlin_declaration *at, const char *what, const char *name, const char *rest) {
+static purlin_status refuse(buffer *why, const purlin_declaration *at, const char *what, const char *name,
+                            const char *rest) {
   buffer_format(why, "%s:%u: %s '%s' %s", at->file, at->line, what, name ? name : "?", rest);
   return PURLIN_INVALID;
 }
@@ -24,7 +25,8 @@ static purlin_status check_words(buffer *why, const purlin_declaration *at, cons
   return PURLIN_OK;
 }
 
-static purlin_status check_schema(buffer *why, const purlin_declaration *at, const char *name, const purlin_schema *(*get)(void)) {
+static purlin_status check_schema(buffer *why, const purlin_declaration *at, const char *name,
+                                  const purlin_schema *(*get)(void)) {
   if (!get) return PURLIN_OK;
   buffer inner = {0};
   if (schema_check(get(), &inner)) return buffer_free(&inner), PURLIN_OK;
@@ -76,12 +78,14 @@ purlin_status operations_register(const char *plugin, struct plugin *owner, cons
   operation **place = place_of(name);
   if (*place) {
     const purlin_declaration *other = &(*place)->declared->declared;
-    buffer_format(why, "%s:%u: the operation '%s' exists already, from %s:%u", at->file, at->line, name, other->file, other->line);
+    buffer_format(why, "%s:%u: the operation '%s' exists already, from %s:%u", at->file, at->line, name, other->file,
+                  other->line);
     free(name);
     free(op);
     return PURLIN_CONFLICT;
   }
-  *op = (operation){.name = name, .plugin = plugin, .owner = owner, .declared = declared, .in = declared->in(), .out = declared->out()};
+  *op = (operation){
+      .name = name, .plugin = plugin, .owner = owner, .declared = declared, .in = declared->in(), .out = declared->out()};
   *place = op;
   return PURLIN_OK;
 }
@@ -89,7 +93,8 @@ purlin_status operations_register(const char *plugin, struct plugin *owner, cons
 purlin_status operations_register_route(const char *plugin, struct plugin *owner, const purlin_route *route, buffer *why) {
   const purlin_declaration *at = &route->declared;
   purlin_status status = check_words(why, at, "the route", route->name, route->summary, route->permission);
-  if (status == PURLIN_OK && (!route->run || !route->http)) status = refuse(why, at, "the route", route->name, "lacks a function or an address");
+  if (status == PURLIN_OK && (!route->run || !route->http))
+    status = refuse(why, at, "the route", route->name, "lacks a function or an address");
   if (status == PURLIN_OK) status = check_schema(why, at, route->name, route->query);
   if (status == PURLIN_OK) status = check_schema(why, at, route->name, route->in);
   if (status == PURLIN_OK) status = check_schema(why, at, route->name, route->out);

@@ -25,7 +25,11 @@ void context_leave(purlin_ctx *ctx, operation_frame frame) {
   ctx->operation = frame.operation;
 }
 
-typedef struct call { const operation *op; const void *in; void *out; } call;
+typedef struct call {
+  const operation *op;
+  const void *in;
+  void *out;
+} call;
 
 /* What runs again on a deadlock: so the answer starts from zero each time. */
 static purlin_status run_body(purlin_ctx *ctx, void *argument) {
@@ -54,7 +58,8 @@ purlin_status operation_run(purlin_ctx *ctx, const operation *op, const void *in
   if (status != PURLIN_OK) return status;
   if (ctx->nesting >= MOST_NESTED)
     return purlin_fail(ctx, PURLIN_INTERNAL, "%s: operations are nested more than %d deep", op->name, MOST_NESTED);
-  if (fiber_stack_left() < STACK_NEEDED_BYTES) return purlin_fail(ctx, PURLIN_INTERNAL, "%s: too little stack is left", op->name);
+  if (fiber_stack_left() < STACK_NEEDED_BYTES)
+    return purlin_fail(ctx, PURLIN_INTERNAL, "%s: too little stack is left", op->name);
 
   uint64_t began_ns = purlin_ticks_ns();
   operation_frame frame = context_enter(ctx, op->plugin, op->owner, op->name);

@@ -1,7 +1,11 @@
 #include "plugin/host.h"
 #include <string.h>
 
-typedef struct use { const char *contract, *name; uint32_t version; const purlin_capability *found, *other_version; } use;
+typedef struct use {
+  const char *contract, *name;
+  uint32_t version;
+  const purlin_capability *found, *other_version;
+} use;
 
 static void match(void *to, const plugin *p, const purlin_declaration *declared) {
   (void)p;
@@ -21,7 +25,6 @@ const void *purlin_use_(purlin_ctx *ctx, const char *contract, const char *name,
   if (u.other_version)
     (void)purlin_fail(ctx, PURLIN_UNAVAILABLE, "%s '%s' speaks version %u of the contract, version %u is needed", contract,
                       u.other_version->name, u.other_version->version, version);
-  else
-    (void)purlin_fail(ctx, PURLIN_UNAVAILABLE, "no plugin provides %s%s%s", contract, name ? " " : "", name ? name : "");
+  else (void)purlin_fail(ctx, PURLIN_UNAVAILABLE, "no plugin provides %s%s%s", contract, name ? " " : "", name ? name : "");
   return NULL;
 }

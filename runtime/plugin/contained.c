@@ -52,8 +52,10 @@ static purlin_status check_contract(const plugin *p, const described_capability 
   for (size_t i = 0; i < sizeof CONTRACTS / sizeof CONTRACTS[0]; i++) {
     if (strcmp(CONTRACTS[i].contract, capability->contract) != 0) continue;
     if (CONTRACTS[i].version == capability->version) return PURLIN_OK;
-    buffer_format(why, "%s: the %s '%s' speaks version %lld of the contract, this host version %lld; rebuild it with this release's SDK",
-                  p->path, capability->contract, capability->name, (long long)capability->version, (long long)CONTRACTS[i].version);
+    buffer_format(
+        why,
+        "%s: the %s '%s' speaks version %lld of the contract, this host version %lld; rebuild it with this release's SDK",
+        p->path, capability->contract, capability->name, (long long)capability->version, (long long)CONTRACTS[i].version);
     return PURLIN_INVALID;
   }
   buffer_format(why, "%s: a contained plugin cannot provide the contract '%s'; only trainers can run contained", p->path,
@@ -69,12 +71,17 @@ static purlin_status provide(plugin *p, const described_capability *capability, 
   char absolute[PATH_MAX]; /* the child has a working directory of its own */
   const char *path = realpath(p->path, absolute) ? arena_copy(&p->memory, absolute, strlen(absolute)) : p->path;
   if ((section.text && !configuration) || !path) return PURLIN_UNAVAILABLE;
-  status = process_provider_add(&(process_provider){
-      .contract = capability->contract, .name = capability->name, .plugin = p->name, .path = path,
-      .summary = capability->summary.state == PURLIN_SET ? capability->summary.value : "",
-      .specification = capability->specification, .configuration = configuration});
+  status = process_provider_add(
+      &(process_provider){.contract = capability->contract,
+                          .name = capability->name,
+                          .plugin = p->name,
+                          .path = path,
+                          .summary = capability->summary.state == PURLIN_SET ? capability->summary.value : "",
+                          .specification = capability->specification,
+                          .configuration = configuration});
   if (status == PURLIN_CONFLICT)
-    buffer_format(why, "%s: another plugin provides the %s '%s' too; disable one of them", p->path, capability->contract, capability->name);
+    buffer_format(why, "%s: another plugin provides the %s '%s' too; disable one of them", p->path, capability->contract,
+                  capability->name);
   return status;
 }
 
@@ -90,8 +97,10 @@ purlin_status contained_register(plugin *p, buffer *why) {
   described_manifest manifest = {0};
   complaining c = {p, why};
   const schema_reading reading = {.memory = &p->memory, .complain = complain, .complain_to = &c, .tolerant = true};
-  purlin_status status = schema_decode(&reading, described_manifest_schema(), p->described, strlen(p->described), &manifest);
+  purlin_status status =
+      schema_decode(&reading, described_manifest_schema(), p->described, strlen(p->described), &manifest);
   if (status == PURLIN_OK) status = check_configuration(p, &manifest, why);
-  for (size_t i = 0; i < manifest.capabilities.count && status == PURLIN_OK; i++) status = provide(p, &manifest.capabilities.items[i], why);
+  for (size_t i = 0; i < manifest.capabilities.count && status == PURLIN_OK; i++)
+    status = provide(p, &manifest.capabilities.items[i], why);
   return status;
 }

@@ -19,7 +19,10 @@ static void schema_member(buffer *out, const char *name, const purlin_schema *(*
   schema_json_schema(get(), out);
 }
 
-typedef struct listing { buffer *out; bool first; } listing;
+typedef struct listing {
+  buffer *out;
+  bool first;
+} listing;
 
 static buffer *open_item(void *to) {
   listing *l = to;
@@ -152,11 +155,16 @@ static const struct {
   purlin_kind kind;
   void (*item)(void *to, const plugin *p, const purlin_declaration *declared);
 } PARTS[] = {
-    {"requires", PURLIN_KIND_REQUIREMENT, requirement_item}, {"capabilities", PURLIN_KIND_CAPABILITY, capability_item},
-    {"operations", PURLIN_KIND_OPERATION, operation_item},   {"routes", PURLIN_KIND_ROUTE, route_item},
-    {"events", PURLIN_KIND_EVENT, event_item},               {"listeners", PURLIN_KIND_LISTENER, listener_item},
-    {"policies", PURLIN_KIND_POLICY, policy_item},           {"jobs", PURLIN_KIND_JOB, job_item},
-    {"schedules", PURLIN_KIND_SCHEDULE, schedule_item},      {"metrics", PURLIN_KIND_METRIC, metric_item},
+    {"requires", PURLIN_KIND_REQUIREMENT, requirement_item},
+    {"capabilities", PURLIN_KIND_CAPABILITY, capability_item},
+    {"operations", PURLIN_KIND_OPERATION, operation_item},
+    {"routes", PURLIN_KIND_ROUTE, route_item},
+    {"events", PURLIN_KIND_EVENT, event_item},
+    {"listeners", PURLIN_KIND_LISTENER, listener_item},
+    {"policies", PURLIN_KIND_POLICY, policy_item},
+    {"jobs", PURLIN_KIND_JOB, job_item},
+    {"schedules", PURLIN_KIND_SCHEDULE, schedule_item},
+    {"metrics", PURLIN_KIND_METRIC, metric_item},
     {"migrations", PURLIN_KIND_MIGRATION, migration_item},
 };
 
@@ -170,7 +178,8 @@ void plugin_describe(const plugin *p, buffer *out) {
   text_member(out, "author", p->manifest->author);
   text_member(out, "license", p->manifest->license);
   text_member(out, "homepage", p->manifest->homepage);
-  buffer_format(out, ",\"abi\":\"%u.%u\",\"contained\":%s", PURLIN_ABI_MAJOR, PURLIN_ABI_MINOR, p->contained ? "true" : "false");
+  buffer_format(out, ",\"abi\":\"%u.%u\",\"contained\":%s", PURLIN_ABI_MAJOR, PURLIN_ABI_MINOR,
+                p->contained ? "true" : "false");
   schema_member(out, "configuration", p->manifest->configuration);
   for (size_t i = 0; i < sizeof PARTS / sizeof PARTS[0]; i++) {
     buffer_format(out, ",\"%s\":[", PARTS[i].name);

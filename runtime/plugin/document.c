@@ -40,7 +40,11 @@ static void fields(buffer *out, const purlin_schema *schema, const char *title) 
   }
 }
 
-typedef struct chapter { buffer *out; const char *title; bool begun; } chapter;
+typedef struct chapter {
+  buffer *out;
+  const char *title;
+  bool begun;
+} chapter;
 
 static buffer *begin(void *to) {
   chapter *c = to;
@@ -77,7 +81,8 @@ static void event_part(void *to, const plugin *p, const purlin_declaration *decl
 static void policy_part(void *to, const plugin *p, const purlin_declaration *declared) {
   const purlin_policy *policy = (const void *)declared;
   buffer *out = begin(to);
-  buffer_format(out, "\n### %s.%s\n\n%s Without a policy: `%s`.\n", p->name, policy->name, policy->summary, policy->fallback);
+  buffer_format(out, "\n### %s.%s\n\n%s Without a policy: `%s`.\n", p->name, policy->name, policy->summary,
+                policy->fallback);
   fields(out, policy->question(), "Question:");
   fields(out, policy->answer(), "Answer:");
 }
@@ -91,8 +96,8 @@ static void job_part(void *to, const plugin *p, const purlin_declaration *declar
 
 static void metric_part(void *to, const plugin *p, const purlin_declaration *declared) {
   const purlin_metric *metric = (const void *)declared;
-  buffer_format(begin(to), "\n- `purlin_%s_%s`%s%s%s: %s", p->name, metric->name, metric->labels ? " {" : "", metric->labels ? metric->labels : "",
-                metric->labels ? "}" : "", metric->help);
+  buffer_format(begin(to), "\n- `purlin_%s_%s`%s%s%s: %s", p->name, metric->name, metric->labels ? " {" : "",
+                metric->labels ? metric->labels : "", metric->labels ? "}" : "", metric->help);
 }
 
 static void capability_part(void *to, const plugin *p, const purlin_declaration *declared) {
@@ -109,7 +114,8 @@ static void capability_part(void *to, const plugin *p, const purlin_declaration 
 static void requirement_part(void *to, const plugin *p, const purlin_declaration *declared) {
   (void)p;
   const purlin_requirement *requirement = (const void *)declared;
-  buffer_format(begin(to), "\n- %s `%s`", requirement->contract ? "the capability" : "the plugin", requirement->contract ? requirement->contract : requirement->plugin);
+  buffer_format(begin(to), "\n- %s `%s`", requirement->contract ? "the capability" : "the plugin",
+                requirement->contract ? requirement->contract : requirement->plugin);
 }
 
 static const struct {
@@ -117,10 +123,14 @@ static const struct {
   purlin_kind kind;
   void (*part)(void *to, const plugin *p, const purlin_declaration *declared);
 } CHAPTERS[] = {
-    {"Needs", PURLIN_KIND_REQUIREMENT, requirement_part}, {"Provides", PURLIN_KIND_CAPABILITY, capability_part},
-    {"Operations", PURLIN_KIND_OPERATION, operation_part}, {"Routes", PURLIN_KIND_ROUTE, route_part},
-    {"Events", PURLIN_KIND_EVENT, event_part},             {"Policy points", PURLIN_KIND_POLICY, policy_part},
-    {"Jobs", PURLIN_KIND_JOB, job_part},                   {"Metrics", PURLIN_KIND_METRIC, metric_part},
+    {"Needs", PURLIN_KIND_REQUIREMENT, requirement_part},
+    {"Provides", PURLIN_KIND_CAPABILITY, capability_part},
+    {"Operations", PURLIN_KIND_OPERATION, operation_part},
+    {"Routes", PURLIN_KIND_ROUTE, route_part},
+    {"Events", PURLIN_KIND_EVENT, event_part},
+    {"Policy points", PURLIN_KIND_POLICY, policy_part},
+    {"Jobs", PURLIN_KIND_JOB, job_part},
+    {"Metrics", PURLIN_KIND_METRIC, metric_part},
 };
 
 void plugin_document(const plugin *p, buffer *out) {

@@ -24,21 +24,28 @@
 #include "core/buffer.h"
 
 typedef enum plugin_state {
-  PLUGIN_FOUND, PLUGIN_LOADED, PLUGIN_CONFIGURED, PLUGIN_MIGRATED, PLUGIN_STARTED, PLUGIN_DRAINING, PLUGIN_STOPPED, PLUGIN_FAILED
+  PLUGIN_FOUND,
+  PLUGIN_LOADED,
+  PLUGIN_CONFIGURED,
+  PLUGIN_MIGRATED,
+  PLUGIN_STARTED,
+  PLUGIN_DRAINING,
+  PLUGIN_STOPPED,
+  PLUGIN_FAILED
 } plugin_state;
 
 typedef struct plugin {
   const char *name, *version, *path;
   plugin_state state;
-  const char *error;                 /* of PLUGIN_FAILED */
+  const char *error; /* of PLUGIN_FAILED */
   bool contained, builtin;
   void *library;
-  const purlin_manifest *manifest;   /* NULL for a contained one in the daemon */
-  const char *described;             /* of a contained one: its manifest as JSON, from the handshake */
+  const purlin_manifest *manifest; /* NULL for a contained one in the daemon */
+  const char *described;           /* of a contained one: its manifest as JSON, from the handshake */
   void *configuration;
   purlin_json configuration_json;
   arena memory;
-  struct plugin *next;               /* in start order */
+  struct plugin *next; /* in start order */
 } plugin;
 
 /* Reads the identity of a file without running any of its code; `why` explains a mismatch field by field and what to do. */
@@ -50,7 +57,8 @@ PURLIN_CHECKED purlin_status plugin_open(const char *path, bool even_contained, 
 void plugin_free(plugin *p);
 
 /* Calls `visit` for each declaration of a kind. */
-void plugin_visit(const plugin *p, purlin_kind kind, void (*visit)(void *to, const plugin *p, const purlin_declaration *declared), void *to);
+void plugin_visit(const plugin *p, purlin_kind kind,
+                  void (*visit)(void *to, const plugin *p, const purlin_declaration *declared), void *to);
 
 /* The runtime's own declarations as the plugin "purlin". */
 plugin *plugin_builtin(void);

@@ -69,12 +69,14 @@ static purlin_status read_note(int file, const char *path, purlin_identity_note 
     return refuse(why, path, "is not a shared object (no ELF header)");
   if (head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_machine != OUR_MACHINE)
     return refuse(why, path, "was built for another processor; build it on or for this kind of machine");
-  if (head.e_phentsize != sizeof(Elf64_Phdr) || head.e_phnum > MOST_HEADERS) return refuse(why, path, "has program headers of an unknown kind");
+  if (head.e_phentsize != sizeof(Elf64_Phdr) || head.e_phnum > MOST_HEADERS)
+    return refuse(why, path, "has program headers of an unknown kind");
   purlin_status whole = check_parts(file, &head, path, why);
   if (whole != PURLIN_OK) return whole;
   for (unsigned i = 0; i < head.e_phnum; i++) {
     Elf64_Phdr part;
-    if (!read_at(file, &part, sizeof part, head.e_phoff + (uint64_t)i * sizeof part)) return refuse(why, path, "is truncated");
+    if (!read_at(file, &part, sizeof part, head.e_phoff + (uint64_t)i * sizeof part))
+      return refuse(why, path, "is truncated");
     if (part.p_type != PT_NOTE || part.p_filesz > LARGEST_NOTES) continue;
     _Alignas(8) uint8_t notes[LARGEST_NOTES];
     if (!read_at(file, notes, part.p_filesz, part.p_offset)) return refuse(why, path, "is truncated");
@@ -89,13 +91,17 @@ static purlin_status compare(const char *path, const purlin_identity_note *note,
   if (note->abi_major != PURLIN_ABI_MAJOR)
     buffer_format(why, "\n  ABI major: the plugin has %u, this host has %u", note->abi_major, PURLIN_ABI_MAJOR);
   else if (note->abi_minor > PURLIN_ABI_MINOR)
-    buffer_format(why, "\n  ABI minor: the plugin needs at least %u.%u, this host has %u.%u", note->abi_major, note->abi_minor, PURLIN_ABI_MAJOR, PURLIN_ABI_MINOR);
+    buffer_format(why, "\n  ABI minor: the plugin needs at least %u.%u, this host has %u.%u", note->abi_major,
+                  note->abi_minor, PURLIN_ABI_MAJOR, PURLIN_ABI_MINOR);
   if (note->manifest_size > sizeof(purlin_manifest))
-    buffer_format(why, "\n  manifest: the plugin's is %u bytes, this host knows %zu", note->manifest_size, sizeof(purlin_manifest));
+    buffer_format(why, "\n  manifest: the plugin's is %u bytes, this host knows %zu", note->manifest_size,
+                  sizeof(purlin_manifest));
   if (note->name[0] == '\0') buffer_text(why, "\n  name: empty");
   if (why->size == before) return PURLIN_OK;
   bool older = note->abi_major < PURLIN_ABI_MAJOR;
-  buffer_format(why, "\n  %s: %s", path, older ? "rebuild the plugin with this release's SDK" : "install a newer purlin, or a plugin built for this one");
+  buffer_format(why, "\n  %s: %s", path,
+                older ? "rebuild the plugin with this release's SDK"
+                      : "install a newer purlin, or a plugin built for this one");
   return PURLIN_INVALID;
 }
 

@@ -28,12 +28,18 @@ plugin *plugin_find(const char *name) {
 
 /* ---- The state machine: what may follow what -------------------------------------------------------------------------------------- */
 
-static const char *const STATE_NAMES[] = {"found", "loaded", "configured", "migrated", "started", "draining", "stopped", "failed"};
+static const char *const STATE_NAMES[] = {"found",   "loaded",   "configured", "migrated",
+                                          "started", "draining", "stopped",    "failed"};
 #define MAY(state) (1u << (state))
 static const unsigned NEXT[] = {
-    [PLUGIN_FOUND] = MAY(PLUGIN_LOADED),         [PLUGIN_LOADED] = MAY(PLUGIN_CONFIGURED),  [PLUGIN_CONFIGURED] = MAY(PLUGIN_MIGRATED),
-    [PLUGIN_MIGRATED] = MAY(PLUGIN_STARTED),     [PLUGIN_STARTED] = MAY(PLUGIN_DRAINING),   [PLUGIN_DRAINING] = MAY(PLUGIN_STOPPED),
-    [PLUGIN_STOPPED] = 0,                        [PLUGIN_FAILED] = MAY(PLUGIN_STOPPED),
+    [PLUGIN_FOUND] = MAY(PLUGIN_LOADED),
+    [PLUGIN_LOADED] = MAY(PLUGIN_CONFIGURED),
+    [PLUGIN_CONFIGURED] = MAY(PLUGIN_MIGRATED),
+    [PLUGIN_MIGRATED] = MAY(PLUGIN_STARTED),
+    [PLUGIN_STARTED] = MAY(PLUGIN_DRAINING),
+    [PLUGIN_DRAINING] = MAY(PLUGIN_STOPPED),
+    [PLUGIN_STOPPED] = 0,
+    [PLUGIN_FAILED] = MAY(PLUGIN_STOPPED),
 };
 
 const char *plugin_state_name(plugin_state state) { return STATE_NAMES[state]; }
@@ -65,7 +71,12 @@ static bool listed(const plugins_options *options, const char *name) {
   return false;
 }
 
-typedef struct finding { plugin *plugins[PLUGIN_MOST]; size_t count; const plugins_options *options; buffer *why; } finding;
+typedef struct finding {
+  plugin *plugins[PLUGIN_MOST];
+  size_t count;
+  const plugins_options *options;
+  buffer *why;
+} finding;
 
 static purlin_status open_one(finding *f, const char *path) {
   purlin_identity_note note;
@@ -154,7 +165,8 @@ static purlin_status configure(plugin *p, const config *c, buffer *why) {
   const purlin_schema *schema = p->manifest->configuration();
   p->configuration = arena_alloc(&p->memory, schema->struct_size);
   if (!p->configuration) return PURLIN_UNAVAILABLE;
-  const config_section none = {.kind = "plugin", .name = p->name, .file = "the defaults", .line = 0, .json = "{}", .json_size = 2};
+  const config_section none = {
+      .kind = "plugin", .name = p->name, .file = "the defaults", .line = 0, .json = "{}", .json_size = 2};
   purlin_status status = config_decode(section ? section : &none, schema, &p->memory, p->configuration, why);
   if (status == PURLIN_OK && !become(p, PLUGIN_CONFIGURED)) status = PURLIN_INTERNAL;
   return status;
@@ -164,7 +176,8 @@ static purlin_status check_sections(const config *c, buffer *why) {
   for (size_t i = 0; c && i < config_count(c); i++) {
     const config_section *section = config_at(c, i);
     if (strcmp(section->kind, "plugin") != 0 || plugin_find(section->name)) continue;
-    buffer_format(why, "%s:%d: no plugin named '%s' is installed; install it or remove this section", section->file, section->line, section->name);
+    buffer_format(why, "%s:%d: no plugin named '%s' is installed; install it or remove this section", section->file,
+                  section->line, section->name);
     return PURLIN_NOT_FOUND;
   }
   return PURLIN_OK;
@@ -186,7 +199,11 @@ const void *purlin_configuration(const purlin_ctx *ctx) {
 
 /* ---- Registering: what a plugin declares becomes what the runtime serves -------------------------------------------------------------- */
 
-typedef struct registering { plugin *owner; buffer *why; purlin_status status; } registering;
+typedef struct registering {
+  plugin *owner;
+  buffer *why;
+  purlin_status status;
+} registering;
 
 static void register_one(void *to, const plugin *p, const purlin_declaration *declared) {
   registering *r = to;
@@ -217,12 +234,14 @@ static purlin_status register_contained(plugin *p, buffer *why) {
 }
 
 purlin_status plugins_register(buffer *why) {
-  static const purlin_kind kinds[] = {PURLIN_KIND_METRIC, PURLIN_KIND_EVENT, PURLIN_KIND_POLICY, PURLIN_KIND_JOB, PURLIN_KIND_SCHEDULE,
-                                      PURLIN_KIND_OPERATION, PURLIN_KIND_ROUTE, PURLIN_KIND_LISTENER};
+  static const purlin_kind kinds[] = {PURLIN_KIND_METRIC, PURLIN_KIND_EVENT,    PURLIN_KIND_POLICY,
+                                      PURLIN_KIND_JOB,    PURLIN_KIND_SCHEDULE, PURLIN_KIND_OPERATION,
+                                      PURLIN_KIND_ROUTE,  PURLIN_KIND_LISTENER};
   for (plugin *p = first; p; p = p->next) {
     registering r = {p, why, PURLIN_OK};
     if (p->contained) r.status = register_contained(p, why);
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && r.status == PURLIN_OK; i++) plugin_visit(p, kinds[i], register_one, &r);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && r.status == PURLIN_OK; i++)
+      plugin_visit(p, kinds[i], register_one, &r);
     if (r.status != PURLIN_OK) return fail(p, r.status, why);
   }
   return PURLIN_OK;
@@ -230,7 +249,10 @@ purlin_status plugins_register(buffer *why) {
 
 /* ---- Migrating, starting, stopping ------------------------------------------------------------------------------------------------------ */
 
-typedef struct gathered { const purlin_migration *items[1024]; size_t count; } gathered;
+typedef struct gathered {
+  const purlin_migration *items[1024];
+  size_t count;
+} gathered;
 
 static void gather(void *to, const plugin *p, const purlin_declaration *declared) {
   (void)p;

@@ -13,19 +13,29 @@ static purlin_status refuse(buffer *why, const char *path, const char *text) {
   return PURLIN_INVALID;
 }
 
-void plugin_visit(const plugin *p, purlin_kind kind, void (*visit)(void *to, const plugin *p, const purlin_declaration *declared), void *to) {
+void plugin_visit(const plugin *p, purlin_kind kind,
+                  void (*visit)(void *to, const plugin *p, const purlin_declaration *declared), void *to) {
   if (!p->manifest || !p->manifest->declared) return;
   for (const purlin_declaration *const *at = p->manifest->declared; at < p->manifest->declared_end; at++)
     if (*at && (*at)->kind == (uint32_t)kind) visit(to, p, *at);
 }
 
 /* The smallest descriptor of each kind that this host understands: today's, since this is the first release. */
-static const struct { purlin_kind kind; size_t size; const char *what; } KINDS[] = {
-    {PURLIN_KIND_OPERATION, sizeof(purlin_operation), "operation"},   {PURLIN_KIND_ROUTE, sizeof(purlin_route), "route"},
-    {PURLIN_KIND_JOB, sizeof(purlin_job), "job"},                     {PURLIN_KIND_SCHEDULE, sizeof(purlin_schedule), "schedule"},
-    {PURLIN_KIND_EVENT, sizeof(purlin_event), "event"},               {PURLIN_KIND_LISTENER, sizeof(purlin_listener), "listener"},
-    {PURLIN_KIND_POLICY, sizeof(purlin_policy), "policy point"},      {PURLIN_KIND_METRIC, sizeof(purlin_metric), "metric"},
-    {PURLIN_KIND_MIGRATION, sizeof(purlin_migration), "migration"},   {PURLIN_KIND_CAPABILITY, sizeof(purlin_capability), "capability"},
+static const struct {
+  purlin_kind kind;
+  size_t size;
+  const char *what;
+} KINDS[] = {
+    {PURLIN_KIND_OPERATION, sizeof(purlin_operation), "operation"},
+    {PURLIN_KIND_ROUTE, sizeof(purlin_route), "route"},
+    {PURLIN_KIND_JOB, sizeof(purlin_job), "job"},
+    {PURLIN_KIND_SCHEDULE, sizeof(purlin_schedule), "schedule"},
+    {PURLIN_KIND_EVENT, sizeof(purlin_event), "event"},
+    {PURLIN_KIND_LISTENER, sizeof(purlin_listener), "listener"},
+    {PURLIN_KIND_POLICY, sizeof(purlin_policy), "policy point"},
+    {PURLIN_KIND_METRIC, sizeof(purlin_metric), "metric"},
+    {PURLIN_KIND_MIGRATION, sizeof(purlin_migration), "migration"},
+    {PURLIN_KIND_CAPABILITY, sizeof(purlin_capability), "capability"},
     {PURLIN_KIND_REQUIREMENT, sizeof(purlin_requirement), "requirement"},
 };
 
@@ -39,17 +49,19 @@ static purlin_status check_declarations(const char *path, const purlin_manifest 
       return PURLIN_INVALID;
     }
     if ((*at)->size < KINDS[i].size) {
-      buffer_format(why, "%s: the %s at %s:%u is %u bytes, expected %zu; rebuild with this release's SDK", path, KINDS[i].what,
-                    (*at)->file, (*at)->line, (*at)->size, KINDS[i].size);
+      buffer_format(why, "%s: the %s at %s:%u is %u bytes, expected %zu; rebuild with this release's SDK", path,
+                    KINDS[i].what, (*at)->file, (*at)->line, (*at)->size, KINDS[i].size);
       return PURLIN_INVALID;
     }
   }
   return PURLIN_OK;
 }
 
-static purlin_status check_manifest(const char *path, const purlin_manifest *manifest, const purlin_identity_note *note, buffer *why) {
+static purlin_status check_manifest(const char *path, const purlin_manifest *manifest, const purlin_identity_note *note,
+                                    buffer *why) {
   if (manifest->size < sizeof(purlin_manifest)) return refuse(why, path, "its manifest is of an unknown, smaller layout");
-  if (!manifest->name || strcmp(manifest->name, note->name) != 0 || !manifest->version || strcmp(manifest->version, note->version) != 0)
+  if (!manifest->name || strcmp(manifest->name, note->name) != 0 || !manifest->version ||
+      strcmp(manifest->version, note->version) != 0)
     return refuse(why, path, "its manifest and its identity note name different plugins");
   if (!manifest->summary || !*manifest->summary) return refuse(why, path, "its manifest has no summary");
   if (manifest->configuration) {
@@ -113,8 +125,17 @@ void plugin_free(plugin *p) {
 plugin *plugin_builtin(void) {
   static purlin_manifest manifest;
   static plugin builtin;
-  manifest = (purlin_manifest){.size = sizeof manifest, .name = "purlin", .version = PURLIN_VERSION, .summary = "The runtime itself",
-                               .declared = __start_purlin_declared, .declared_end = __stop_purlin_declared};
-  builtin = (plugin){.name = "purlin", .version = PURLIN_VERSION, .path = "libpurlin", .state = PLUGIN_LOADED, .builtin = true, .manifest = &manifest};
+  manifest = (purlin_manifest){.size = sizeof manifest,
+                               .name = "purlin",
+                               .version = PURLIN_VERSION,
+                               .summary = "The runtime itself",
+                               .declared = __start_purlin_declared,
+                               .declared_end = __stop_purlin_declared};
+  builtin = (plugin){.name = "purlin",
+                     .version = PURLIN_VERSION,
+                     .path = "libpurlin",
+                     .state = PLUGIN_LOADED,
+                     .builtin = true,
+                     .manifest = &manifest};
   return &builtin;
 }

@@ -16,7 +16,10 @@ typedef struct ordering {
   size_t path_length;
 } ordering;
 
-typedef struct provider_search { const char *contract; bool found; } provider_search;
+typedef struct provider_search {
+  const char *contract;
+  bool found;
+} provider_search;
 
 static void is_it(void *to, const plugin *p, const purlin_declaration *declared) {
   (void)p;

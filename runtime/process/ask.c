@@ -68,10 +68,8 @@ static void explain(const question *q, int exit_code, buffer *why) {
   size_t size = 0;
   char *said = read_back(q->error, &size);
   while (said && size > 0 && said[size - 1] == '\n') said[--size] = '\0';
-  if (said && size > 0)
-    buffer_add(why, said, size);
-  else
-    buffer_format(why, "%s: purlin-runner %s ended with %d and said nothing", q->path, q->verb, exit_code);
+  if (said && size > 0) buffer_add(why, said, size);
+  else buffer_format(why, "%s: purlin-runner %s ended with %d and said nothing", q->path, q->verb, exit_code);
   free(said);
 }
 
@@ -80,10 +78,8 @@ static purlin_status ask(question *q, char **answer, size_t *size, buffer *why) 
   q->output = process_memory_file("", 0);
   q->error = process_memory_file("", 0);
   purlin_status status = PURLIN_UNAVAILABLE;
-  if (q->output >= 0 && q->error >= 0)
-    status = run(q, &exit_code, why);
-  else
-    buffer_text(why, "no memory for the answer of purlin-runner");
+  if (q->output >= 0 && q->error >= 0) status = run(q, &exit_code, why);
+  else buffer_text(why, "no memory for the answer of purlin-runner");
   if (status == PURLIN_OK && exit_code != 0) {
     explain(q, exit_code, why);
     status = PURLIN_INVALID;

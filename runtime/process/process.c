@@ -263,10 +263,8 @@ static bool send_order(const wire_message *message) {
     if (table.socket < 0 || table.lost) return false;
     wire_result result = wire_send(table.socket, message, false);
     if (result != WIRE_AGAIN) return result == WIRE_OK;
-    if (fiber_current())
-      loop_sleep(PAUSE_MS);
-    else
-      (void)poll(NULL, 0, PAUSE_MS);
+    if (fiber_current()) loop_sleep(PAUSE_MS);
+    else (void)poll(NULL, 0, PAUSE_MS);
   }
   return false;
 }
@@ -328,16 +326,12 @@ purlin_status process_spawn(const process_order *order, process_record **record,
   if (sent) await_start(r);
   process_lock();
   bool runs = r && (r->phase == PROCESS_RUNNING || r->phase == PROCESS_ENDED);
-  if (!runs && r && r->phase == PROCESS_REFUSED)
-    buffer_format(why, "%s %s: %s", r->what, table.runner, strerror(r->error));
-  else if (!runs)
-    buffer_text(why, "the spawner does not answer; restart purlind");
+  if (!runs && r && r->phase == PROCESS_REFUSED) buffer_format(why, "%s %s: %s", r->what, table.runner, strerror(r->error));
+  else if (!runs) buffer_text(why, "the spawner does not answer; restart purlind");
   if (!runs && r && r->phase == PROCESS_ASKED) r->phase = PROCESS_REFUSED;
   process_unlock();
-  if (runs)
-    *record = r;
-  else if (r)
-    process_forget(r);
+  if (runs) *record = r;
+  else if (r) process_forget(r);
   return runs ? PURLIN_OK : PURLIN_UNAVAILABLE;
 }
 

@@ -58,10 +58,8 @@ static int make_message(const process_provider *provider, purlin_json input) {
   buffer_text(&text, "{\"configuration\":");
   buffer_text(&text, provider->configuration ? provider->configuration : "{}");
   buffer_text(&text, ",\"input\":");
-  if (input.text)
-    buffer_add(&text, input.text, input.size);
-  else
-    buffer_text(&text, "null");
+  if (input.text) buffer_add(&text, input.text, input.size);
+  else buffer_text(&text, "null");
   buffer_char(&text, '}');
   int file = text.failed ? -1 : process_memory_file(text.data, text.size);
   buffer_free(&text);

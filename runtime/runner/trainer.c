@@ -27,8 +27,8 @@ static const purlin_trainer *find(purlin_ctx *ctx, const plugin *p, const char *
     return NULL;
   }
   if (s.found->version == PURLIN_CONTRACT_trainer) return s.found->functions;
-  *status = purlin_fail(ctx, PURLIN_INVALID, "the trainer '%s' speaks version %u of the contract, this host version %u", name,
-                        s.found->version, PURLIN_CONTRACT_trainer);
+  *status = purlin_fail(ctx, PURLIN_INVALID, "the trainer '%s' speaks version %u of the contract, this host version %u",
+                        name, s.found->version, PURLIN_CONTRACT_trainer);
   return NULL;
 }
 

@@ -16,7 +16,8 @@
 
 static purlin_status constant(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
   (void)target;
-  static const char answer[] = "{\"id\":42,\"name\":\"churn\",\"project\":\"default\",\"created_at\":\"2026-05-01T12:00:00Z\"}";
+  static const char answer[] =
+      "{\"id\":42,\"name\":\"churn\",\"project\":\"default\",\"created_at\":\"2026-05-01T12:00:00Z\"}";
   return purlin_respond_bytes(ctx, request, 200, "application/json", answer, sizeof answer - 1);
 }
 

@@ -32,7 +32,8 @@ static void check_head(const char *data, size_t size, const http_head *head) {
   for (size_t i = 0; i < head->field_count; i++) {
     const http_field *field = &head->fields[i];
     demand(field->name.at + field->name.size <= field->value.at && field->value.at + field->value.size <= size);
-    demand(http_is_token(data + field->name.at, field->name.size) && http_is_value(data + field->value.at, field->value.size));
+    demand(http_is_token(data + field->name.at, field->name.size) &&
+           http_is_value(data + field->value.at, field->value.size));
   }
 }
 

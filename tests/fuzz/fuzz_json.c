@@ -40,10 +40,8 @@ static bool rewrite(const char *text, size_t size, buffer *out) {
       if (kind == JSON_KEY) buffer_char(out, ':');
       break;
     case JSON_INT:
-      if (r.integer == 0)
-        buffer_double(out, r.number); /* it may be -0 */
-      else
-        buffer_int(out, r.integer);
+      if (r.integer == 0) buffer_double(out, r.number); /* it may be -0 */
+      else buffer_int(out, r.integer);
       break;
     case JSON_DOUBLE: buffer_double(out, r.number); break;
     case JSON_TRUE: buffer_text(out, "true"); break;

@@ -1,5 +1,11 @@
 /* made by cron_table.py: zone, expression, UTC year, how often, first, last, FNV-1a of all times as 8 bytes each */
-static const struct cron_year { const char *zone, *expression; int year; size_t count; int64_t first, last; uint64_t hash; } cron_years[] = {
+static const struct cron_year {
+  const char *zone, *expression;
+  int year;
+  size_t count;
+  int64_t first, last;
+  uint64_t hash;
+} cron_years[] = {
     {"Europe/Brussels", "0 7-8 * * *", 2024, 732, 1704088800, 1735628400, UINT64_C(0xcbf795393417cf6f)},
     {"Europe/Brussels", "0 7,9 * * *", 2024, 732, 1704088800, 1735632000, UINT64_C(0xadcea2715c57c670)},
     {"Europe/Brussels", "0,15,30,45 6-22 * * *", 2024, 24888, 1704085200, 1735681500, UINT64_C(0xe63fa3300e50c638)},

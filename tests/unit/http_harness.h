@@ -30,7 +30,12 @@
 /* ---- The server -------------------------------------------------------------------------------------------------------------- */
 
 typedef purlin_status handler(purlin_ctx *ctx, purlin_request *request);
-typedef struct test_route { const char *http; handler *run; uint64_t max_body; uint32_t timeout_ms; } test_route;
+typedef struct test_route {
+  const char *http;
+  handler *run;
+  uint64_t max_body;
+  uint32_t timeout_ms;
+} test_route;
 
 static struct {
   http_options options;
@@ -57,8 +62,13 @@ static http_router *test_router(void) {
   buffer why = {0};
   for (size_t i = 0; i < test_server.route_count; i++) {
     const test_route *route = &test_server.routes[i];
-    test_server.targets[i] = (http_target){.name = route->http, .plugin = "test", .permission = "public", .handle = run_route,
-                                           .argument = route, .max_body = route->max_body, .timeout_ms = route->timeout_ms};
+    test_server.targets[i] = (http_target){.name = route->http,
+                                           .plugin = "test",
+                                           .permission = "public",
+                                           .handle = run_route,
+                                           .argument = route,
+                                           .max_body = route->max_body,
+                                           .timeout_ms = route->timeout_ms};
     if (http_router_add(router, route->http, &test_server.targets[i], &why) != PURLIN_OK) abort();
   }
   buffer_free(&why);
@@ -101,7 +111,8 @@ static void server_begin(const http_options *options, size_t loops, const test_r
   test_server.route_count = count;
   test_server.targets = calloc(count, sizeof *test_server.targets);
   atomic_store(&test_server.drained, false);
-  if (sem_init(&test_server.started, 0, 0) != 0 || pthread_create(&test_server.thread, NULL, run_server, NULL) != 0) abort();
+  if (sem_init(&test_server.started, 0, 0) != 0 || pthread_create(&test_server.thread, NULL, run_server, NULL) != 0)
+    abort();
   sem_wait(&test_server.started);
   assert_int_equal(test_server.status, PURLIN_OK);
 }
@@ -144,7 +155,8 @@ PURLIN_MAYBE_UNUSED static uint64_t now_ms(void) {
 
 static int dial_small(int receive_bytes) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(http_port()), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  struct sockaddr_in address = {
+      .sin_family = AF_INET, .sin_port = htons(http_port()), .sin_addr = {htonl(INADDR_LOOPBACK)}};
   const struct timeval patience = {.tv_sec = 20};
   const int yes = 1;
   assert_true(fd >= 0);
@@ -169,7 +181,11 @@ static void send_bytes(int fd, const void *data, size_t size) {
 }
 
 /* For a thread beside the one that reads: sends all, or stops when the server has closed. */
-typedef struct sending { int fd; const char *data; size_t size; } sending;
+typedef struct sending {
+  int fd;
+  const char *data;
+  size_t size;
+} sending;
 PURLIN_MAYBE_UNUSED static void *send_aside(void *argument) {
   const sending *s = argument;
   for (size_t at = 0; at < s->size;) {
@@ -183,7 +199,11 @@ PURLIN_MAYBE_UNUSED static void *send_aside(void *argument) {
 PURLIN_MAYBE_UNUSED static void send_text(int fd, const char *text) { send_bytes(fd, text, strlen(text)); }
 
 /* What comes from one connection, kept between answers. */
-typedef struct client { int fd; buffer in; bool closed, reset; } client;
+typedef struct client {
+  int fd;
+  buffer in;
+  bool closed, reset;
+} client;
 
 static bool receive(client *c) {
   if (!buffer_reserve(&c->in, 65536)) abort();
@@ -198,7 +218,12 @@ static bool receive(client *c) {
   return false;
 }
 
-typedef struct answer { unsigned status; char *head, *body; size_t size, room; bool whole; } answer;
+typedef struct answer {
+  unsigned status;
+  char *head, *body;
+  size_t size, room;
+  bool whole;
+} answer;
 
 static void answer_free(answer *a) {
   free(a->head);

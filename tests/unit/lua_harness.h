@@ -73,8 +73,7 @@ DOUBLE purlin_status db_query_json(purlin_ctx *ctx, const char *sql, const purli
       added = snprintf(last_values + used, sizeof last_values - used, "d%g ", v->as.number);
     else if (v->type == PURLIN_V_TEXT)
       added = snprintf(last_values + used, sizeof last_values - used, "t%.*s ", (int)v->size, (const char *)v->as.data);
-    else
-      added = snprintf(last_values + used, sizeof last_values - used, "n ");
+    else added = snprintf(last_values + used, sizeof last_values - used, "n ");
     used += (size_t)added;
   }
   purlin_status status = purlin_sleep(ctx, 1);

@@ -123,29 +123,22 @@ static bool server_path_number(const char *path, const char *prefix, unsigned *n
 static void server_script(server_connection *c, const char *path, size_t request_size) {
   unsigned n = 0, seen = server_requests(path, 1);
   char retry[64] = "";
-  if (strcmp(path, "/ok") == 0)
-    server_plain(c, 200, "", "hello");
+  if (strcmp(path, "/ok") == 0) server_plain(c, 200, "", "hello");
   else if (strcmp(path, "/echo") == 0) {
     buffer_format(&c->out, "HTTP/1.1 200 OK\r\nContent-Type: message/http\r\nContent-Length: %zu\r\n\r\n", request_size);
     buffer_add(&c->out, c->in.data, request_size);
-  } else if (server_path_number(path, "/status/", &n))
-    server_plain(c, n, "", "as asked");
-  else if (server_path_number(path, "/again/", &n))
-    server_plain(c, seen > n ? 200 : 503, "Retry-After: 1\r\n", "maybe");
-  else if (server_path_number(path, "/fails/", &n))
-    server_plain(c, seen > n ? 200 : 503, "", "maybe");
+  } else if (server_path_number(path, "/status/", &n)) server_plain(c, n, "", "as asked");
+  else if (server_path_number(path, "/again/", &n)) server_plain(c, seen > n ? 200 : 503, "Retry-After: 1\r\n", "maybe");
+  else if (server_path_number(path, "/fails/", &n)) server_plain(c, seen > n ? 200 : 503, "", "maybe");
   else if (server_path_number(path, "/retry/", &n)) {
     (void)snprintf(retry, sizeof retry, "Retry-After: %u\r\n", n);
     server_plain(c, 503, retry, "later");
   } else if (server_path_number(path, "/delay/", &n)) {
     c->answer_at_ms = server_now_ms() + n;
     server_plain(c, 200, "", "late");
-  } else if (server_path_number(path, "/size/", &n))
-    server_bytes(c, n, false);
-  else if (server_path_number(path, "/flood/", &n))
-    server_bytes(c, n, true);
-  else if (strcmp(path, "/drop") == 0)
-    c->close_after = true;
+  } else if (server_path_number(path, "/size/", &n)) server_bytes(c, n, false);
+  else if (server_path_number(path, "/flood/", &n)) server_bytes(c, n, true);
+  else if (strcmp(path, "/drop") == 0) c->close_after = true;
   else if (strcmp(path, "/half") == 0) {
     buffer_text(&c->out, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
     c->close_after = true;
@@ -157,10 +150,8 @@ static void server_script(server_connection *c, const char *path, size_t request
   } else if (strcmp(path, "/hints") == 0) {
     buffer_text(&c->out, "HTTP/1.1 103 Early Hints\r\nLocation: /wrong\r\n\r\n");
     server_plain(c, 200, "", "hello");
-  } else if (strcmp(path, "/redirect") == 0)
-    server_plain(c, 302, "Location:  /ok \r\n", "");
-  else if (strcmp(path, "/slow") != 0)
-    server_plain(c, 404, "", "no such script");
+  } else if (strcmp(path, "/redirect") == 0) server_plain(c, 302, "Location:  /ok \r\n", "");
+  else if (strcmp(path, "/slow") != 0) server_plain(c, 404, "", "no such script");
 }
 
 /* Handles one request if it is there as a whole. */

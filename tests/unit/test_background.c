@@ -23,7 +23,8 @@ static void identify(purlin_ctx *ctx, const char *actor, const char *workspace, 
 static void work(purlin_ctx *ctx, void *argument) {
   size_t here = loop_index(ctx->loop);
   if (atomic_fetch_add(&inside[here], 1) != 0) atomic_store(&overlapped, true);
-  if (argument != &inside || strcmp(purlin_actor(ctx), "system") != 0 || strcmp(ctx->plugin, "tester") != 0) atomic_store(&wrong_identity, true);
+  if (argument != &inside || strcmp(purlin_actor(ctx), "system") != 0 || strcmp(ctx->plugin, "tester") != 0)
+    atomic_store(&wrong_identity, true);
   (void)!purlin_sleep(ctx, 3); /* longer than its period */
   atomic_fetch_sub(&inside[here], 1);
   atomic_fetch_add(&runs[here], 1);
@@ -39,7 +40,8 @@ static void script(purlin_ctx *ctx, void *argument) {
   static atomic_int rares;
   begun = purlin_background(ctx, "work", 1, work, (void *)&inside);
   if (begun == PURLIN_OK) begun = purlin_background(ctx, "rare", 3600000, rare, &rares);
-  for (int i = 0; i < 2000 && (atomic_load(&runs[0]) < 3 || atomic_load(&runs[1]) < 3 || atomic_load(&runs[2]) < 3); i++) (void)!purlin_sleep(ctx, 5);
+  for (int i = 0; i < 2000 && (atomic_load(&runs[0]) < 3 || atomic_load(&runs[1]) < 3 || atomic_load(&runs[2]) < 3); i++)
+    (void)!purlin_sleep(ctx, 5);
   purlin_background_wake(ctx, "rare");
   for (int i = 0; i < 2000 && atomic_load(&rares) < LOOPS; i++) (void)!purlin_sleep(ctx, 5);
   woken = atomic_load(&rares);

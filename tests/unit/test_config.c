@@ -146,10 +146,8 @@ static void mistakes_are_explained(void **state) {
     assert_int_equal(load(m->text, &c, &why), PURLIN_INVALID);
     assert_null(c);
     char place[160];
-    if (m->line > 0)
-      (void)snprintf(place, sizeof place, "%s:%d: ", path, m->line);
-    else
-      (void)snprintf(place, sizeof place, "%s", path);
+    if (m->line > 0) (void)snprintf(place, sizeof place, "%s:%d: ", path, m->line);
+    else (void)snprintf(place, sizeof place, "%s", path);
     const char *text = buffer_end(&why);
     if (strncmp(text, place, strlen(place)) != 0 || strstr(text, m->says) == NULL ||
         strstr(text + strlen(place), path) != NULL)

@@ -534,10 +534,8 @@ static void contend(purlin_ctx *ctx, void *argument) {
     } else {
       if (shared_inside++) abort();
       shared_count++;
-      if (i % 16 == 7)
-        loop_sleep(1);
-      else if (i % 4 == 0)
-        fiber_yield();
+      if (i % 16 == 7) loop_sleep(1);
+      else if (i % 4 == 0) fiber_yield();
       shared_inside--;
       purlin_unlock(&shared_mutex);
       atomic_fetch_add(&locked_times, 1);

@@ -80,7 +80,8 @@ static void test_psi_by_hand(void **state) {
   spread(window, 0, 1);
   assert_near(statistics_psi(&bins, window, WINDOW), 0, 1e-9);
   spread(window, 0, 0.5); /* five bins with 0.2 each, five empty */
-  double e = STATISTICS_SMOOTHING, whole = 1 + 10 * e, expected = (0.1 + e) / whole, full = (0.2 + e) / whole, none = e / whole;
+  double e = STATISTICS_SMOOTHING, whole = 1 + 10 * e, expected = (0.1 + e) / whole, full = (0.2 + e) / whole,
+         none = e / whole;
   double by_hand = 5 * (full - expected) * log(full / expected) + 5 * (none - expected) * log(none / expected);
   assert_near(statistics_psi(&bins, window, WINDOW), by_hand, 1e-9);
 }

@@ -237,10 +237,8 @@ static void test_thousands(void **state) {
       pick = (pick + 1009) % MANY;
       if (!all[pick].self) continue;
       left++;
-      if (i % 3)
-        fiber_resume(all[pick].self);
-      else
-        fiber_wake(all[pick].self), (void)fiber_run_ready();
+      if (i % 3) fiber_resume(all[pick].self);
+      else fiber_wake(all[pick].self), (void)fiber_run_ready();
     }
   }
   for (unsigned i = 0; i < MANY; i++) assert_int_equal(all[i].rounds, 5);
@@ -507,10 +505,8 @@ static int mistake_ends(size_t index, char *output, size_t size) {
   (void)close(ends[1]);
   size_t used = 0;
   for (ssize_t got; used + 1 < size && (got = read(ends[0], output + used, size - 1 - used)) != 0;)
-    if (got > 0)
-      used += (size_t)got;
-    else if (errno != EINTR)
-      break;
+    if (got > 0) used += (size_t)got;
+    else if (errno != EINTR) break;
   output[used] = 0;
   (void)close(ends[0]);
   int status = 0;
@@ -525,10 +521,8 @@ static void test_mistakes_abort(void **state) {
     int ended = mistake_ends(i, output, sizeof output);
     if (ended != mistakes[i].signal) print_message("%zu: %s\n", i, output);
     assert_int_equal(ended, mistakes[i].signal);
-    if (mistakes[i].message)
-      assert_non_null(strstr(output, mistakes[i].message));
-    else
-      assert_null(strstr(output, "overflowed"));
+    if (mistakes[i].message) assert_non_null(strstr(output, mistakes[i].message));
+    else assert_null(strstr(output, "overflowed"));
   }
 }
 

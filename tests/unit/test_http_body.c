@@ -15,7 +15,8 @@ static purlin_status echo(purlin_ctx *ctx, purlin_request *request) {
   size_t size;
   purlin_status status = purlin_read_all(ctx, request, MIB, &body, &size);
   if (status != PURLIN_OK) return status;
-  return body[size] != '\0' ? PURLIN_INTERNAL : purlin_respond_bytes(ctx, request, 200, "application/octet-stream", body, size);
+  return body[size] != '\0' ? PURLIN_INTERNAL
+                            : purlin_respond_bytes(ctx, request, 200, "application/octet-stream", body, size);
 }
 
 static purlin_status echo_a_hundred(purlin_ctx *ctx, purlin_request *request) {
@@ -26,7 +27,8 @@ static purlin_status echo_a_hundred(purlin_ctx *ctx, purlin_request *request) {
 }
 
 static purlin_status pass_through(purlin_ctx *ctx, purlin_request *request) {
-  purlin_status status = purlin_respond_begin(ctx, request, 200, "application/octet-stream", purlin_content_length(request));
+  purlin_status status =
+      purlin_respond_begin(ctx, request, 200, "application/octet-stream", purlin_content_length(request));
   char block[5000];
   for (size_t got = 1; status == PURLIN_OK && got > 0;) {
     status = purlin_read(ctx, request, block, sizeof block, &got);
@@ -100,12 +102,18 @@ static purlin_status break_off(purlin_ctx *ctx, purlin_request *request) {
 }
 
 static const test_route routes[] = {
-    {"POST /echo", echo, 0, 0},          {"POST /hundred", echo_a_hundred, 0, 0},
-    {"POST /pass", pass_through, UINT64_MAX, 0}, {"POST /count", count, UINT64_MAX, 0},
-    {"POST /wait", wait_then_count, UINT64_MAX, 0}, {"POST /ignore", ignore, 0, 0},
-    {"POST /refuse", refuse, 0, 0},      {"POST /small", echo, 10, 0},
-    {"GET /much/{n}", send_much, 0, UINT32_MAX},  {"GET /little", send_too_little, 0, 0},
-    {"GET /over", send_too_much, 0, 0},  {"GET /broken", break_off, 0, 0},
+    {"POST /echo", echo, 0, 0},
+    {"POST /hundred", echo_a_hundred, 0, 0},
+    {"POST /pass", pass_through, UINT64_MAX, 0},
+    {"POST /count", count, UINT64_MAX, 0},
+    {"POST /wait", wait_then_count, UINT64_MAX, 0},
+    {"POST /ignore", ignore, 0, 0},
+    {"POST /refuse", refuse, 0, 0},
+    {"POST /small", echo, 10, 0},
+    {"GET /much/{n}", send_much, 0, UINT32_MAX},
+    {"GET /little", send_too_little, 0, 0},
+    {"GET /over", send_too_much, 0, 0},
+    {"GET /broken", break_off, 0, 0},
 };
 
 static int begin_all(void **state) {
@@ -279,8 +287,12 @@ static void holds_the_client_back(void **state) {
 
 static void broken_chunks(void **state) {
   (void)state;
-  static const char *const bodies[] = {"x\r\n", "5\r\nhelloXX0\r\n\r\n", "5\nhello\r\n0\r\n\r\n", "0\r\nContent-Length: 5\r\n\r\n",
-                                       "0\r\nHost: b\r\n\r\n", "fffffffffffffffff\r\n"};
+  static const char *const bodies[] = {"x\r\n",
+                                       "5\r\nhelloXX0\r\n\r\n",
+                                       "5\nhello\r\n0\r\n\r\n",
+                                       "0\r\nContent-Length: 5\r\n\r\n",
+                                       "0\r\nHost: b\r\n\r\n",
+                                       "fffffffffffffffff\r\n"};
   for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
     client c = {.fd = dial()};
     send_head(c.fd, "/echo", "Transfer-Encoding: chunked");
@@ -328,7 +340,11 @@ static void limits_of_heads(void **state) {
   char long_text[4000];
   memset(long_text, 'a', sizeof long_text - 1);
   long_text[sizeof long_text - 1] = '\0';
-  static const struct { unsigned status; const char *format; int size; } cases[] = {
+  static const struct {
+    unsigned status;
+    const char *format;
+    int size;
+  } cases[] = {
       {404, "GET /%.*s HTTP/1.1\r\n" H "\r\n", 299},
       {414, "GET /%.*s HTTP/1.1\r\n" H "\r\n", 300},
       {414, "GET /%.*s", 3999},
@@ -479,10 +495,18 @@ static void answers_cut_off(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(whole_bodies),     cmocka_unit_test(pipelined_bodies),        cmocka_unit_test(streams_in),
-      cmocka_unit_test(streams_both_ways_at_once), cmocka_unit_test(holds_the_client_back), cmocka_unit_test(broken_chunks),
-      cmocka_unit_test(limits_of_bodies), cmocka_unit_test(limits_of_heads),         cmocka_unit_test(bodies_that_nobody_reads),
-      cmocka_unit_test(expectations),     cmocka_unit_test(streams_out),             cmocka_unit_test(holds_the_writer_back),
+      cmocka_unit_test(whole_bodies),
+      cmocka_unit_test(pipelined_bodies),
+      cmocka_unit_test(streams_in),
+      cmocka_unit_test(streams_both_ways_at_once),
+      cmocka_unit_test(holds_the_client_back),
+      cmocka_unit_test(broken_chunks),
+      cmocka_unit_test(limits_of_bodies),
+      cmocka_unit_test(limits_of_heads),
+      cmocka_unit_test(bodies_that_nobody_reads),
+      cmocka_unit_test(expectations),
+      cmocka_unit_test(streams_out),
+      cmocka_unit_test(holds_the_writer_back),
       cmocka_unit_test(answers_cut_off),
   };
   return cmocka_run_group_tests(tests, begin_all, end_all);

@@ -10,7 +10,12 @@
 
 static const http_limits limits = {.max_url = 200, .max_header_bytes = 1000, .max_headers = 8};
 
-typedef struct outcome { http_refusal refusal; size_t size; http_head head; http_field fields[8]; } outcome;
+typedef struct outcome {
+  http_refusal refusal;
+  size_t size;
+  http_head head;
+  http_field fields[8];
+} outcome;
 
 /* Gives the bytes in pieces of `piece`, each run over what there is so far, as a connection does. */
 static outcome run(const char *text, size_t size, size_t piece) {
@@ -35,7 +40,11 @@ static outcome run(const char *text, size_t size, size_t piece) {
 #define A10 "aaaaaaaaaa"
 #define A100 A10 A10 A10 A10 A10 A10 A10 A10 A10 A10
 
-static const struct { unsigned status; const char *text; size_t size; } heads[] = {
+static const struct {
+  unsigned status;
+  const char *text;
+  size_t size;
+} heads[] = {
     {0, L("GET / HTTP/1.1\r\n" HOST "\r\n")},
     {0, L("GET / HTTP/1.0\r\n\r\n")},
     {0, L("GET /a/b?c=d&e=%20f HTTP/1.1\r\nhOST:a:80\r\nX: \t y z \t\r\nEmpty:\r\n\r\n")},
@@ -144,7 +153,8 @@ static const struct { unsigned status; const char *text; size_t size; } heads[] 
     {400, L("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, chunked\r\n\r\n")},
     {400, L("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n")},
     {400, L("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked;q=1\r\n\r\n")},
-    {400, L("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: \x0b" "chunked\r\n\r\n")},
+    {400, L("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: \x0b"
+            "chunked\r\n\r\n")},
     {400, L("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: xchunked\r\n\r\n")},
     {400, L("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: identity\r\n\r\n")},
     {400, L("POST / HTTP/1.0\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n")},
@@ -164,8 +174,9 @@ static void accepts_and_refuses(void **state) {
     unsigned expected = heads[i].status;
     for (size_t piece = 1; piece <= heads[i].size; piece = piece * 3 + 1) {
       outcome o = run(heads[i].text, heads[i].size, piece);
-      if (o.refusal.status != expected) fail_msg("%.*s: %u (%s), not %u", (int)heads[i].size, heads[i].text, o.refusal.status,
-                                                 o.refusal.status != 0 ? o.refusal.why : "accepted", expected);
+      if (o.refusal.status != expected)
+        fail_msg("%.*s: %u (%s), not %u", (int)heads[i].size, heads[i].text, o.refusal.status,
+                 o.refusal.status != 0 ? o.refusal.why : "accepted", expected);
       if (expected == 0) assert_int_equal(o.size, heads[i].size);
       else assert_non_null(o.refusal.why);
     }
@@ -179,8 +190,9 @@ static void assert_slice(const char *text, http_slice slice, const char *expecte
 
 static void gives_the_parts(void **state) {
   (void)state;
-  static const char text[] = "POST http://a:80/x/y?q=1 HTTP/1.1\r\nHost: a:80\r\nConnection: foo, Close , bar\r\nEmpty:  \r\n"
-                             "Expect: 100-Continue\r\nTraceParent: 00-x\r\nV: \t b c \t\r\nContent-Length: 007\r\n\r\nrest";
+  static const char text[] =
+      "POST http://a:80/x/y?q=1 HTTP/1.1\r\nHost: a:80\r\nConnection: foo, Close , bar\r\nEmpty:  \r\n"
+      "Expect: 100-Continue\r\nTraceParent: 00-x\r\nV: \t b c \t\r\nContent-Length: 007\r\n\r\nrest";
   outcome o = run(text, sizeof text - 1, 5);
   assert_int_equal(o.refusal.status, 0);
   assert_int_equal(o.size, sizeof text - 1 - 4);
@@ -210,7 +222,12 @@ static void an_absolute_address_without_a_path(void **state) {
 
 /* ---- Bodies --------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct decoding { unsigned status; bool ended; char out[256]; size_t size, left; } decoding;
+typedef struct decoding {
+  unsigned status;
+  bool ended;
+  char out[256];
+  size_t size, left;
+} decoding;
 
 static decoding decode(const http_head *head, const char *text, size_t size, size_t piece, size_t room) {
   decoding d = {0};
@@ -239,7 +256,13 @@ static decoding decode(const http_head *head, const char *text, size_t size, siz
   return d;
 }
 
-static const struct { const char *text; size_t size; unsigned status; const char *body; size_t left; } chunks[] = {
+static const struct {
+  const char *text;
+  size_t size;
+  unsigned status;
+  const char *body;
+  size_t left;
+} chunks[] = {
     {L("0\r\n\r\n"), 0, "", 0},
     {L("5\r\nhello\r\n0\r\n\r\n"), 0, "hello", 0},
     {L("5\r\nhello\r\n1\r\n!\r\n0\r\n\r\nGET /"), 0, "hello!", 5},
@@ -334,8 +357,12 @@ static void bounds_overhead(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(accepts_and_refuses), cmocka_unit_test(gives_the_parts), cmocka_unit_test(an_absolute_address_without_a_path),
-      cmocka_unit_test(decodes_chunks),      cmocka_unit_test(decodes_lengths), cmocka_unit_test(bounds_overhead),
+      cmocka_unit_test(accepts_and_refuses),
+      cmocka_unit_test(gives_the_parts),
+      cmocka_unit_test(an_absolute_address_without_a_path),
+      cmocka_unit_test(decodes_chunks),
+      cmocka_unit_test(decodes_lengths),
+      cmocka_unit_test(bounds_overhead),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

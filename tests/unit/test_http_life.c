@@ -20,7 +20,9 @@ static atomic_int cancelled, timed_out, running, closed_streams;
 
 /* ---- Handlers --------------------------------------------------------------------------------------------------------------------- */
 
-static purlin_status hello(purlin_ctx *ctx, purlin_request *request) { return purlin_respond_bytes(ctx, request, 200, "text/plain", "hello", 5); }
+static purlin_status hello(purlin_ctx *ctx, purlin_request *request) {
+  return purlin_respond_bytes(ctx, request, 200, "text/plain", "hello", 5);
+}
 
 static purlin_status note(purlin_status status) {
   if (status == PURLIN_CANCELLED) atomic_fetch_add(&cancelled, 1);
@@ -66,7 +68,7 @@ static purlin_status subscribe(purlin_ctx *ctx, purlin_request *request) {
   purlin_status status = http_stream_open(ctx, request, on_stream_closed, (void *)(uintptr_t)index, &streams[index]);
   if (status != PURLIN_OK) return status;
   (void)http_stream_send(streams[index], NULL, NULL, "welcome", 7); /* false for HEAD: such a stream ends at once */
-  return purlin_sleep(ctx, 5); /* the handler may still run while the stream is open */
+  return purlin_sleep(ctx, 5);                                      /* the handler may still run while the stream is open */
 }
 
 static purlin_status publish(purlin_ctx *ctx, purlin_request *request) {
@@ -74,7 +76,8 @@ static purlin_status publish(purlin_ctx *ctx, purlin_request *request) {
   size_t size;
   purlin_status status = purlin_read_all(ctx, request, 1 << 20, &body, &size);
   if (status != PURLIN_OK) return status;
-  unsigned long times = purlin_query_value(request, "times") != NULL ? strtoul(purlin_query_value(request, "times"), NULL, 10) : 1;
+  unsigned long times =
+      purlin_query_value(request, "times") != NULL ? strtoul(purlin_query_value(request, "times"), NULL, 10) : 1;
   unsigned sent = 0;
   for (size_t i = 0; i < stream_count; i++)
     for (unsigned long n = 0; n < times && streams[i] != NULL; n++) {
@@ -89,9 +92,14 @@ static purlin_status publish(purlin_ctx *ctx, purlin_request *request) {
 }
 
 static const test_route routes[] = {
-    {"GET /hello", hello, 0, 0},       {"GET /sleep/{ms}", sleep_long, 0, UINT32_MAX}, {"GET /short/{ms}", sleep_long, 0, 150},
-    {"POST /read", read_all, 0, 0},    {"POST /late", read_all, 0, 150},               {"GET /much", write_much, 0, 0},
-    {"GET /events", subscribe, 0, 0},  {"POST /events", publish, 0, 0},
+    {"GET /hello", hello, 0, 0},
+    {"GET /sleep/{ms}", sleep_long, 0, UINT32_MAX},
+    {"GET /short/{ms}", sleep_long, 0, 150},
+    {"POST /read", read_all, 0, 0},
+    {"POST /late", read_all, 0, 150},
+    {"GET /much", write_much, 0, 0},
+    {"GET /events", subscribe, 0, 0},
+    {"POST /events", publish, 0, 0},
 };
 
 static void begin_with(const http_options *options, size_t loops) {
@@ -204,8 +212,9 @@ static void clients_that_go_away(void **state) {
   (void)state;
   http_options options = test_options();
   begin_with(&options, 2);
-  static const char *const requests[] = {"GET /sleep/60000 HTTP/1.1\r\n" H "\r\n", "POST /read HTTP/1.1\r\n" H "Content-Length: 9\r\n\r\n1234",
-                                         "POST /read HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n5\r\n12", "GET /much HTTP/1.1\r\n" H "\r\n"};
+  static const char *const requests[] = {
+      "GET /sleep/60000 HTTP/1.1\r\n" H "\r\n", "POST /read HTTP/1.1\r\n" H "Content-Length: 9\r\n\r\n1234",
+      "POST /read HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n5\r\n12", "GET /much HTTP/1.1\r\n" H "\r\n"};
   for (int i = 0; i < 8; i++) {
     client c = {.fd = dial_small(4096)};
     send_text(c.fd, requests[i % 4]);
@@ -317,7 +326,8 @@ static void drains(void **state) {
   assert_true(at_end(&busy) && at_end(&half));
   server_join();
   int fd = socket(AF_INET, SOCK_STREAM, 0);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(http_port()), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  struct sockaddr_in address = {
+      .sin_family = AF_INET, .sin_port = htons(http_port()), .sin_addr = {htonl(INADDR_LOOPBACK)}};
   assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), -1);
   close(fd);
   hang_up(&idle);
@@ -438,10 +448,18 @@ static void addresses_that_cannot_be(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(slow_heads_and_idle_connections), cmocka_unit_test(slow_bodies),       cmocka_unit_test(deadlines_of_requests),
-      cmocka_unit_test(clients_that_do_not_read),        cmocka_unit_test(clients_that_go_away), cmocka_unit_test(events),
-      cmocka_unit_test(slow_listeners),                  cmocka_unit_test(drains),            cmocka_unit_test(grace_ends),
-      cmocka_unit_test(idle_connections_are_cheap),      cmocka_unit_test(too_many_connections), cmocka_unit_test(addresses_that_cannot_be),
+      cmocka_unit_test(slow_heads_and_idle_connections),
+      cmocka_unit_test(slow_bodies),
+      cmocka_unit_test(deadlines_of_requests),
+      cmocka_unit_test(clients_that_do_not_read),
+      cmocka_unit_test(clients_that_go_away),
+      cmocka_unit_test(events),
+      cmocka_unit_test(slow_listeners),
+      cmocka_unit_test(drains),
+      cmocka_unit_test(grace_ends),
+      cmocka_unit_test(idle_connections_are_cheap),
+      cmocka_unit_test(too_many_connections),
+      cmocka_unit_test(addresses_that_cannot_be),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

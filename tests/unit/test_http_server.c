@@ -26,10 +26,11 @@ static const char *or_none(const char *text) { return text == NULL ? "none" : te
 static purlin_status tell(purlin_ctx *ctx, purlin_request *request) {
   buffer text = {0}, pairs = {0};
   http_query_each(ctx, request, note_pair, &pairs);
-  buffer_format(&text, "%s %s name=%s rest=%s other=%s q=%s x=%s length=%lld address=%s route=%s pairs=%s trace=%s", purlin_method(request),
-                purlin_path(request), purlin_parameter(request, "name"), purlin_parameter(request, "rest"),
-                or_none(purlin_parameter(request, "other")), or_none(purlin_query_value(request, "q")),
-                or_none(purlin_header(request, "X-Thing")), (long long)purlin_content_length(request), http_request_address(request),
+  buffer_format(&text, "%s %s name=%s rest=%s other=%s q=%s x=%s length=%lld address=%s route=%s pairs=%s trace=%s",
+                purlin_method(request), purlin_path(request), purlin_parameter(request, "name"),
+                purlin_parameter(request, "rest"), or_none(purlin_parameter(request, "other")),
+                or_none(purlin_query_value(request, "q")), or_none(purlin_header(request, "X-Thing")),
+                (long long)purlin_content_length(request), http_request_address(request),
                 http_request_target(request)->name, buffer_end(&pairs), purlin_trace_id(ctx));
   purlin_status status = purlin_respond_bytes(ctx, request, 200, "text/plain", text.data, text.size);
   buffer_free(&text);
@@ -37,7 +38,12 @@ static purlin_status tell(purlin_ctx *ctx, purlin_request *request) {
   return status;
 }
 
-typedef struct page { int64_t limit; const char *after; purlin_texts tag; bool deep; } page;
+typedef struct page {
+  int64_t limit;
+  const char *after;
+  purlin_texts tag;
+  bool deep;
+} page;
 PURLIN_SCHEMA(page, "A page", PURLIN_DEFAULT(limit, "50", "Rows", .min = 1, .max = 100), PURLIN_OPTIONAL(after, "Cursor"),
               PURLIN_OPTIONAL(tag, "Tags"), PURLIN_DEFAULT(deep, "false", "All of it"));
 
@@ -66,12 +72,14 @@ static purlin_status fail_as_told(purlin_ctx *ctx, purlin_request *request) {
 }
 
 static purlin_status headers(purlin_ctx *ctx, purlin_request *request) {
-  static const char *const refused[][2] = {{"Content-Length", "5"}, {"transfer-encoding", "chunked"}, {"A b", "c"}, {"", "x"}, {"A", "b\r\nC: d"},
-                                           {"Connection", "close"}, {"A", "\x7f"}};
+  static const char *const refused[][2] = {
+      {"Content-Length", "5"}, {"transfer-encoding", "chunked"}, {"A b", "c"}, {"", "x"},
+      {"A", "b\r\nC: d"},      {"Connection", "close"},          {"A", "\x7f"}};
   for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
     if (purlin_set_header(ctx, request, refused[i][0], refused[i][1]) != PURLIN_INVALID) return PURLIN_INTERNAL;
   purlin_clear_failure(ctx);
-  if (purlin_set_header(ctx, request, "X-One", "1") != PURLIN_OK || purlin_set_header(ctx, request, "X-Two", "zwei\tdeux") != PURLIN_OK)
+  if (purlin_set_header(ctx, request, "X-One", "1") != PURLIN_OK ||
+      purlin_set_header(ctx, request, "X-Two", "zwei\tdeux") != PURLIN_OK)
     return PURLIN_INTERNAL;
   purlin_status status = purlin_respond_bytes(ctx, request, 302, NULL, "", 0);
   return status == PURLIN_OK && purlin_set_header(ctx, request, "X", "y") == PURLIN_OK ? PURLIN_INTERNAL : status;
@@ -91,9 +99,14 @@ static void fail_in_its_own_shape(purlin_ctx *ctx, purlin_request *request, purl
 }
 
 static const test_route routes[] = {
-    {"GET /hello", hello, 0, 0},         {"GET /n/{n}", number, 0, 0},       {"GET /tell/{name}/{rest...}", tell, 0, 0},
-    {"GET /list", list, 0, 0},           {"GET /fail/{how}", fail_as_told, 0, 0}, {"GET /headers", headers, 0, 0},
-    {"GET /range", ranged, 0, 0},        {"POST /hello", hello, 0, 0},
+    {"GET /hello", hello, 0, 0},
+    {"GET /n/{n}", number, 0, 0},
+    {"GET /tell/{name}/{rest...}", tell, 0, 0},
+    {"GET /list", list, 0, 0},
+    {"GET /fail/{how}", fail_as_told, 0, 0},
+    {"GET /headers", headers, 0, 0},
+    {"GET /range", ranged, 0, 0},
+    {"POST /hello", hello, 0, 0},
 };
 
 static purlin_status gate(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
@@ -151,7 +164,8 @@ static void answers_in_order(void **state) {
   for (int i = 0; i < 64; i++) buffer_format(&all, "GET /n/%d HTTP/1.1\r\n" H "\r\n", i);
   for (size_t piece = all.size; piece > 100; piece /= 7) {
     client c = {.fd = dial()};
-    for (size_t at = 0; at < all.size; at += piece) send_bytes(c.fd, all.data + at, at + piece < all.size ? piece : all.size - at);
+    for (size_t at = 0; at < all.size; at += piece)
+      send_bytes(c.fd, all.data + at, at + piece < all.size ? piece : all.size - at);
     for (int i = 0; i < 64; i++) {
       char expected[16];
       snprintf(expected, sizeof expected, "%d", i);
@@ -237,8 +251,10 @@ static void tells_what_was_asked(void **state) {
   (void)state;
   answer a = ask(200, "GET /tell/a%20b%2Fc/d//%C3%A9?q=x+y%26z&%71=no&e&=f&q=2 HTTP/1.1\r\n" H "x-THING:  v w \r\n"
                       "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n");
-  assert_string_equal(a.body, "GET /tell/a%20b%2Fc/d//%C3%A9 name=a b/c rest=d//\xc3\xa9 other=none q=x y&z x=v w length=0 address=127.0.0.1 "
-                              "route=GET /tell/{name}/{rest...} pairs= q=x y&z/5 q=no/2 e=/0 =f/1 q=2/1 trace=0af7651916cd43dd8448eb211c80319c");
+  assert_string_equal(
+      a.body,
+      "GET /tell/a%20b%2Fc/d//%C3%A9 name=a b/c rest=d//\xc3\xa9 other=none q=x y&z x=v w length=0 address=127.0.0.1 "
+      "route=GET /tell/{name}/{rest...} pairs= q=x y&z/5 q=no/2 e=/0 =f/1 q=2/1 trace=0af7651916cd43dd8448eb211c80319c");
   answer_free(&a);
   a = ask(200, "GET http://a/hello HTTP/1.1\r\n" H "\r\n");
   answer_free(&a);
@@ -255,7 +271,8 @@ static void decodes_the_query(void **state) {
   assert_non_null(strstr(a.body, "\"limit\":50"));
   answer_free(&a);
   a = ask(400, "GET /list?limit=0&what=1&after=a&after=b&deep=maybe HTTP/1.1\r\n" H "\r\n");
-  static const char *const fields[] = {"\"limit\"", "\"what\"", "\"after\"", "\"deep\"", "unknown parameter", "is given twice"};
+  static const char *const fields[] = {"\"limit\"", "\"what\"",          "\"after\"",
+                                       "\"deep\"",  "unknown parameter", "is given twice"};
   for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
     if (strstr(a.body, fields[i]) == NULL) fail_msg("no %s in %s", fields[i], a.body);
   answer_free(&a);
@@ -275,7 +292,8 @@ static void problems(void **state) {
   assert_non_null(strstr(a.body, "trace_id"));
   answer_free(&a);
   a = ask(400, "GET /fail/fields HTTP/1.1\r\n" H "\r\n");
-  assert_non_null(strstr(a.body, "\"errors\":[{\"field\":\"rows[3].step\",\"message\":\"must be at least 0\"},{\"field\":\"name\""));
+  assert_non_null(
+      strstr(a.body, "\"errors\":[{\"field\":\"rows[3].step\",\"message\":\"must be at least 0\"},{\"field\":\"name\""));
   answer_free(&a);
   a = ask(429, "GET /fail/late HTTP/1.1\r\n" H "\r\n");
   assert_string_equal(header_of(&a, "Retry-After"), "7");
@@ -319,7 +337,11 @@ static void headers_of_the_answer(void **state) {
 
 static void ranges(void **state) {
   (void)state;
-  static const struct { const char *header; unsigned status; const char *body, *content_range; } cases[] = {
+  static const struct {
+    const char *header;
+    unsigned status;
+    const char *body, *content_range;
+  } cases[] = {
       {"", 200, "0123456789", NULL},
       {"Range: bytes=0-3\r\n", 206, "0123", "bytes 0-3/10"},
       {"Range: bytes=9-\r\n", 206, "9", "bytes 9-9/10"},
@@ -358,7 +380,10 @@ static void ranges(void **state) {
 /* What is no request is refused, the refusal arrives, and nothing behind it is taken for a request. */
 static void refuses_what_is_no_request(void **state) {
   (void)state;
-  static const struct { unsigned status; const char *text; } cases[] = {
+  static const struct {
+    unsigned status;
+    const char *text;
+  } cases[] = {
       {400, "GET / HTTP/1.1\nHost: a\n\n"},
       {400, "GET /hello HTTP/1.1\r\nX: a\r\n b\r\n" H "\r\n"},
       {400, "POST /hello HTTP/1.1\r\n" H "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n"},
@@ -397,7 +422,8 @@ static void refuses_what_is_no_request(void **state) {
 static void an_upgrade_is_not_taken(void **state) {
   (void)state;
   client c = {.fd = dial()};
-  send_text(c.fd, "GET /n/1 HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /n/2 HTTP/1.1\r\n" H "\r\n");
+  send_text(c.fd,
+            "GET /n/1 HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /n/2 HTTP/1.1\r\n" H "\r\n");
   for (int i = 1; i <= 2; i++) {
     answer a = next_answer(&c, false);
     assert_int_equal(a.status, 200);
@@ -418,8 +444,10 @@ static void counts_requests(void **state) {
   assert_true(metrics_value("purlin_http_request_duration_seconds") == observed + 2);
   buffer text = {0};
   metrics_render(&text);
-  assert_non_null(strstr(buffer_end(&text), "purlin_http_requests_total{route=\"GET /hello\",method=\"GET\",status=\"200\"}"));
-  assert_non_null(strstr(buffer_end(&text), "purlin_http_requests_total{route=\"unmatched\",method=\"GET\",status=\"404\"}"));
+  assert_non_null(
+      strstr(buffer_end(&text), "purlin_http_requests_total{route=\"GET /hello\",method=\"GET\",status=\"200\"}"));
+  assert_non_null(
+      strstr(buffer_end(&text), "purlin_http_requests_total{route=\"unmatched\",method=\"GET\",status=\"404\"}"));
   buffer_free(&text);
 }
 
@@ -427,7 +455,8 @@ static void counts_requests(void **state) {
 static void a_new_router(void **state) {
   (void)state;
   static const test_route other = {"GET /other", hello, 0, 0};
-  static http_target target = {.name = "other", .plugin = "test", .permission = "public", .handle = run_route, .argument = &other};
+  static http_target target = {
+      .name = "other", .plugin = "test", .permission = "public", .handle = run_route, .argument = &other};
   client c = {.fd = dial()};
   send_text(c.fd, "GET /other HTTP/1.1\r\n" H "\r\n");
   answer a = next_answer(&c, false);
@@ -455,7 +484,11 @@ static void a_new_router(void **state) {
 static void a_target_with_failures_of_its_own(void **state) {
   (void)state;
   static const test_route route = {"GET /own/{how}", fail_as_told, 0, 0};
-  static http_target target = {.name = "own", .plugin = "test", .permission = "public", .handle = run_route, .argument = &route,
+  static http_target target = {.name = "own",
+                               .plugin = "test",
+                               .permission = "public",
+                               .handle = run_route,
+                               .argument = &route,
                                .fail = fail_in_its_own_shape};
   buffer why = {0};
   http_router *router = test_router();
@@ -475,8 +508,10 @@ static void a_target_with_failures_of_its_own(void **state) {
 /* Whatever comes, in whatever pieces, others are served. */
 static void survives_damage(void **state) {
   (void)state;
-  static const char seed[] = "POST /hello HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhelloGET /n/1?a=b HTTP/1.1\r\n" H "Connection: close\r\n\r\n"
-                             "POST /hello HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n5;x\r\nhello\r\n0\r\nA: b\r\n\r\n";
+  static const char seed[] =
+      "POST /hello HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhelloGET /n/1?a=b HTTP/1.1\r\n" H "Connection: close\r\n\r\n"
+      "POST /hello HTTP/1.1\r\n" H
+      "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n5;x\r\nhello\r\n0\r\nA: b\r\n\r\n";
   static const char damage[] = "\r\n\t :;,%#/\0aZ9\xff\x01";
   srandom(7);
   for (int round = 0; round < 400; round++) {
@@ -484,7 +519,8 @@ static void survives_damage(void **state) {
     memcpy(text, seed, sizeof seed);
     for (long n = random() % 4; n > 0; n--) text[(size_t)random() % sizeof text] = damage[(size_t)random() % sizeof damage];
     int fd = dial();
-    size_t start = random() % 3 > 0 ? 0 : (size_t)random() % sizeof text, cut = start + (size_t)random() % (sizeof text - start);
+    size_t start = random() % 3 > 0 ? 0 : (size_t)random() % sizeof text,
+           cut = start + (size_t)random() % (sizeof text - start);
     (void)!send(fd, text + start, cut - start, MSG_NOSIGNAL);
     if (random() % 2 > 0) (void)!send(fd, text + cut, sizeof text - cut, MSG_NOSIGNAL);
     if (random() % 2 > 0) shutdown(fd, SHUT_WR);
@@ -499,7 +535,8 @@ static void logs_access(void **state) {
   (void)state;
   FILE *file = tmpfile();
   assert_non_null(file);
-  const log_options logs = {.descriptor = 2, .format = LOG_JSON, .level = PURLIN_WARNING, .access_descriptor = fileno(file)};
+  const log_options logs = {
+      .descriptor = 2, .format = LOG_JSON, .level = PURLIN_WARNING, .access_descriptor = fileno(file)};
   assert_int_equal(log_start(&logs), PURLIN_OK);
   ask_only(200, "GET /n/5?token=hidden HTTP/1.1\r\n" H "\r\n");
   ask_only(400, "GET /n/5 HTTP/1.1\r\n\r\n");
@@ -516,13 +553,26 @@ static void logs_access(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(answers_and_keeps_alive), cmocka_unit_test(answers_in_order),      cmocka_unit_test(thousands_in_one_go),
-      cmocka_unit_test(byte_by_byte),            cmocka_unit_test(head_has_no_body),      cmocka_unit_test(http_1_0),
-      cmocka_unit_test(tells_what_was_asked),    cmocka_unit_test(decodes_the_query),     cmocka_unit_test(problems),
-      cmocka_unit_test(what_is_not_there),       cmocka_unit_test(the_gate),              cmocka_unit_test(headers_of_the_answer),
-      cmocka_unit_test(ranges),                  cmocka_unit_test(refuses_what_is_no_request), cmocka_unit_test(an_upgrade_is_not_taken),
-      cmocka_unit_test(counts_requests),         cmocka_unit_test(a_new_router),
-      cmocka_unit_test(a_target_with_failures_of_its_own), cmocka_unit_test(survives_damage), cmocka_unit_test(logs_access),
+      cmocka_unit_test(answers_and_keeps_alive),
+      cmocka_unit_test(answers_in_order),
+      cmocka_unit_test(thousands_in_one_go),
+      cmocka_unit_test(byte_by_byte),
+      cmocka_unit_test(head_has_no_body),
+      cmocka_unit_test(http_1_0),
+      cmocka_unit_test(tells_what_was_asked),
+      cmocka_unit_test(decodes_the_query),
+      cmocka_unit_test(problems),
+      cmocka_unit_test(what_is_not_there),
+      cmocka_unit_test(the_gate),
+      cmocka_unit_test(headers_of_the_answer),
+      cmocka_unit_test(ranges),
+      cmocka_unit_test(refuses_what_is_no_request),
+      cmocka_unit_test(an_upgrade_is_not_taken),
+      cmocka_unit_test(counts_requests),
+      cmocka_unit_test(a_new_router),
+      cmocka_unit_test(a_target_with_failures_of_its_own),
+      cmocka_unit_test(survives_damage),
+      cmocka_unit_test(logs_access),
   };
   return cmocka_run_group_tests(tests, begin_all, end_all);
 }

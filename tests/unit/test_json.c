@@ -29,10 +29,8 @@ static const char *tokens(const char *text, size_t size, buffer *out) {
     }
     if (kind == JSON_KEY || kind == JSON_TEXT)
       buffer_format(out, "%c:%.*s", kind == JSON_KEY ? 'k' : 't', (int)r.text_size, r.text);
-    else if (kind == JSON_INT)
-      buffer_format(out, "i:%lld", (long long)r.integer);
-    else if (kind == JSON_DOUBLE)
-      buffer_format(out, "d:%.17g", r.number);
+    else if (kind == JSON_INT) buffer_format(out, "i:%lld", (long long)r.integer);
+    else if (kind == JSON_DOUBLE) buffer_format(out, "d:%.17g", r.number);
     else {
       static const char *const names[] = {
           [JSON_OBJECT] = "{",  [JSON_OBJECT_END] = "}", [JSON_ARRAY] = "[",  [JSON_ARRAY_END] = "]",

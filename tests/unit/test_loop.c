@@ -180,10 +180,8 @@ static loop_post_item own_item;
 
 static void on_own_post(void *unused) {
   (void)unused;
-  if (++own_posts < 10000)
-    loop_post(loop_current(), &own_item);
-  else
-    loops_stop();
+  if (++own_posts < 10000) loop_post(loop_current(), &own_item);
+  else loops_stop();
 }
 
 static void test_posts_to_itself(void **state) {
@@ -423,10 +421,8 @@ static void sleep_once(void *argument) {
   uint64_t wanted_us = (uint64_t)(uintptr_t)argument * 1000, began = purlin_ticks_ns();
   loop_sleep((uint32_t)(wanted_us / 1000));
   uint64_t took_us = (purlin_ticks_ns() - began) / 1000;
-  if (took_us < wanted_us)
-    early_count++;
-  else if (took_us - wanted_us > worst_late_us)
-    worst_late_us = took_us - wanted_us;
+  if (took_us < wanted_us) early_count++;
+  else if (took_us - wanted_us > worst_late_us) worst_late_us = took_us - wanted_us;
   if (atomic_fetch_sub(&sleepers_left, 1) == 1) {
     uv_close((uv_handle_t *)&turn_counter, NULL);
     loops_stop();

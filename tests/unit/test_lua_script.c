@@ -309,8 +309,7 @@ static void one_of_many(purlin_ctx *ctx, void *argument) {
   promote_answer answer;
   if (decide(ctx, (double)(intptr_t)argument, NULL, &answer) == PURLIN_OK && strcmp(answer.reason, wanted) == 0)
     atomic_fetch_add(&right_answers, 1);
-  else
-    print_error("%s: %s\n", wanted, purlin_failure(ctx));
+  else print_error("%s: %s\n", wanted, purlin_failure(ctx));
   atomic_fetch_add(&finished, 1);
 }
 

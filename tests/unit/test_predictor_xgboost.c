@@ -39,12 +39,15 @@ static void make_labels(const float *values, float *labels, int classes) {
   }
 }
 
-static BoosterHandle train(DMatrixHandle data, const char *objective, const char *depth, const char *base, int rounds, int classes) {
+static BoosterHandle train(DMatrixHandle data, const char *objective, const char *depth, const char *base, int rounds,
+                           int classes) {
   BoosterHandle booster;
   char text[16];
   CALL(XGBoosterCreate(&data, 1, &booster));
-  const char *const settings[][2] = {{"objective", objective}, {"max_depth", depth}, {"base_score", base}, {"nthread", "1"}, {"verbosity", "0"}};
-  for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) CALL(XGBoosterSetParam(booster, settings[i][0], settings[i][1]));
+  const char *const settings[][2] = {
+      {"objective", objective}, {"max_depth", depth}, {"base_score", base}, {"nthread", "1"}, {"verbosity", "0"}};
+  for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+    CALL(XGBoosterSetParam(booster, settings[i][0], settings[i][1]));
   (void)snprintf(text, sizeof text, "%d", classes);
   if (strncmp(objective, "multi:", 6) == 0) CALL(XGBoosterSetParam(booster, "num_class", text));
   for (int i = 0; i < rounds; i++) CALL(XGBoosterUpdateOneIter(booster, i, data));
@@ -64,13 +67,19 @@ static char *saved(BoosterHandle booster, const char *format, size_t *size) {
 
 /* ---- The same results --------------------------------------------------------------------------------------------------------------- */
 
-typedef struct trial { const char *objective, *depth, *base; int rounds, classes; double missing; } trial;
+typedef struct trial {
+  const char *objective, *depth, *base;
+  int rounds, classes;
+  double missing;
+} trial;
 
 static const trial TRIALS[] = {
-    {"binary:logistic", "6", "0.5", 100, 2, 0},    {"binary:logistic", "3", "0.3", 33, 2, 0.2}, {"binary:logistic", "1", "0.5", 7, 2, 0.1},
-    {"binary:logistic", "12", "0.5", 20, 2, 0.05}, {"binary:logitraw", "4", "0.3", 21, 2, 0.1}, {"reg:squarederror", "6", "0.5", 50, 0, 0},
-    {"reg:squarederror", "5", "-3.25", 50, 0, 0.3}, {"reg:logistic", "4", "0.7", 30, 2, 0.1},   {"multi:softprob", "4", "0.5", 12, 5, 0.1},
-    {"multi:softmax", "6", "0.5", 10, 3, 0.1},     {"multi:softprob", "3", "0.5", 3, 80, 0},  
+    {"binary:logistic", "6", "0.5", 100, 2, 0},     {"binary:logistic", "3", "0.3", 33, 2, 0.2},
+    {"binary:logistic", "1", "0.5", 7, 2, 0.1},     {"binary:logistic", "12", "0.5", 20, 2, 0.05},
+    {"binary:logitraw", "4", "0.3", 21, 2, 0.1},    {"reg:squarederror", "6", "0.5", 50, 0, 0},
+    {"reg:squarederror", "5", "-3.25", 50, 0, 0.3}, {"reg:logistic", "4", "0.7", 30, 2, 0.1},
+    {"multi:softprob", "4", "0.5", 12, 5, 0.1},     {"multi:softmax", "6", "0.5", 10, 3, 0.1},
+    {"multi:softprob", "3", "0.5", 3, 80, 0},
 };
 
 static void compare(const trial *t, BoosterHandle booster, const float *values, size_t *unequal, double *worst) {
@@ -103,7 +112,8 @@ static void compare(const trial *t, BoosterHandle booster, const float *values, 
 
 static void test_equal_to_the_library(void **state) {
   (void)state;
-  float *values = malloc(sizeof(float) * ROWS * COLUMNS), *others = malloc(sizeof(float) * ROWS * COLUMNS), *labels = malloc(sizeof(float) * ROWS);
+  float *values = malloc(sizeof(float) * ROWS * COLUMNS), *others = malloc(sizeof(float) * ROWS * COLUMNS),
+        *labels = malloc(sizeof(float) * ROWS);
   assert_true(values && others && labels);
   for (size_t i = 0; i < sizeof TRIALS / sizeof TRIALS[0]; i++) {
     const trial *t = &TRIALS[i];
@@ -117,7 +127,8 @@ static void test_equal_to_the_library(void **state) {
     size_t unequal = 0;
     double worst = 0;
     compare(t, booster, others, &unequal, &worst);
-    print_message("%-17s depth %2s: %zu results differ in a bit, by at most %.2g\n", t->objective, t->depth, unequal, worst);
+    print_message("%-17s depth %2s: %zu results differ in a bit, by at most %.2g\n", t->objective, t->depth, unequal,
+                  worst);
     if (strcmp(t->objective, "multi:softprob") != 0) assert_int_equal(unequal, 0);
     assert_true(worst <= 1e-6);
     CALL(XGBoosterFree(booster));
@@ -130,14 +141,15 @@ static void test_equal_to_the_library(void **state) {
 
 /* ---- What other releases write, and what is refused ---------------------------------------------------------------------------------------- */
 
-#define TREE(more)                                                                                                                   \
-  "{\"left_children\":[1,-1,-1],\"right_children\":[2,-1,-1],\"split_indices\":[0,0,0],\"split_conditions\":[0.5,-1E0,2E0],"        \
+#define TREE(more)                                                                                                           \
+  "{\"left_children\":[1,-1,-1],\"right_children\":[2,-1,-1],\"split_indices\":[0,0,0],\"split_conditions\":[0.5,-1E0,2E0]," \
   "\"default_left\":[1,0,0],\"tree_param\":{\"num_nodes\":\"3\",\"size_leaf_vector\":\"1\"}" more "}"
-#define LEAF                                                                                                                         \
+#define LEAF                                                                                                               \
   "{\"left_children\":[-1],\"right_children\":[-1],\"split_indices\":[0],\"split_conditions\":[1.5E0],\"default_left\":[false]}"
-#define MODEL(base, classes, objective, booster, tree, info)                                                                        \
-  "{\"learner\":{\"learner_model_param\":{\"base_score\":\"" base "\",\"num_class\":\"" classes "\",\"num_feature\":\"2\",\"num_target\":\"1\"}," \
-  "\"objective\":{\"name\":\"" objective "\"},\"feature_names\":[\"a\",\"b\"],\"gradient_booster\":{\"name\":\"" booster           \
+#define MODEL(base, classes, objective, booster, tree, info)                                                               \
+  "{\"learner\":{\"learner_model_param\":{\"base_score\":\"" base "\",\"num_class\":\"" classes                            \
+  "\",\"num_feature\":\"2\",\"num_target\":\"1\"},"                                                                        \
+  "\"objective\":{\"name\":\"" objective "\"},\"feature_names\":[\"a\",\"b\"],\"gradient_booster\":{\"name\":\"" booster   \
   "\",\"model\":{\"trees\":[" tree "],\"tree_info\":[" info "]}}},\"version\":[3,1,0]}"
 
 static void assert_predicts(const char *json, float value, size_t outputs, const float *expected) {
@@ -155,8 +167,10 @@ static void assert_predicts(const char *json, float value, size_t outputs, const
 static void test_base_scores_of_all_releases(void **state) {
   (void)state;
   assert_predicts(MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(""), "0"), 0, 1, (float[]){-0.5f});
-  assert_predicts(MODEL("[5E-1]", "0", "reg:squarederror", "gbtree", TREE(""), "0"), 0.5f, 1, (float[]){2.5f}); /* not below: right */
-  assert_predicts(MODEL("[5E-1]", "0", "reg:squarederror", "gbtree", TREE(""), "0"), NAN, 1, (float[]){-0.5f}); /* missing: left */
+  assert_predicts(MODEL("[5E-1]", "0", "reg:squarederror", "gbtree", TREE(""), "0"), 0.5f, 1,
+                  (float[]){2.5f}); /* not below: right */
+  assert_predicts(MODEL("[5E-1]", "0", "reg:squarederror", "gbtree", TREE(""), "0"), NAN, 1,
+                  (float[]){-0.5f}); /* missing: left */
   assert_predicts(MODEL("5E-1", "0", "reg:squarederror", "gbtree", LEAF "," TREE(""), "0,0"), NAN, 1, (float[]){1});
   assert_predicts(MODEL("[1E0,2E0,9E0]", "3", "multi:softmax", "gbtree", TREE(""), "0"), 0, 1, (float[]){2});
   assert_predicts(MODEL("[1E0,2E0,-9E0]", "3", "multi:softmax", "gbtree", TREE(""), "0"), 3, 1, (float[]){0});
@@ -176,7 +190,8 @@ static void test_refusals(void **state) {
   assert_refused("binf", 2, "save the model as JSON");
   assert_refused("{\"a\":", 2, "not valid JSON");
   assert_refused("{}", 2, "no 'learner'");
-  assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(""), "0"), 3, "takes 2 columns and its signature names 3");
+  assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(""), "0"), 3,
+                 "takes 2 columns and its signature names 3");
   assert_refused(MODEL("5E-1", "0", "rank:ndcg", "gbtree", TREE(""), "0"), 2, "'rank:ndcg' is not served");
   assert_refused(MODEL("5E-1", "0", "reg:squarederror", "dart", TREE(""), "0"), 2, "booster 'dart'");
   assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gblinear", TREE(""), "0"), 2, "booster 'gblinear'");
@@ -191,10 +206,12 @@ static void test_refusals(void **state) {
   assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gbtree", "{\"left_children\":[1]}", "0"), 2, "damaged");
 }
 
-#define DAMAGED(left, right, index)                                                                                                \
-  MODEL("5E-1", "0", "reg:squarederror", "gbtree",                                                                                 \
-        "{\"left_children\":[" left "],\"right_children\":[" right "],\"split_indices\":[" index "],\"split_conditions\":[0,0,0]," \
-        "\"default_left\":[true,false,false]}", "0")
+#define DAMAGED(left, right, index)                                                                                        \
+  MODEL("5E-1", "0", "reg:squarederror", "gbtree",                                                                         \
+        "{\"left_children\":[" left "],\"right_children\":[" right "],\"split_indices\":[" index                           \
+        "],\"split_conditions\":[0,0,0],"                                                                                  \
+        "\"default_left\":[true,false,false]}",                                                                            \
+        "0")
 
 static void test_damaged_trees(void **state) {
   (void)state;
@@ -232,7 +249,8 @@ static void test_names_and_binary(void **state) {
 /* Not a test of speed, which a busy machine would make a lottery: it tells the figure. */
 static void test_time_per_row(void **state) {
   (void)state;
-  float *values = malloc(sizeof(float) * ROWS * COLUMNS), *labels = malloc(sizeof(float) * ROWS), *out = malloc(sizeof(float) * ROWS);
+  float *values = malloc(sizeof(float) * ROWS * COLUMNS), *labels = malloc(sizeof(float) * ROWS),
+        *out = malloc(sizeof(float) * ROWS);
   assert_true(values && labels && out);
   make_rows(values, 0);
   make_labels(values, labels, 2);
@@ -245,7 +263,8 @@ static void test_time_per_row(void **state) {
   uint64_t began = purlin_ticks_ns();
   purlin_model *model = model_parse(json, size, NAMES, COLUMNS, why);
   assert_non_null(model);
-  print_message("100 trees of depth 6: %zu nodes, parsed in %.1f ms\n", model->node_count, (double)(purlin_ticks_ns() - began) / 1e6);
+  print_message("100 trees of depth 6: %zu nodes, parsed in %.1f ms\n", model->node_count,
+                (double)(purlin_ticks_ns() - began) / 1e6);
   uint64_t best = UINT64_MAX;
   for (int round = 0; round < 10; round++) {
     began = purlin_ticks_ns();
@@ -266,8 +285,12 @@ static void test_time_per_row(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_equal_to_the_library), cmocka_unit_test(test_base_scores_of_all_releases), cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_damaged_trees),        cmocka_unit_test(test_names_and_binary),            cmocka_unit_test(test_time_per_row),
+      cmocka_unit_test(test_equal_to_the_library),
+      cmocka_unit_test(test_base_scores_of_all_releases),
+      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_damaged_trees),
+      cmocka_unit_test(test_names_and_binary),
+      cmocka_unit_test(test_time_per_row),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,7 +49,10 @@ static const char *const table[] = {
 
 static void finds(void **state) {
   (void)state;
-  static const struct { const char *method, *path, *route, *parameters; purlin_status status; } cases[] = {
+  static const struct {
+    const char *method, *path, *route, *parameters;
+    purlin_status status;
+  } cases[] = {
       {"GET", "/", "GET /", "", PURLIN_OK},
       {"GET", "/healthz", "GET /healthz", "", PURLIN_OK},
       {"HEAD", "/healthz", "GET /healthz", "", PURLIN_OK},
@@ -63,7 +66,8 @@ static void finds(void **state) {
       {"DELETE", "/api/v1/models/7", "DELETE /api/v1/models/{id}", "id=7;", PURLIN_OK},
       {"GET", "/api/v1/models/", NULL, "", PURLIN_NOT_FOUND},
       {"GET", "/api/v1/models//versions/1", NULL, "", PURLIN_NOT_FOUND},
-      {"GET", "/api/v1/models/m/versions/3", "GET /api/v1/models/{name}/versions/{version}", "name=m;version=3;", PURLIN_OK},
+      {"GET", "/api/v1/models/m/versions/3", "GET /api/v1/models/{name}/versions/{version}", "name=m;version=3;",
+       PURLIN_OK},
       {"GET", "/api/v1/models/latest", "GET /api/v1/models/latest", "", PURLIN_OK},
       /* the literal is tried first, then the parameter */
       {"GET", "/api/v1/models/latest/versions/3", "GET /api/v1/models/{name}/versions/{version}", "name=latest;version=3;",
@@ -112,9 +116,24 @@ static void the_path_ends_where_it_is_said_to(void **state) {
 static void refuses_malformed_patterns(void **state) {
   (void)state;
   static const char *const wrong[] = {
-      "/models",        "GET models",   "GET  /models",  "FETCH /models", "get /models",  "GET /a//b",
-      "GET /a/{b",      "GET /a/x{b}",  "GET /a/{b}x",   "GET /a/{}",     "GET /a/{...}", "GET /a/{b...}/c",
-      "GET /a/{b}/{b}", "GET /a b",     "GET /a?b",      "GET /a%20b",    "GET /{a-b}",   "",
+      "/models",
+      "GET models",
+      "GET  /models",
+      "FETCH /models",
+      "get /models",
+      "GET /a//b",
+      "GET /a/{b",
+      "GET /a/x{b}",
+      "GET /a/{b}x",
+      "GET /a/{}",
+      "GET /a/{...}",
+      "GET /a/{b...}/c",
+      "GET /a/{b}/{b}",
+      "GET /a b",
+      "GET /a?b",
+      "GET /a%20b",
+      "GET /{a-b}",
+      "",
       "GET /{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}",
   };
   http_router *router = http_router_create();

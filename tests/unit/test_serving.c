@@ -10,7 +10,9 @@
 #include <string.h>
 #include <cmocka.h>
 
-static const char *const NAMES[] = {"a", "b", ("gr\xc3\xb6\xc3\x9f" "e \"x\"")};
+static const char *const NAMES[] = {"a", "b",
+                                    ("gr\xc3\xb6\xc3\x9f"
+                                     "e \"x\"")};
 static const tensor_columns COLUMNS = {NAMES, 3};
 
 static _Alignas(16) char memory[1 << 20];
@@ -49,15 +51,19 @@ static void test_one_tensor(void **state) {
   assert_rows(MATRIX("[ 2 , 3 ]", "[ [1 , 2,3 ],\n[4,5,6]\t]"), 2, (float[]){1, 2, 3, 4, 5, 6});
   assert_rows(MATRIX("[1,3]", "[-1.5e2,0.1,1E-3]"), 1, (float[]){-150, 0.1f, 0.001f});
   assert_rows(MATRIX("[1,3]", "[null,NaN,true]"), 1, (float[]){NAN, NAN, 1});
-  assert_rows(MATRIX("[1,3]", "[16777217,123456789012345678901234567890,1e-30]"), 1, (float[]){16777216, 1.2345679e29f, 1e-30f});
+  assert_rows(MATRIX("[1,3]", "[16777217,123456789012345678901234567890,1e-30]"), 1,
+              (float[]){16777216, 1.2345679e29f, 1e-30f});
   /* members in any order, others ignored */
-  assert_rows("{\"parameters\":{\"a\":[1,{\"b\":\"]}\\\"\"}]},\"outputs\":[{\"name\":\"y\"}],\"inputs\":[{\"data\":[[1,2,3]],\"parameters\":{},"
-              "\"datatype\":\"INT64\",\"shape\":[1,3],\"name\":\"x\"}]}", 1, (float[]){1, 2, 3});
+  assert_rows(
+      "{\"parameters\":{\"a\":[1,{\"b\":\"]}\\\"\"}]},\"outputs\":[{\"name\":\"y\"}],\"inputs\":[{\"data\":[[1,2,3]],\"parameters\":{},"
+      "\"datatype\":\"INT64\",\"shape\":[1,3],\"name\":\"x\"}]}",
+      1, (float[]){1, 2, 3});
 }
 
 static void test_a_tensor_per_column(void **state) {
   (void)state;
-  assert_rows("{\"inputs\":[" COLUMN("b", "[2]", "[3,4]") "," COLUMN("gr\\u00f6\\u00dfe \\\"x\\\"", "[2,1]", "[[5],[6]]") "," COLUMN("a", "[2,1]", "[1,2]") "]}",
+  assert_rows("{\"inputs\":[" COLUMN("b", "[2]", "[3,4]") "," COLUMN("gr\\u00f6\\u00dfe \\\"x\\\"", "[2,1]",
+                                                                     "[[5],[6]]") "," COLUMN("a", "[2,1]", "[1,2]") "]}",
               2, (float[]){1, 3, 5, 2, 4, 6});
   tensor_request out;
   char why[TENSOR_WHY];
@@ -74,14 +80,18 @@ static void test_ids(void **state) {
   (void)state;
   tensor_request out;
   char why[TENSOR_WHY];
-  assert_true(decode("{\"id\":\"order-77\",\"inputs\":[{\"name\":\"x\",\"shape\":[1,3],\"datatype\":\"FP32\",\"data\":[1,2,3]}]}", &out, why));
+  assert_true(
+      decode("{\"id\":\"order-77\",\"inputs\":[{\"name\":\"x\",\"shape\":[1,3],\"datatype\":\"FP32\",\"data\":[1,2,3]}]}",
+             &out, why));
   assert_int_equal(out.id_size, 8);
   assert_memory_equal(out.id, "order-77", 8);
   assert_true(decode(MATRIX("[1,3]", "[1,2,3]"), &out, why));
   assert_null(out.id);
 }
 
-typedef struct refusal { const char *json, *part; } refusal;
+typedef struct refusal {
+  const char *json, *part;
+} refusal;
 
 static const refusal REFUSALS[] = {
     {"", "ends early; expected an object"},
@@ -138,8 +148,10 @@ static void test_refusals(void **state) {
 
 static void test_every_prefix_is_refused(void **state) {
   (void)state;
-  const char *json = "{\"id\":\"1\",\"inputs\":[" COLUMN("b", "[2]", "[3,4]") "," COLUMN("gr\\u00f6\\u00dfe \\\"x\\\"", "[2,1]", "[[5],[6]]") ","
-                     "{\"data\":[1,2],\"name\":\"a\",\"shape\":[2],\"datatype\":\"FP32\"}]}";
+  const char *json = "{\"id\":\"1\",\"inputs\":[" COLUMN("b", "[2]", "[3,4]") "," COLUMN(
+      "gr\\u00f6\\u00dfe \\\"x\\\"", "[2,1]",
+      "[[5],[6]]") ","
+                   "{\"data\":[1,2],\"name\":\"a\",\"shape\":[2],\"datatype\":\"FP32\"}]}";
   for (size_t size = 0; size < strlen(json); size++) {
     char *cut = strndup(json, size); /* of exactly this size, so that a sanitizer sees reads beyond */
     tensor_request out;
@@ -165,7 +177,8 @@ static void test_memory_that_is_short(void **state) {
 static void test_numbers_read_back(void **state) {
   (void)state;
   uint64_t seed = 7;
-  static const float chosen[] = {0, 1, -1, 0.1f, 0.001f, 99999992.0f, 1e9f, 1e-4f, 16777216, 0.785618246f, 3.4028235e38f, 1e-45f, 123456.789f, 0.3f};
+  static const float chosen[] = {0,     1,        -1,           0.1f,          0.001f, 99999992.0f, 1e9f,
+                                 1e-4f, 16777216, 0.785618246f, 3.4028235e38f, 1e-45f, 123456.789f, 0.3f};
   for (size_t i = 0; i < 200000; i++) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
     uint32_t bits = (uint32_t)(seed >> 32);
@@ -187,7 +200,10 @@ static void test_numbers_read_back(void **state) {
 
 /* ---- CSV ---------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct rows { float values[16]; size_t count, most; } rows;
+typedef struct rows {
+  float values[16];
+  size_t count, most;
+} rows;
 
 static bool keep(void *to, const float *values) {
   rows *r = to;
@@ -217,7 +233,9 @@ static void assert_csv(const char *text, const char *why, size_t count, const fl
 static void test_csv(void **state) {
   (void)state;
   assert_csv("\"x,\"\"1\"\"\",other,y\n1,text,2\n3,,\n", NULL, 2, (float[]){2, 1, NAN, 3});
-  assert_csv("\xef\xbb\xbf" "y,\"x,\"\"1\"\"\"\r\n1,2\r\n\r\n\"3\",4", NULL, 2, (float[]){1, 2, 3, 4});
+  assert_csv("\xef\xbb\xbf"
+             "y,\"x,\"\"1\"\"\"\r\n1,2\r\n\r\n\"3\",4",
+             NULL, 2, (float[]){1, 2, 3, 4});
   assert_csv("y,z\n1,2\n", "no column 'x,\"1\"'", 0, NULL);
   assert_csv("y,\"x,\"\"1\"\"\"\n1,b\n", "line 2: 'b' in the column 'x,\"1\"' is not a number", 0, NULL);
   assert_csv("y,\"x,\"\"1\"\"\"\n1\n", "fewer fields", 0, NULL);
@@ -230,8 +248,9 @@ static void test_time_per_request(void **state) {
   (void)state;
   static const char *const eight[] = {"c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"};
   const tensor_columns columns = {eight, 8};
-  const char *json = "{\"id\": \"request-1234\", \"inputs\": [{\"name\": \"rows\", \"shape\": [1, 8], \"datatype\": \"FP32\", \"data\": "
-                     "[0.255, 3, 0.0643, 0.5431, 0.4219, 1, 0.439155, 0.056443]}]}";
+  const char *json =
+      "{\"id\": \"request-1234\", \"inputs\": [{\"name\": \"rows\", \"shape\": [1, 8], \"datatype\": \"FP32\", \"data\": "
+      "[0.255, 3, 0.0643, 0.5431, 0.4219, 1, 0.439155, 0.056443]}]}";
   size_t size = strlen(json);
   uint64_t best = UINT64_MAX;
   for (int round = 0; round < 20; round++) {
@@ -251,9 +270,15 @@ static void test_time_per_request(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_one_tensor),        cmocka_unit_test(test_a_tensor_per_column),     cmocka_unit_test(test_ids),
-      cmocka_unit_test(test_refusals),          cmocka_unit_test(test_every_prefix_is_refused), cmocka_unit_test(test_memory_that_is_short),
-      cmocka_unit_test(test_numbers_read_back), cmocka_unit_test(test_csv),                     cmocka_unit_test(test_time_per_request),
+      cmocka_unit_test(test_one_tensor),
+      cmocka_unit_test(test_a_tensor_per_column),
+      cmocka_unit_test(test_ids),
+      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_every_prefix_is_refused),
+      cmocka_unit_test(test_memory_that_is_short),
+      cmocka_unit_test(test_numbers_read_back),
+      cmocka_unit_test(test_csv),
+      cmocka_unit_test(test_time_per_request),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

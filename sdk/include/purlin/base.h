@@ -87,10 +87,11 @@ typedef enum purlin_kind {
 
 /* Internal to the declaring macros: the head of a descriptor, and the entry that lets the host find it. All entries of a
  * plugin are gathered by the linker in one section, so that nothing has to be listed twice. */
-#define PURLIN_HEAD_(type, kind_) {(uint32_t)sizeof(type), (uint32_t)(kind_), __FILE__, (uint32_t)__LINE__}
-#define PURLIN_DECLARE_(object)                                                       \
-  __attribute__((section("purlin_declared"), used)) static const purlin_declaration * \
-      const object##_declared_ = &(object).declared
+#define PURLIN_HEAD_(type, kind_)                                                                                          \
+  { (uint32_t)sizeof(type), (uint32_t)(kind_), __FILE__, (uint32_t)__LINE__ }
+#define PURLIN_DECLARE_(object)                                                                                            \
+  __attribute__((section("purlin_declared"), used)) static const purlin_declaration *const object##_declared_ =            \
+      &(object).declared
 
 PURLIN_END
 

@@ -25,7 +25,10 @@ PURLIN_API PURLIN_PRINTF(2, 3) char *purlin_format(purlin_ctx *ctx, const char *
 
 /* A loop of unknown length marks the arena before each round and resets it after, so that its memory stays flat.
  * Everything allocated since the mark is gone after the reset. */
-typedef struct purlin_mark { void *block; size_t used; } purlin_mark;
+typedef struct purlin_mark {
+  void *block;
+  size_t used;
+} purlin_mark;
 PURLIN_API purlin_mark purlin_arena_mark(purlin_ctx *ctx);
 PURLIN_API void purlin_arena_reset(purlin_ctx *ctx, purlin_mark mark);
 
@@ -47,10 +50,11 @@ PURLIN_API const char *purlin_status_text(purlin_status status);
 
 /* ---- Who, where, until when ------------------------------------------------------------------------------------------------ */
 
-PURLIN_API const char *purlin_workspace(const purlin_ctx *ctx); /* id of the workspace that this work belongs to; never NULL */
-PURLIN_API const char *purlin_project(const purlin_ctx *ctx);   /* id of the project; "default" where none was chosen */
-PURLIN_API const char *purlin_actor(const purlin_ctx *ctx);     /* who acts: "user:..", "token:..", "job:..", "system" */
-PURLIN_API const char *purlin_trace_id(const purlin_ctx *ctx);  /* 32 hexadecimal digits */
+PURLIN_API const char *
+purlin_workspace(const purlin_ctx *ctx); /* id of the workspace that this work belongs to; never NULL */
+PURLIN_API const char *purlin_project(const purlin_ctx *ctx);  /* id of the project; "default" where none was chosen */
+PURLIN_API const char *purlin_actor(const purlin_ctx *ctx);    /* who acts: "user:..", "token:..", "job:..", "system" */
+PURLIN_API const char *purlin_trace_id(const purlin_ctx *ctx); /* 32 hexadecimal digits */
 /* From here on this context acts as somebody else, with every permission within that workspace: for routes that check a token of their
  * own ("callback") and for work that a plugin does by itself. Does not park. */
 PURLIN_API void purlin_act_as(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project);
@@ -98,10 +102,13 @@ typedef enum purlin_pool {
  * it finishes even when the context is cancelled meanwhile, and the caller waits for that. May park.
  * Errors: PURLIN_UNAVAILABLE when the pool's queue is full (the work has then not run), and those of the work. */
 typedef purlin_status purlin_work(void *argument);
-PURLIN_API PURLIN_CHECKED purlin_status purlin_offload(purlin_ctx *ctx, purlin_pool pool, purlin_work *work, void *argument);
+PURLIN_API PURLIN_CHECKED purlin_status purlin_offload(purlin_ctx *ctx, purlin_pool pool, purlin_work *work,
+                                                       void *argument);
 
 /* A mutex between fibers, on any thread: waiting parks the fiber, not the thread. Zeroed memory is an unlocked mutex. */
-typedef struct purlin_mutex { uint64_t opaque[6]; } purlin_mutex;
+typedef struct purlin_mutex {
+  uint64_t opaque[6];
+} purlin_mutex;
 PURLIN_API PURLIN_CHECKED purlin_status purlin_lock(purlin_ctx *ctx, purlin_mutex *mutex); /* may park */
 PURLIN_API void purlin_unlock(purlin_mutex *mutex);
 

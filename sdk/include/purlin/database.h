@@ -20,28 +20,39 @@ PURLIN_BEGIN
 
 /* ---- Values for the '?' of a statement, made from C values by their type ------------------------------------------------- */
 
-typedef enum purlin_value_type { PURLIN_V_NULL, PURLIN_V_INT, PURLIN_V_DOUBLE, PURLIN_V_TEXT, PURLIN_V_BYTES, PURLIN_V_TIME } purlin_value_type;
+typedef enum purlin_value_type {
+  PURLIN_V_NULL,
+  PURLIN_V_INT,
+  PURLIN_V_DOUBLE,
+  PURLIN_V_TEXT,
+  PURLIN_V_BYTES,
+  PURLIN_V_TIME
+} purlin_value_type;
 
 typedef struct purlin_value {
   purlin_value_type type;
-  union { int64_t integer; double number; const void *data; } as;
+  union {
+    int64_t integer;
+    double number;
+    const void *data;
+  } as;
   size_t size; /* of TEXT and BYTES */
 } purlin_value;
 
 PURLIN_API purlin_value purlin_value_int(int64_t value);
 PURLIN_API purlin_value purlin_value_bool(bool value);
-PURLIN_API purlin_value purlin_value_double(double value);           /* NaN and infinities become NULL */
-PURLIN_API purlin_value purlin_value_text(const char *value);        /* NULL becomes NULL */
+PURLIN_API purlin_value purlin_value_double(double value);    /* NaN and infinities become NULL */
+PURLIN_API purlin_value purlin_value_text(const char *value); /* NULL becomes NULL */
 PURLIN_API purlin_value purlin_value_json(purlin_json value);
 PURLIN_API purlin_value purlin_value_bytes(purlin_bytes value);
-PURLIN_API purlin_value purlin_value_time(purlin_time value);        /* 0 becomes NULL; columns are DATETIME(6), in UTC */
+PURLIN_API purlin_value purlin_value_time(purlin_time value);         /* 0 becomes NULL; columns are DATETIME(6), in UTC */
 PURLIN_API purlin_value purlin_value_opt_text(purlin_opt_text value); /* absent and null become NULL */
 PURLIN_API purlin_value purlin_value_opt_int(purlin_opt_int value);
 PURLIN_API purlin_value purlin_value_opt_double(purlin_opt_double value);
 PURLIN_API purlin_value purlin_value_opt_bool(purlin_opt_bool value);
 
 #ifndef __cplusplus
-#define PURLIN_V_(x)                                                                                                      \
+#define PURLIN_V_(x)                                                                                                       \
   _Generic((x), bool: purlin_value_bool, int: purlin_value_int, unsigned: purlin_value_int, long: purlin_value_int,       \
            unsigned long: purlin_value_int, long long: purlin_value_int, unsigned long long: purlin_value_int,            \
            double: purlin_value_double, float: purlin_value_double, char *: purlin_value_text,                            \
@@ -64,9 +75,10 @@ static inline purlin_value purlin_value_itself_(purlin_value value) { return val
 /* The first row into *out, a struct with schema `type`. PURLIN_NOT_FOUND without one; nothing is recorded for the client. Every
  * column is a member, every required member a column that is not NULL; members that are not selected are zero. Lists and
  * objects are read from JSON text. */
-#define purlin_db_row(ctx, type, out, ...) purlin_db_row_(ctx, type##_schema(), PURLIN_SAME_(type, out), PURLIN_VALUES_(__VA_ARGS__))
+#define purlin_db_row(ctx, type, out, ...)                                                                                 \
+  purlin_db_row_(ctx, type##_schema(), PURLIN_SAME_(type, out), PURLIN_VALUES_(__VA_ARGS__))
 /* All rows into a PURLIN_LIST_OF(type) in the arena; at most 100,000. */
-#define purlin_db_list(ctx, type, list, ...) \
+#define purlin_db_list(ctx, type, list, ...)                                                                               \
   purlin_db_list_(ctx, type##_schema(), (void *)&(list)->items, &(list)->count, PURLIN_VALUES_(__VA_ARGS__))
 /* Rows one by one, with flat memory: open, next until *got is false, close. Texts of a row live until the next `next`.
  * The rows hold the fiber's connection: no other statement until they are closed. */
@@ -76,7 +88,7 @@ PURLIN_API PURLIN_CHECKED purlin_status purlin_db_next(purlin_ctx *ctx, purlin_r
 PURLIN_API void purlin_db_close(purlin_ctx *ctx, purlin_rows *rows);
 
 /* Many rows in one statement, by the connector's bulk protocol: the '?' are the fields of `type`, in their order. */
-#define purlin_db_bulk(ctx, type, items, count, sql) \
+#define purlin_db_bulk(ctx, type, items, count, sql)                                                                       \
   purlin_db_bulk_(ctx, type##_schema(), PURLIN_SAME_(const type, items), count, sql)
 
 PURLIN_API uint64_t purlin_affected(const purlin_ctx *ctx);
@@ -95,8 +107,9 @@ typedef struct purlin_migration {
   const char *sql;  /* statements, each ended by ";" at the end of a line */
 } purlin_migration;
 
-#define PURLIN_MIGRATION(identifier, name, sql)                                                                        \
-  static const purlin_migration identifier##_migration = {PURLIN_HEAD_(purlin_migration, PURLIN_KIND_MIGRATION), name, sql}; \
+#define PURLIN_MIGRATION(identifier, name, sql)                                                                            \
+  static const purlin_migration identifier##_migration = {PURLIN_HEAD_(purlin_migration, PURLIN_KIND_MIGRATION), name,     \
+                                                          sql};                                                            \
   PURLIN_DECLARE_(identifier##_migration);
 
 /* ---- Internal to the macros ------------------------------------------------------------------------------------------------- */
@@ -105,7 +118,8 @@ PURLIN_API PURLIN_CHECKED purlin_status purlin_db_run_(purlin_ctx *ctx, const pu
 PURLIN_API PURLIN_CHECKED purlin_status purlin_db_row_(purlin_ctx *ctx, const purlin_schema *schema, void *out,
                                                        const purlin_value *sql_and_values, size_t count);
 PURLIN_API PURLIN_CHECKED purlin_status purlin_db_list_(purlin_ctx *ctx, const purlin_schema *schema, void *items,
-                                                        size_t *item_count, const purlin_value *sql_and_values, size_t count);
+                                                        size_t *item_count, const purlin_value *sql_and_values,
+                                                        size_t count);
 PURLIN_API PURLIN_CHECKED purlin_status purlin_db_open_(purlin_ctx *ctx, const purlin_schema *schema, purlin_rows **rows,
                                                         const purlin_value *sql_and_values, size_t count);
 PURLIN_API PURLIN_CHECKED purlin_status purlin_db_bulk_(purlin_ctx *ctx, const purlin_schema *schema, const void *items,
@@ -116,8 +130,12 @@ PURLIN_API PURLIN_CHECKED purlin_status purlin_db_bulk_(purlin_ctx *ctx, const p
 #ifndef __cplusplus
 #define PURLIN_COUNT_(...) (sizeof((purlin_value[]){PURLIN_EACH_(__VA_ARGS__)}) / sizeof(purlin_value))
 #define PURLIN_VALUES_(...) (const purlin_value[]){PURLIN_EACH_(__VA_ARGS__)}, PURLIN_NARGS_(__VA_ARGS__)
-#define PURLIN_NARGS_(...) PURLIN_NARGS_PICK_(__VA_ARGS__, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
-#define PURLIN_NARGS_PICK_(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, a21, a22, a23, a24, a25, a26, a27, a28, a29, a30, a31, a32, n, ...) n
+#define PURLIN_NARGS_(...)                                                                                                 \
+  PURLIN_NARGS_PICK_(__VA_ARGS__, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11,  \
+                     10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define PURLIN_NARGS_PICK_(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, a21, \
+                           a22, a23, a24, a25, a26, a27, a28, a29, a30, a31, a32, n, ...)                                  \
+  n
 #define PURLIN_JOIN_(a, b) PURLIN_JOIN2_(a, b)
 #define PURLIN_JOIN2_(a, b) a##b
 #define PURLIN_EACH_(...) PURLIN_JOIN_(PURLIN_E, PURLIN_NARGS_(__VA_ARGS__))(__VA_ARGS__)
@@ -167,7 +185,8 @@ template <class... T> struct purlin_values_ {
   purlin_value items[sizeof...(T)];
   explicit purlin_values_(T... t) : items{purlin_v(t)...} {}
 };
-#define PURLIN_VALUES_(...) purlin_values_(__VA_ARGS__).items, sizeof(purlin_values_(__VA_ARGS__).items) / sizeof(purlin_value)
+#define PURLIN_VALUES_(...)                                                                                                \
+  purlin_values_(__VA_ARGS__).items, sizeof(purlin_values_(__VA_ARGS__).items) / sizeof(purlin_value)
 #endif
 
 #endif

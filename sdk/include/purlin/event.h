@@ -18,14 +18,14 @@ PURLIN_BEGIN
 
 typedef struct purlin_event {
   purlin_declaration declared;
-  const char *name;                 /* full name: PLUGIN.NAME */
+  const char *name; /* full name: PLUGIN.NAME */
   const purlin_schema *(*payload)(void);
   const char *summary;
 } purlin_event;
 
-#define PURLIN_EVENT(identifier, payload_type, summary_)                                                               \
-  static const purlin_event identifier##_event = {PURLIN_HEAD_(purlin_event, PURLIN_KIND_EVENT), #identifier,          \
-                                                  payload_type##_schema, summary_};                                    \
+#define PURLIN_EVENT(identifier, payload_type, summary_)                                                                   \
+  static const purlin_event identifier##_event = {PURLIN_HEAD_(purlin_event, PURLIN_KIND_EVENT), #identifier,              \
+                                                  payload_type##_schema, summary_};                                        \
   PURLIN_DECLARE_(identifier##_event)
 
 typedef purlin_status purlin_listener_run(purlin_ctx *ctx, const void *payload);
@@ -33,19 +33,19 @@ typedef purlin_status purlin_listener_run(purlin_ctx *ctx, const void *payload);
 typedef struct purlin_listener {
   purlin_declaration declared;
   const char *name;
-  const char *event;                /* the full name of what it listens to */
+  const char *event; /* the full name of what it listens to */
   purlin_listener_run *run;
   const purlin_schema *(*payload)(void); /* decoded tolerantly: members that this listener does not know are ignored */
 } purlin_listener;
 
-#define PURLIN_LISTENER(function, event_name, payload_type)                                                            \
-  static purlin_status function(purlin_ctx *ctx, const payload_type *event);                                           \
-  static purlin_status function##_run_(purlin_ctx *ctx, const void *payload) {                                         \
-    return function(ctx, (const payload_type *)payload);                                                               \
-  }                                                                                                                    \
-  static const purlin_listener function##_listener = {PURLIN_HEAD_(purlin_listener, PURLIN_KIND_LISTENER), #function,  \
-                                                      event_name, function##_run_, payload_type##_schema};             \
-  PURLIN_DECLARE_(function##_listener);                                                                                \
+#define PURLIN_LISTENER(function, event_name, payload_type)                                                                \
+  static purlin_status function(purlin_ctx *ctx, const payload_type *event);                                               \
+  static purlin_status function##_run_(purlin_ctx *ctx, const void *payload) {                                             \
+    return function(ctx, (const payload_type *)payload);                                                                   \
+  }                                                                                                                        \
+  static const purlin_listener function##_listener = {PURLIN_HEAD_(purlin_listener, PURLIN_KIND_LISTENER), #function,      \
+                                                      event_name, function##_run_, payload_type##_schema};                 \
+  PURLIN_DECLARE_(function##_listener);                                                                                    \
   static purlin_status function(PURLIN_MAYBE_UNUSED purlin_ctx *ctx, PURLIN_MAYBE_UNUSED const payload_type *event)
 
 /* Writes the event to the outbox in the running transaction (or by itself). `key` names the object it is about, for order and

@@ -14,26 +14,26 @@
 PURLIN_BEGIN
 
 typedef struct purlin_http_call {
-  const char *method;               /* NULL: GET */
-  const char *url;                  /* http:// or https:// */
-  const char *const *headers;       /* "Name: value", ended by NULL; may be NULL */
-  const void *body;                 /* borrowed until the call returns */
+  const char *method;         /* NULL: GET */
+  const char *url;            /* http:// or https:// */
+  const char *const *headers; /* "Name: value", ended by NULL; may be NULL */
+  const void *body;           /* borrowed until the call returns */
   size_t body_size;
-  const char *body_file;            /* instead of body: a file that is streamed */
-  const char *answer_file;          /* stream the body of a 2xx answer into this file, which must not exist yet (0600, not
+  const char *body_file;   /* instead of body: a file that is streamed */
+  const char *answer_file; /* stream the body of a 2xx answer into this file, which must not exist yet (0600, not
                                        synced); it is there when the status is 2xx, and else removed */
-  size_t max_answer;                /* bytes kept in memory; 0: 1 MiB; with answer_file: bytes on disk, 0: no limit */
-  uint32_t timeout_ms;              /* of each attempt; 0: 30 s */
-  uint32_t retries;                 /* further attempts after a failed connect, 429, 502, 503, 504 and, for GET, HEAD, PUT and
+  size_t max_answer;       /* bytes kept in memory; 0: 1 MiB; with answer_file: bytes on disk, 0: no limit */
+  uint32_t timeout_ms;     /* of each attempt; 0: 30 s */
+  uint32_t retries;        /* further attempts after a failed connect, 429, 502, 503, 504 and, for GET, HEAD, PUT and
                                        DELETE, a lost connection; exponential backoff with jitter from 100 ms, Retry-After obeyed */
 } purlin_http_call;
 
 typedef struct purlin_http_answer {
-  unsigned status;                  /* of the last attempt; 0 when there was none */
-  const char *body;                 /* arena, a NUL follows; "" when it went to a file */
-  size_t body_size;                 /* bytes, wherever they went */
-  const char *media_type;           /* arena; "" when absent */
-  const char *location;             /* arena; "" when absent */
+  unsigned status;        /* of the last attempt; 0 when there was none */
+  const char *body;       /* arena, a NUL follows; "" when it went to a file */
+  size_t body_size;       /* bytes, wherever they went */
+  const char *media_type; /* arena; "" when absent */
+  const char *location;   /* arena; "" when absent */
   uint32_t attempts;
 } purlin_http_answer;
 
@@ -41,7 +41,8 @@ typedef struct purlin_http_answer {
  * Errors: PURLIN_UNAVAILABLE (cannot connect, or the circuit breaker is open), PURLIN_TIMEOUT, PURLIN_CANCELLED,
  * PURLIN_TOO_LARGE, PURLIN_INVALID (URL, method, headers), PURLIN_NO_SPACE, PURLIN_CONFLICT (answer_file exists),
  * PURLIN_BAD_UPSTREAM (no HTTP, or the connection was lost after the request was sent). */
-PURLIN_API PURLIN_CHECKED purlin_status purlin_http(purlin_ctx *ctx, const purlin_http_call *call, purlin_http_answer *answer);
+PURLIN_API PURLIN_CHECKED purlin_status purlin_http(purlin_ctx *ctx, const purlin_http_call *call,
+                                                    purlin_http_answer *answer);
 
 PURLIN_END
 

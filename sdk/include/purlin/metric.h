@@ -13,22 +13,26 @@
 
 PURLIN_BEGIN
 
-typedef enum purlin_metric_type { PURLIN_METRIC_COUNTER = 1, PURLIN_METRIC_GAUGE, PURLIN_METRIC_HISTOGRAM } purlin_metric_type;
+typedef enum purlin_metric_type {
+  PURLIN_METRIC_COUNTER = 1,
+  PURLIN_METRIC_GAUGE,
+  PURLIN_METRIC_HISTOGRAM
+} purlin_metric_type;
 
 typedef struct purlin_metric {
   purlin_declaration declared;
   const char *name, *help;
-  const char *labels;        /* "endpoint, outcome", or NULL */
+  const char *labels; /* "endpoint, outcome", or NULL */
   purlin_metric_type type;
-  const double *buckets;     /* of a histogram: upper bounds, ascending; NULL: 50 us to 10 s, for seconds */
+  const double *buckets; /* of a histogram: upper bounds, ascending; NULL: 50 us to 10 s, for seconds */
   uint32_t bucket_count;
-  void **state;              /* the host's, filled in when the plugin is loaded */
+  void **state; /* the host's, filled in when the plugin is loaded */
 } purlin_metric;
 
-#define PURLIN_METRIC_(name_, help_, labels_, type_)                                                                    \
-  static void *name_##_state_;                                                                                         \
-  static const purlin_metric name_##_metric = {PURLIN_HEAD_(purlin_metric, PURLIN_KIND_METRIC), #name_, help_, labels_, \
-                                               type_, NULL, 0, &name_##_state_};                                       \
+#define PURLIN_METRIC_(name_, help_, labels_, type_)                                                                       \
+  static void *name_##_state_;                                                                                             \
+  static const purlin_metric name_##_metric = {                                                                            \
+      PURLIN_HEAD_(purlin_metric, PURLIN_KIND_METRIC), #name_, help_, labels_, type_, NULL, 0, &name_##_state_};           \
   PURLIN_DECLARE_(name_##_metric)
 
 #define PURLIN_COUNTER(name, help, labels) PURLIN_METRIC_(name, help, labels, PURLIN_METRIC_COUNTER)
@@ -46,7 +50,12 @@ typedef struct purlin_metric {
 
 #ifdef __cplusplus
 PURLIN_END
-namespace purlin_detail { template <class... T> struct labels { const char *items[sizeof...(T) + 1]; labels(T... t) : items{t..., nullptr} {} }; }
+namespace purlin_detail {
+template <class... T> struct labels {
+  const char *items[sizeof...(T) + 1];
+  labels(T... t) : items{t..., nullptr} {}
+};
+} // namespace purlin_detail
 PURLIN_BEGIN
 #define PURLIN_LABELS_(...) (purlin_detail::labels{__VA_ARGS__}.items)
 #else

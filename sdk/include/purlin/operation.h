@@ -30,16 +30,16 @@ typedef purlin_status purlin_operation_run(purlin_ctx *ctx, const void *in, void
 
 typedef struct purlin_operation {
   purlin_declaration declared;
-  const char *name;                  /* of the function; the full name is PLUGIN.NAME */
+  const char *name; /* of the function; the full name is PLUGIN.NAME */
   purlin_operation_run *run;
   const purlin_schema *(*in)(void);
   const purlin_schema *(*out)(void);
-  const char *summary;               /* one line; required */
-  const char *permission;            /* such as "models:write"; required: an operation without one is refused at start */
+  const char *summary;    /* one line; required */
+  const char *permission; /* such as "models:write"; required: an operation without one is refused at start */
   purlin_effect effect;
-  const char *http;                  /* "METHOD /path/{field}", or NULL; always reachable as POST /api/v1/op/PLUGIN.NAME */
-  const char *description;           /* more than a line, for the documentation; may be NULL */
-  uint32_t timeout_ms;               /* 0: the server's default */
+  const char *http;        /* "METHOD /path/{field}", or NULL; always reachable as POST /api/v1/op/PLUGIN.NAME */
+  const char *description; /* more than a line, for the documentation; may be NULL */
+  uint32_t timeout_ms;     /* 0: the server's default */
 } purlin_operation;
 
 #ifdef __cplusplus
@@ -52,16 +52,19 @@ typedef struct purlin_operation {
 
 /* In a path, {field} takes its value from that field of the input. The other fields come from the query string (GET,
  * DELETE) or from the JSON body. `out` is zeroed before the call. `in` and `out` live in the arena. */
-#define PURLIN_OPERATION(function, in_type, out_type, ...)                                                              \
-  static purlin_status function(purlin_ctx *ctx, const in_type *in, out_type *out);                                     \
-  static purlin_status function##_run_(purlin_ctx *ctx, const void *in, void *out) {                                    \
-    return function(ctx, PURLIN_INPUT_(in_type, in), PURLIN_OUTPUT_(out_type, out));                                    \
-  }                                                                                                                     \
-  static const purlin_operation function##_operation = {                                                                \
-      .declared = PURLIN_HEAD_(purlin_operation, PURLIN_KIND_OPERATION), .name = #function, .run = function##_run_,     \
-      .in = in_type##_schema, .out = out_type##_schema, __VA_ARGS__};                                                   \
-  PURLIN_DECLARE_(function##_operation);                                                                                \
-  static purlin_status function(PURLIN_MAYBE_UNUSED purlin_ctx *ctx, PURLIN_MAYBE_UNUSED const in_type *in,             \
+#define PURLIN_OPERATION(function, in_type, out_type, ...)                                                                 \
+  static purlin_status function(purlin_ctx *ctx, const in_type *in, out_type *out);                                        \
+  static purlin_status function##_run_(purlin_ctx *ctx, const void *in, void *out) {                                       \
+    return function(ctx, PURLIN_INPUT_(in_type, in), PURLIN_OUTPUT_(out_type, out));                                       \
+  }                                                                                                                        \
+  static const purlin_operation function##_operation = {.declared = PURLIN_HEAD_(purlin_operation, PURLIN_KIND_OPERATION), \
+                                                        .name = #function,                                                 \
+                                                        .run = function##_run_,                                            \
+                                                        .in = in_type##_schema,                                            \
+                                                        .out = out_type##_schema,                                          \
+                                                        __VA_ARGS__};                                                      \
+  PURLIN_DECLARE_(function##_operation);                                                                                   \
+  static purlin_status function(PURLIN_MAYBE_UNUSED purlin_ctx *ctx, PURLIN_MAYBE_UNUSED const in_type *in,                \
                                 PURLIN_MAYBE_UNUSED out_type *out)
 
 /* Calls an operation of any plugin by its full name, with the permissions of the calling context, inside its transaction

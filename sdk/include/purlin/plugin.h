@@ -19,12 +19,12 @@ typedef purlin_status purlin_plugin_step(purlin_ctx *ctx);
 typedef struct purlin_manifest {
   uint32_t size;
   const char *name, *version;
-  const char *summary;                          /* one line; required */
-  const char *description;                      /* more; may be NULL */
-  const char *author, *license, *homepage;      /* may be NULL */
-  const purlin_schema *(*configuration)(void);  /* of `plugin "NAME" { ... }` in purlin.lua; NULL: none */
-  purlin_plugin_step *start;                    /* after migrations, before the first call; may park; may be NULL */
-  purlin_plugin_step *stop;                     /* after the last call; may park; may be NULL */
+  const char *summary;                         /* one line; required */
+  const char *description;                     /* more; may be NULL */
+  const char *author, *license, *homepage;     /* may be NULL */
+  const purlin_schema *(*configuration)(void); /* of `plugin "NAME" { ... }` in purlin.lua; NULL: none */
+  purlin_plugin_step *start;                   /* after migrations, before the first call; may park; may be NULL */
+  purlin_plugin_step *stop;                    /* after the last call; may park; may be NULL */
   const purlin_declaration *const *declared, *const *declared_end;
 } purlin_manifest;
 
@@ -45,16 +45,26 @@ typedef struct purlin_identity_note {
 #define PURLIN_PLUGIN(name, version, ...) PURLIN_PLUGIN_(0, name, version, __VA_ARGS__)
 #define PURLIN_CONTAINED_PLUGIN(name, version, ...) PURLIN_PLUGIN_(1, name, version, __VA_ARGS__)
 
-#define PURLIN_PLUGIN_(contained_, name_, version_, ...)                                                               \
-  __attribute__((section(".note.purlin"), used, aligned(4))) static const purlin_identity_note purlin_identity_ = {    \
-      8, (uint32_t)(sizeof(purlin_identity_note) - 20), PURLIN_NOTE_TYPE, "Purlin", PURLIN_ABI_MAJOR, PURLIN_ABI_MINOR, \
-      (uint32_t)sizeof(purlin_manifest), name_, version_, contained_};                                                          \
-  extern const purlin_declaration *const __start_purlin_declared[] __attribute__((weak, visibility("hidden")));        \
-  extern const purlin_declaration *const __stop_purlin_declared[] __attribute__((weak, visibility("hidden")));         \
-  extern PURLIN_API const purlin_manifest purlin_plugin;                                                               \
-  PURLIN_API const purlin_manifest purlin_plugin = {.size = (uint32_t)sizeof(purlin_manifest), .name = name_,          \
-                                                    .version = version_, __VA_ARGS__,                                  \
-                                                    .declared = __start_purlin_declared,                               \
+#define PURLIN_PLUGIN_(contained_, name_, version_, ...)                                                                   \
+  __attribute__((section(".note.purlin"), used, aligned(4))) static const purlin_identity_note purlin_identity_ = {        \
+      8,                                                                                                                   \
+      (uint32_t)(sizeof(purlin_identity_note) - 20),                                                                       \
+      PURLIN_NOTE_TYPE,                                                                                                    \
+      "Purlin",                                                                                                            \
+      PURLIN_ABI_MAJOR,                                                                                                    \
+      PURLIN_ABI_MINOR,                                                                                                    \
+      (uint32_t)sizeof(purlin_manifest),                                                                                   \
+      name_,                                                                                                               \
+      version_,                                                                                                            \
+      contained_};                                                                                                         \
+  extern const purlin_declaration *const __start_purlin_declared[] __attribute__((weak, visibility("hidden")));            \
+  extern const purlin_declaration *const __stop_purlin_declared[] __attribute__((weak, visibility("hidden")));             \
+  extern PURLIN_API const purlin_manifest purlin_plugin;                                                                   \
+  PURLIN_API const purlin_manifest purlin_plugin = {.size = (uint32_t)sizeof(purlin_manifest),                             \
+                                                    .name = name_,                                                         \
+                                                    .version = version_,                                                   \
+                                                    __VA_ARGS__,                                                           \
+                                                    .declared = __start_purlin_declared,                                   \
                                                     .declared_end = __stop_purlin_declared}
 
 /* The configuration of the plugin whose code runs: a struct of its configuration schema; lives as long as the plugin. */
@@ -83,28 +93,28 @@ typedef struct purlin_capability {
 
 typedef struct purlin_requirement {
   purlin_declaration declared;
-  const char *contract;  /* a contract, or NULL */
-  const char *plugin;    /* a plugin by name, or NULL */
+  const char *contract; /* a contract, or NULL */
+  const char *plugin;   /* a plugin by name, or NULL */
 } purlin_requirement;
 
-#define PURLIN_PROVIDES(contract_, name_, functions_)                                                                  \
-  static const purlin_capability provides_##contract_##_capability = {                                                 \
-      PURLIN_HEAD_(purlin_capability, PURLIN_KIND_CAPABILITY), #contract_, name_,                                      \
-      PURLIN_SAME_FUNCTIONS_(purlin_##contract_, &functions_), PURLIN_CONTRACT_##contract_};                           \
+#define PURLIN_PROVIDES(contract_, name_, functions_)                                                                      \
+  static const purlin_capability provides_##contract_##_capability = {                                                     \
+      PURLIN_HEAD_(purlin_capability, PURLIN_KIND_CAPABILITY), #contract_, name_,                                          \
+      PURLIN_SAME_FUNCTIONS_(purlin_##contract_, &functions_), PURLIN_CONTRACT_##contract_};                               \
   PURLIN_DECLARE_(provides_##contract_##_capability)
 #define PURLIN_SAME_FUNCTIONS_(type, pointer) (1 ? (pointer) : (const type *)NULL)
 
-#define PURLIN_NEEDS(contract_)                                                                                        \
-  static const purlin_requirement needs_##contract_##_requirement = {                                                  \
-      PURLIN_HEAD_(purlin_requirement, PURLIN_KIND_REQUIREMENT), #contract_, NULL};                                    \
+#define PURLIN_NEEDS(contract_)                                                                                            \
+  static const purlin_requirement needs_##contract_##_requirement = {                                                      \
+      PURLIN_HEAD_(purlin_requirement, PURLIN_KIND_REQUIREMENT), #contract_, NULL};                                        \
   PURLIN_DECLARE_(needs_##contract_##_requirement)
-#define PURLIN_NEEDS_PLUGIN(identifier, plugin_)                                                                       \
-  static const purlin_requirement needs_plugin_##identifier##_requirement = {                                          \
-      PURLIN_HEAD_(purlin_requirement, PURLIN_KIND_REQUIREMENT), NULL, plugin_};                                       \
+#define PURLIN_NEEDS_PLUGIN(identifier, plugin_)                                                                           \
+  static const purlin_requirement needs_plugin_##identifier##_requirement = {                                              \
+      PURLIN_HEAD_(purlin_requirement, PURLIN_KIND_REQUIREMENT), NULL, plugin_};                                           \
   PURLIN_DECLARE_(needs_plugin_##identifier##_requirement)
 
 /* The functions of a provider; NULL, with PURLIN_UNAVAILABLE recorded, when there is none. Does not park. */
-#define purlin_use(ctx, contract, name) \
+#define purlin_use(ctx, contract, name)                                                                                    \
   ((const purlin_##contract *)purlin_use_(ctx, #contract, name, PURLIN_CONTRACT_##contract))
 PURLIN_API const void *purlin_use_(purlin_ctx *ctx, const char *contract, const char *name, uint32_t version);
 

@@ -15,19 +15,22 @@ PURLIN_BEGIN
 
 typedef struct purlin_policy {
   purlin_declaration declared;
-  const char *name;                       /* full name: PLUGIN.NAME */
+  const char *name; /* full name: PLUGIN.NAME */
   const purlin_schema *(*question)(void);
   const purlin_schema *(*answer)(void);
   const char *summary;
-  const char *fallback;                   /* JSON answer when no policy is there */
-  const char *on_failure;                 /* JSON answer when the policy fails or is too slow; NULL: deciding fails */
-  uint32_t timeout_ms;                    /* 0: 1,000 */
+  const char *fallback;   /* JSON answer when no policy is there */
+  const char *on_failure; /* JSON answer when the policy fails or is too slow; NULL: deciding fails */
+  uint32_t timeout_ms;    /* 0: 1,000 */
 } purlin_policy;
 
-#define PURLIN_POLICY(identifier, question_type, answer_type, summary_, ...)                                           \
-  static const purlin_policy identifier##_policy = {.declared = PURLIN_HEAD_(purlin_policy, PURLIN_KIND_POLICY),       \
-                                                    .name = #identifier, .question = question_type##_schema,           \
-                                                    .answer = answer_type##_schema, .summary = summary_, __VA_ARGS__}; \
+#define PURLIN_POLICY(identifier, question_type, answer_type, summary_, ...)                                               \
+  static const purlin_policy identifier##_policy = {.declared = PURLIN_HEAD_(purlin_policy, PURLIN_KIND_POLICY),           \
+                                                    .name = #identifier,                                                   \
+                                                    .question = question_type##_schema,                                    \
+                                                    .answer = answer_type##_schema,                                        \
+                                                    .summary = summary_,                                                   \
+                                                    __VA_ARGS__};                                                          \
   PURLIN_DECLARE_(identifier##_policy)
 
 /* Asks. Before the first write of an operation. May park. `answer` is filled from the schema. */

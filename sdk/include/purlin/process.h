@@ -18,16 +18,17 @@ typedef struct purlin_process {
 } purlin_process;
 
 typedef struct purlin_process_options {
-  bool detached;            /* outlives the daemon */
-  const char *log_file;     /* stdout and stderr are appended there (0600); NULL: the daemon's log */
-  const char *directory;    /* working directory; NULL: a fresh private one, removed at the end */
-  uint64_t memory_limit;    /* bytes of address space; 0: none */
+  bool detached;         /* outlives the daemon */
+  const char *log_file;  /* stdout and stderr are appended there (0600); NULL: the daemon's log */
+  const char *directory; /* working directory; NULL: a fresh private one, removed at the end */
+  uint64_t memory_limit; /* bytes of address space; 0: none */
 } purlin_process_options;
 
 /* Starts purlin-runner for the contained plugin that provides `contract` under `name`, with `input` as its one message. Does not wait
  * for it. May park. Errors: PURLIN_NOT_FOUND (nobody provides it), PURLIN_UNAVAILABLE. */
-PURLIN_API PURLIN_CHECKED purlin_status purlin_contained_start(purlin_ctx *ctx, const char *contract, const char *name, purlin_json input,
-                                                               const purlin_process_options *options, purlin_process *process);
+PURLIN_API PURLIN_CHECKED purlin_status purlin_contained_start(purlin_ctx *ctx, const char *contract, const char *name,
+                                                               purlin_json input, const purlin_process_options *options,
+                                                               purlin_process *process);
 /* Waits for its end, also of one that an earlier daemon started. `exit_code`: 0-255; 128 + signal; -1 when nobody can know.
  * May park. Errors: PURLIN_CANCELLED, PURLIN_TIMEOUT (the process goes on). */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_process_wait(purlin_ctx *ctx, const purlin_process *process, int *exit_code);
@@ -36,14 +37,21 @@ PURLIN_API bool purlin_process_alive(const purlin_process *process);
 PURLIN_API void purlin_process_stop(purlin_ctx *ctx, const purlin_process *process, uint32_t grace_ms);
 
 /* What contained plugins offer, for catalogues: one object per provider of the contract. */
-typedef struct purlin_provider { const char *name, *plugin, *summary; purlin_json specification; } purlin_provider;
+typedef struct purlin_provider {
+  const char *name, *plugin, *summary;
+  purlin_json specification;
+} purlin_provider;
 PURLIN_SCHEMA(purlin_provider, "Somebody who provides a contract",
     PURLIN_REQUIRED(name, "Its name"),
     PURLIN_REQUIRED(plugin, "The plugin that brings it"),
     PURLIN_REQUIRED(summary, "What it is"),
     PURLIN_OPTIONAL(specification, "JSON Schema of what it takes"));
-typedef struct purlin_providers { purlin_provider *items; size_t count; } purlin_providers;
-PURLIN_API PURLIN_CHECKED purlin_status purlin_contained_providers(purlin_ctx *ctx, const char *contract, purlin_providers *out);
+typedef struct purlin_providers {
+  purlin_provider *items;
+  size_t count;
+} purlin_providers;
+PURLIN_API PURLIN_CHECKED purlin_status purlin_contained_providers(purlin_ctx *ctx, const char *contract,
+                                                                   purlin_providers *out);
 
 PURLIN_END
 

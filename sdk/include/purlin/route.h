@@ -32,32 +32,36 @@ typedef struct purlin_route {
   purlin_declaration declared;
   const char *name;
   purlin_route_run *run;
-  const char *http;                   /* "METHOD /path/{parameter}"; a last "{parameter...}" takes the rest of the path */
-  const char *summary;                /* one line; required */
-  const char *permission;             /* required; "public" when anyone may; "callback" when a token in the path decides */
+  const char *http;                    /* "METHOD /path/{parameter}"; a last "{parameter...}" takes the rest of the path */
+  const char *summary;                 /* one line; required */
+  const char *permission;              /* required; "public" when anyone may; "callback" when a token in the path decides */
   const purlin_schema *(*query)(void); /* of the query string, for the documentation and purlin_query_decode; may be NULL */
-  const char *body;                   /* media type of the request's body; NULL: none */
-  const purlin_schema *(*in)(void);   /* of the body, when it is JSON; for the documentation; may be NULL */
-  const purlin_schema *(*out)(void);  /* of the answer, when it is JSON; may be NULL */
-  const char *answer;                 /* media type of the answer when it is not JSON */
-  uint64_t max_body;                  /* bytes; 0: the server's default (8 MiB); UINT64_MAX: no limit */
-  uint32_t timeout_ms;                /* for the whole request; 0: the server's default; UINT32_MAX: none */
+  const char *body;                    /* media type of the request's body; NULL: none */
+  const purlin_schema *(*in)(void);    /* of the body, when it is JSON; for the documentation; may be NULL */
+  const purlin_schema *(*out)(void);   /* of the answer, when it is JSON; may be NULL */
+  const char *answer;                  /* media type of the answer when it is not JSON */
+  uint64_t max_body;                   /* bytes; 0: the server's default (8 MiB); UINT64_MAX: no limit */
+  uint32_t timeout_ms;                 /* for the whole request; 0: the server's default; UINT32_MAX: none */
 } purlin_route;
 
-#define PURLIN_ROUTE(function, http_, ...)                                                                             \
-  static purlin_status function(purlin_ctx *ctx, purlin_request *request);                                             \
-  static const purlin_route function##_route = {.declared = PURLIN_HEAD_(purlin_route, PURLIN_KIND_ROUTE),             \
-                                                .name = #function, .run = function, .http = http_, __VA_ARGS__};       \
-  PURLIN_DECLARE_(function##_route);                                                                                   \
+#define PURLIN_ROUTE(function, http_, ...)                                                                                 \
+  static purlin_status function(purlin_ctx *ctx, purlin_request *request);                                                 \
+  static const purlin_route function##_route = {.declared = PURLIN_HEAD_(purlin_route, PURLIN_KIND_ROUTE),                 \
+                                                .name = #function,                                                         \
+                                                .run = function,                                                           \
+                                                .http = http_,                                                             \
+                                                __VA_ARGS__};                                                              \
+  PURLIN_DECLARE_(function##_route);                                                                                       \
   static purlin_status function(PURLIN_MAYBE_UNUSED purlin_ctx *ctx, PURLIN_MAYBE_UNUSED purlin_request *request)
 
 /* ---- The request. Texts are borrowed until the route returns. None of these parks unless it says so. --------------------- */
 
-PURLIN_API const char *purlin_parameter(const purlin_request *request, const char *name); /* from the path, decoded; never NULL for a declared one */
+PURLIN_API const char *purlin_parameter(const purlin_request *request,
+                                        const char *name); /* from the path, decoded; never NULL for a declared one */
 PURLIN_API const char *purlin_query_value(const purlin_request *request, const char *name); /* decoded; NULL when absent */
-PURLIN_API const char *purlin_header(const purlin_request *request, const char *name); /* any case; NULL when absent */
+PURLIN_API const char *purlin_header(const purlin_request *request, const char *name);      /* any case; NULL when absent */
 PURLIN_API const char *purlin_method(const purlin_request *request);
-PURLIN_API const char *purlin_path(const purlin_request *request);                     /* as sent, without the query */
+PURLIN_API const char *purlin_path(const purlin_request *request); /* as sent, without the query */
 /* Bytes of the body, -1 when it is chunked. */
 PURLIN_API int64_t purlin_content_length(const purlin_request *request);
 
@@ -87,13 +91,14 @@ PURLIN_API PURLIN_CHECKED purlin_status purlin_respond_bytes(purlin_ctx *ctx, pu
 PURLIN_API PURLIN_CHECKED purlin_status purlin_respond_begin(purlin_ctx *ctx, purlin_request *request, unsigned http_status,
                                                              const char *media_type, int64_t length);
 /* Sends more of it; waits while the client is slow. May park. Errors: PURLIN_CANCELLED when the client has gone. */
-PURLIN_API PURLIN_CHECKED purlin_status purlin_write(purlin_ctx *ctx, purlin_request *request, const void *data, size_t size);
+PURLIN_API PURLIN_CHECKED purlin_status purlin_write(purlin_ctx *ctx, purlin_request *request, const void *data,
+                                                     size_t size);
 
 /* The byte range that the client asks for of something `total` bytes long: *first and *length say what to send, and the
  * return what to answer: 200 (no range asked, or one that must be ignored), 206 or 416. Sets Content-Range and
  * Accept-Ranges. `etag` (quoted, may be NULL) is compared with If-Range and sent. */
-PURLIN_API unsigned purlin_range(purlin_ctx *ctx, purlin_request *request, uint64_t total, const char *etag, uint64_t *first,
-                                 uint64_t *length);
+PURLIN_API unsigned purlin_range(purlin_ctx *ctx, purlin_request *request, uint64_t total, const char *etag,
+                                 uint64_t *first, uint64_t *length);
 
 PURLIN_END
 

@@ -5,7 +5,10 @@ PURLIN_PLUGIN("bench", "0.1.0",
     .summary = "A constant operation, for measuring",
     .license = "Apache-2.0");
 
-typedef struct constant_out { int64_t id; const char *name, *project, *state; } constant_out;
+typedef struct constant_out {
+  int64_t id;
+  const char *name, *project, *state;
+} constant_out;
 PURLIN_SCHEMA(constant_out, "Always the same",
     PURLIN_REQUIRED(id, "A number"),
     PURLIN_REQUIRED(name, "A text"),
@@ -13,8 +16,7 @@ PURLIN_SCHEMA(constant_out, "Always the same",
     PURLIN_REQUIRED(state, "Another"));
 
 PURLIN_OPERATION(constant, purlin_nothing, constant_out,
-    .summary = "Always the same answer", .permission = "models:read", .http = "GET /bench/constant")
-{
+    .summary = "Always the same answer", .permission = "models:read", .http = "GET /bench/constant") {
   (void)ctx;
   (void)in;
   *out = (constant_out){42, "churn", "default", "ready"};

@@ -9,13 +9,15 @@ PURLIN_BEGIN
 #define PURLIN_CONTRACT_predictor 1u
 
 /* One input column or output of a model, in the terms of the Open Inference Protocol. */
-typedef struct purlin_tensor_spec { const char *name, *datatype; } purlin_tensor_spec;
+typedef struct purlin_tensor_spec {
+  const char *name, *datatype;
+} purlin_tensor_spec;
 PURLIN_SCHEMA(purlin_tensor_spec, "A column of a model",
     PURLIN_REQUIRED(name, "Its name", .max_length = 250),
     PURLIN_DEFAULT(datatype, "\"FP32\"", "Its type", .choices = "BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP32, FP64"));
 
 typedef struct purlin_signature {
-  PURLIN_LIST_OF(purlin_tensor_spec) inputs;  /* in the order in which the model takes them */
+  PURLIN_LIST_OF(purlin_tensor_spec) inputs; /* in the order in which the model takes them */
   PURLIN_LIST_OF(purlin_tensor_spec) outputs;
 } purlin_signature;
 PURLIN_SCHEMA(purlin_signature, "What a model takes and gives",
@@ -30,8 +32,8 @@ typedef struct purlin_predictor {
   const char *summary;
   /* Loads a model from bytes (borrowed). `outputs` tells how many values it gives per row, `memory_bytes` what it holds.
    * May park (loads on a pool). Errors: PURLIN_INVALID (not such a model, or other columns than the signature's: says which). */
-  purlin_status (*load)(purlin_ctx *ctx, const void *data, size_t size, const purlin_signature *signature, purlin_model **model,
-                        size_t *outputs, size_t *memory_bytes);
+  purlin_status (*load)(purlin_ctx *ctx, const void *data, size_t size, const purlin_signature *signature,
+                        purlin_model **model, size_t *outputs, size_t *memory_bytes);
   void (*unload)(purlin_model *model);
   /* rows * columns values, row by row; NaN is missing. Fills rows * outputs values. Any thread, does not park; long batches are sent to
    * a pool by the caller. Errors: PURLIN_INTERNAL. */

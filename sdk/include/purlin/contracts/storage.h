@@ -12,7 +12,10 @@ PURLIN_BEGIN
 
 #define PURLIN_CONTRACT_storage 1u
 
-typedef struct purlin_blob { const char *sha256; int64_t size; } purlin_blob; /* 64 hexadecimal digits, arena; bytes */
+typedef struct purlin_blob {
+  const char *sha256;
+  int64_t size;
+} purlin_blob; /* 64 hexadecimal digits, arena; bytes */
 PURLIN_SCHEMA(purlin_blob, "Stored bytes",
     PURLIN_REQUIRED(sha256, "Their SHA-256", .pattern = "[0-9a-f]{64}"),
     PURLIN_REQUIRED(size, "How many"));
@@ -25,10 +28,12 @@ typedef struct purlin_storage {
   uint32_t size;
   purlin_status (*create)(purlin_ctx *ctx, purlin_blob_writer **writer);
   purlin_status (*write)(purlin_ctx *ctx, purlin_blob_writer *writer, const void *data, size_t size);
-  purlin_status (*commit)(purlin_ctx *ctx, purlin_blob_writer *writer, purlin_blob *blob); /* ends the writer, also when it fails */
+  purlin_status (*commit)(purlin_ctx *ctx, purlin_blob_writer *writer,
+                          purlin_blob *blob); /* ends the writer, also when it fails */
   void (*abandon)(purlin_ctx *ctx, purlin_blob_writer *writer);
   purlin_status (*open)(purlin_ctx *ctx, const char *sha256, purlin_blob_reader **reader, int64_t *size);
-  purlin_status (*read)(purlin_ctx *ctx, purlin_blob_reader *reader, int64_t offset, void *buffer, size_t size, size_t *got); /* 0 at the end */
+  purlin_status (*read)(purlin_ctx *ctx, purlin_blob_reader *reader, int64_t offset, void *buffer, size_t size,
+                        size_t *got); /* 0 at the end */
   void (*close)(purlin_ctx *ctx, purlin_blob_reader *reader);
   purlin_status (*remove)(purlin_ctx *ctx, const char *sha256); /* PURLIN_OK also when there was none */
 } purlin_storage;

@@ -24,10 +24,10 @@ typedef struct purlin_training {
   const char *job_id;
   const char *trainer;
   purlin_json specification;
-  const char *dataset_url;   /* GET: CSV with a header line; ?part=train or ?part=validation when the job was split */
-  const char *artifact_url;  /* PUT {artifact_url}/NAME: the bytes of an artifact; "model" is the model */
-  const char *callback_url;  /* POST: purlin_training_report as JSON */
-  const char *token;         /* Authorization: Bearer; for this attempt only */
+  const char *dataset_url;  /* GET: CSV with a header line; ?part=train or ?part=validation when the job was split */
+  const char *artifact_url; /* PUT {artifact_url}/NAME: the bytes of an artifact; "model" is the model */
+  const char *callback_url; /* POST: purlin_training_report as JSON */
+  const char *token;        /* Authorization: Bearer; for this attempt only */
   int64_t attempt;
 } purlin_training;
 PURLIN_SCHEMA(purlin_training, "What a trainer is told",
@@ -40,7 +40,11 @@ PURLIN_SCHEMA(purlin_training, "What a trainer is told",
     PURLIN_REQUIRED(token, "Opens these addresses, for this attempt"),
     PURLIN_DEFAULT(attempt, "1", "Which attempt this is", .min = 1, .max = 1e6));
 
-typedef struct purlin_training_metric { const char *key; double value; int64_t step; } purlin_training_metric;
+typedef struct purlin_training_metric {
+  const char *key;
+  double value;
+  int64_t step;
+} purlin_training_metric;
 PURLIN_SCHEMA(purlin_training_metric, "A measured value",
     PURLIN_REQUIRED(key, "What was measured", .max_length = 250),
     PURLIN_REQUIRED(value, "The value"),
@@ -48,13 +52,13 @@ PURLIN_SCHEMA(purlin_training_metric, "A measured value",
 
 /* One callback. Every member may be absent; `state` only when the trainer ends. */
 typedef struct purlin_training_report {
-  purlin_opt_text state;         /* "succeeded" or "failed" */
-  purlin_opt_double progress;    /* 0 to 1 */
-  purlin_opt_text message;       /* a line for people */
-  purlin_opt_text log;           /* text to be appended to the job's log */
+  purlin_opt_text state;      /* "succeeded" or "failed" */
+  purlin_opt_double progress; /* 0 to 1 */
+  purlin_opt_text message;    /* a line for people */
+  purlin_opt_text log;        /* text to be appended to the job's log */
   PURLIN_LIST_OF(purlin_training_metric) metrics;
-  purlin_json signature;         /* with "succeeded": inputs and outputs of the model (see contracts/predictor.h) */
-  purlin_opt_text framework;     /* with "succeeded": which predictor serves it */
+  purlin_json signature;     /* with "succeeded": inputs and outputs of the model (see contracts/predictor.h) */
+  purlin_opt_text framework; /* with "succeeded": which predictor serves it */
 } purlin_training_report;
 PURLIN_SCHEMA(purlin_training_report, "A report of a trainer",
     PURLIN_OPTIONAL(state, "The end: it worked, or it did not", .choices = "succeeded, failed"),
@@ -74,15 +78,16 @@ typedef struct purlin_trainer {
   purlin_trainer_run *train;
 } purlin_trainer;
 
-#define PURLIN_TRAINER(function, name_, specification_type, summary_)                                                    \
-  static purlin_status function(purlin_ctx *ctx, const purlin_training *training, const specification_type *specification); \
-  static purlin_status function##_run_(purlin_ctx *ctx, const purlin_training *training, const void *specification) {    \
-    return function(ctx, training, (const specification_type *)specification);                                           \
-  }                                                                                                                      \
-  static const purlin_trainer function##_trainer = {(uint32_t)sizeof(purlin_trainer), summary_,                          \
-                                                    specification_type##_schema, function##_run_};                       \
-  PURLIN_PROVIDES(trainer, name_, function##_trainer);                                                                   \
-  static purlin_status function(PURLIN_MAYBE_UNUSED purlin_ctx *ctx, PURLIN_MAYBE_UNUSED const purlin_training *training, \
+#define PURLIN_TRAINER(function, name_, specification_type, summary_)                                                      \
+  static purlin_status function(purlin_ctx *ctx, const purlin_training *training,                                          \
+                                const specification_type *specification);                                                  \
+  static purlin_status function##_run_(purlin_ctx *ctx, const purlin_training *training, const void *specification) {      \
+    return function(ctx, training, (const specification_type *)specification);                                             \
+  }                                                                                                                        \
+  static const purlin_trainer function##_trainer = {(uint32_t)sizeof(purlin_trainer), summary_,                            \
+                                                    specification_type##_schema, function##_run_};                         \
+  PURLIN_PROVIDES(trainer, name_, function##_trainer);                                                                     \
+  static purlin_status function(PURLIN_MAYBE_UNUSED purlin_ctx *ctx, PURLIN_MAYBE_UNUSED const purlin_training *training,  \
                                 PURLIN_MAYBE_UNUSED const specification_type *specification)
 
 /* ---- For trainers: the contract over HTTP. Each may park and tries again while the server is away (a restart of the daemon costs a
@@ -90,10 +95,13 @@ typedef struct purlin_trainer {
 
 /* Downloads the dataset, or one part of it ("train", "validation", or NULL), to a file. PURLIN_NOT_FOUND when there is no such part:
  * nothing was held out for validation. */
-PURLIN_API PURLIN_CHECKED purlin_status purlin_training_fetch(purlin_ctx *ctx, const purlin_training *training, const char *part, const char *path);
+PURLIN_API PURLIN_CHECKED purlin_status purlin_training_fetch(purlin_ctx *ctx, const purlin_training *training,
+                                                              const char *part, const char *path);
 /* Uploads a file as an artifact. */
-PURLIN_API PURLIN_CHECKED purlin_status purlin_training_upload(purlin_ctx *ctx, const purlin_training *training, const char *name, const char *path);
-PURLIN_API PURLIN_CHECKED purlin_status purlin_training_send(purlin_ctx *ctx, const purlin_training *training, const purlin_training_report *report);
+PURLIN_API PURLIN_CHECKED purlin_status purlin_training_upload(purlin_ctx *ctx, const purlin_training *training,
+                                                               const char *name, const char *path);
+PURLIN_API PURLIN_CHECKED purlin_status purlin_training_send(purlin_ctx *ctx, const purlin_training *training,
+                                                             const purlin_training_report *report);
 
 PURLIN_END
 
