@@ -107,6 +107,24 @@ static purlin_status handle_any(purlin_ctx *ctx, purlin_request *request, const 
   return handle_operation(ctx, request, &of_operation);
 }
 
+/* Targets outlive the routers that lead to them: a reload of scripts makes a router anew, and finds here what it added before. */
+typedef struct kept_target {
+  http_target target;
+  struct kept_target *next;
+} kept_target;
+static kept_target *kept_targets; /* of the fiber that makes routers, one at a time */
+
+static http_target *keep(const http_target *what) {
+  kept_target *kept = kept_targets;
+  while (kept && (kept->target.argument != what->argument || kept->target.handle != what->handle)) kept = kept->next;
+  if (kept) return &kept->target;
+  kept = malloc(sizeof *kept);
+  if (!kept) return NULL;
+  *kept = (kept_target){*what, kept_targets};
+  kept_targets = kept;
+  return &kept->target;
+}
+
 typedef struct routing {
   http_router *router;
   buffer *why;
@@ -115,16 +133,9 @@ typedef struct routing {
 
 static void add_target(routing *r, const char *http, const http_target *what, const purlin_declaration *at) {
   if (r->status != PURLIN_OK) return;
-  http_target *target = malloc(sizeof *target);
-  if (!target) {
-    r->status = PURLIN_UNAVAILABLE;
-    return;
-  }
-  *target = *what;
-  r->status = http_router_add(r->router, http, target, r->why);
-  if (r->status == PURLIN_OK) return;
-  if (at) buffer_format(r->why, " (%s:%u)", at->file, at->line);
-  free(target);
+  http_target *target = keep(what);
+  r->status = target ? http_router_add(r->router, http, target, r->why) : PURLIN_UNAVAILABLE;
+  if (r->status != PURLIN_OK && at) buffer_format(r->why, " (%s:%u)", at->file, at->line);
 }
 
 static void add_operation(void *to, const operation *op) {
