@@ -38,7 +38,8 @@ typedef struct session {
 static void add_metric(session *s, const char *part, const char *metric, double value) {
   if (s->pending_count == MOST_PENDING || !isfinite(value)) return;
   char *key = s->keys[s->pending_count];
-  (void)snprintf(key, sizeof s->keys[0], "%s_%s", part, metric);
+  int length = snprintf(key, sizeof s->keys[0], "%s_%s", part, metric);
+  if (length < 0 || (size_t)length >= sizeof s->keys[0]) return;
   s->pending[s->pending_count++] = (purlin_training_metric){.key = key, .value = value, .step = (int64_t)s->rounds};
 }
 
