@@ -15,31 +15,15 @@ static purlin_status add(purlin_ctx *ctx, void *argument) {
 
 /* ---- In: the stream goes to storage and through the scan at the same time ------------------------------------------------------------------- */
 
-static purlin_status copy_in(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage,
-                             purlin_blob_writer *writer, scan *s) {
-  char *block = purlin_alloc(ctx, BLOCK);
-  if (!block) return PURLIN_TOO_LARGE;
-  for (;;) {
-    size_t got = 0;
-    purlin_status status = purlin_read(ctx, request, block, BLOCK, &got);
-    if (status != PURLIN_OK || got == 0) return status;
-    status = scan_feed(ctx, s, block, got);
-    if (status == PURLIN_OK) status = storage->write(ctx, writer, block, got);
-    if (status == PURLIN_OK) status = purlin_yield(ctx);
-    if (status != PURLIN_OK) return status;
-  }
-}
+typedef struct intake {
+  scan *scan;
+  new_version *what;
+} intake;
 
-static purlin_status receive(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage, scan *s,
-                             new_version *what) {
-  purlin_blob_writer *writer = NULL;
-  purlin_status status = storage->create(ctx, &writer);
-  if (status != PURLIN_OK) return status;
-  status = copy_in(ctx, request, storage, writer, s);
-  if (status == PURLIN_OK) status = scan_end(ctx, s, &what->columns, &what->rows);
-  if (status == PURLIN_OK) return storage->commit(ctx, writer, &what->blob);
-  storage->abandon(ctx, writer);
-  return status;
+static purlin_status feed(purlin_ctx *ctx, void *to, const void *data, size_t size) {
+  const intake *in = to;
+  if (size > 0) return scan_feed(ctx, in->scan, data, size);
+  return scan_end(ctx, in->scan, &in->what->columns, &in->what->rows);
 }
 
 PURLIN_ROUTE(upload, "POST /api/v1/datasets/{name}/versions",
@@ -51,7 +35,7 @@ PURLIN_ROUTE(upload, "POST /api/v1/datasets/{name}/versions",
   version made;
   scan *s = NULL;
   purlin_status status = scan_begin(ctx, &s);
-  if (status == PURLIN_OK) status = receive(ctx, request, storage, s, &what);
+  if (status == PURLIN_OK) status = purlin_store_body(ctx, request, storage, feed, &(intake){s, &what}, &what.blob);
   scan_free(s);
   if (status == PURLIN_OK) status = purlin_transaction(ctx, add, &(adding){&what, &made});
   return status == PURLIN_OK ? purlin_respond(ctx, request, 201, version_schema(), &made) : status;
@@ -65,25 +49,6 @@ PURLIN_SCHEMA(add_version_in, "Stored bytes to register as a version",
     PURLIN_REQUIRED(sha256, "The bytes in storage: CSV with a header line", .pattern = "[0-9a-f]{64}"),
     PURLIN_DEFAULT(origin, "\"\"", "Where they came from, in words", .max_length = 500));
 
-static purlin_status scan_blob(purlin_ctx *ctx, const purlin_storage *storage, const char *sha256, scan *s,
-                               new_version *what) {
-  purlin_blob_reader *reader = NULL;
-  int64_t size = 0, at = 0;
-  char *block = purlin_alloc(ctx, BLOCK);
-  purlin_status status = block ? storage->open(ctx, sha256, &reader, &size) : PURLIN_TOO_LARGE;
-  if (status != PURLIN_OK) return status;
-  while (status == PURLIN_OK && at < size) {
-    size_t got = 0;
-    status = storage->read(ctx, reader, at, block, BLOCK, &got);
-    if (status == PURLIN_OK && got == 0) status = purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s ended early", sha256);
-    if (status == PURLIN_OK) status = scan_feed(ctx, s, block, got);
-    at += (int64_t)got;
-  }
-  storage->close(ctx, reader);
-  what->blob = (purlin_blob){sha256, size};
-  return status == PURLIN_OK ? scan_end(ctx, s, &what->columns, &what->rows) : status;
-}
-
 PURLIN_OPERATION(add_version, add_version_in, version,
     .summary = "Register stored bytes as a version of a dataset", .permission = "datasets:write", .effect = PURLIN_CREATES,
     .http = "POST /api/v1/datasets/{name}/blobs") {
@@ -92,7 +57,10 @@ PURLIN_OPERATION(add_version, add_version_in, version,
   new_version what = {.name = in->name, .origin = in->origin};
   scan *s = NULL;
   purlin_status status = scan_begin(ctx, &s);
-  if (status == PURLIN_OK) status = scan_blob(ctx, storage, in->sha256, s, &what);
+  intake to = {s, &what};
+  what.blob.sha256 = in->sha256;
+  if (status == PURLIN_OK) status = purlin_read_blob(ctx, storage, in->sha256, feed, &to, NULL, &what.blob.size);
+  if (status == PURLIN_OK) status = feed(ctx, &to, NULL, 0);
   scan_free(s);
   return status == PURLIN_OK ? datasets_add(ctx, &what, out) : status;
 }

@@ -5,7 +5,7 @@
 enum { MOST_ITEMS = 5000, MOST_ROWS = 5000, WAITS = 6, WAIT_MS = 50 };
 
 static const char EXISTING[] =
-    "SELECT f.prediction_id FROM JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) j"
+    "SELECT f.prediction_id FROM JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin PATH '$')) j"
     " JOIN serving_feedback f ON f.endpoint_id = ? AND f.prediction_id = j.id";
 static const char INSERT[] =
     "INSERT INTO serving_feedback (endpoint_id, labelled_index, prediction_id, workspace, project, label, inputs, prediction, version, at)"

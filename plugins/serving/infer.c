@@ -1,9 +1,9 @@
 #include "serving.h"
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_ROWS_ON_LOOP = 256, MOST_BODY = 64 * 1024 * 1024 };
+/* What predicts longer than about a millisecond goes to the pool: many rows, or a model of which each row may touch much. */
+enum { MOST_ROWS_ON_LOOP = 256, MOST_BODY = 64 * 1024 * 1024, MOST_WALK_ON_LOOP = 64 * 1024 * 1024 };
 
 PURLIN_COUNTER(predictions_total, "Rows predicted, by outcome of their request", "endpoint, outcome");
 PURLIN_HISTOGRAM(inference_duration_seconds, "From the decoded head of a request to its answer", "endpoint");
@@ -28,30 +28,6 @@ static char *put_string(char *to, const char *from) {
 }
 
 static size_t string_room(const char *text) { return 6 * strlen(text) + 2; }
-
-/* Errors of this protocol are {"error": "..."}. */
-static purlin_status refuse(purlin_ctx *ctx, purlin_request *request, unsigned http, const char *why) {
-  char *text = purlin_alloc(ctx, string_room(why) + 16);
-  if (!text) return PURLIN_TOO_LARGE;
-  char *to = put_text(text, "{\"error\":");
-  to = put_string(to, why);
-  *to++ = '}';
-  return purlin_respond_bytes(ctx, request, http, "application/json", text, (size_t)(to - text));
-}
-
-static purlin_status refuse_status(purlin_ctx *ctx, purlin_request *request, purlin_status status) {
-  static const struct {
-    purlin_status status;
-    unsigned http;
-  } answers[] = {{PURLIN_INVALID, 400},   {PURLIN_NOT_FOUND, 404},   {PURLIN_CONFLICT, 409},
-                 {PURLIN_TOO_LARGE, 413}, {PURLIN_UNAVAILABLE, 503}, {PURLIN_TIMEOUT, 504}};
-  for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++)
-    if (answers[i].status == status) {
-      const char *why = purlin_failure(ctx);
-      return refuse(ctx, request, answers[i].http, answers[i].http < 500 && *why ? why : purlin_status_text(status));
-    }
-  return status; /* the runtime answers and logs it */
-}
 
 /* ---- Predicting ---------------------------------------------------------------------------------------------------------------------------- */
 
@@ -101,9 +77,11 @@ static purlin_status answer(purlin_ctx *ctx, purlin_request *request, const endp
 static void *take(void *ctx, size_t size) { return purlin_alloc(ctx, size); }
 
 static purlin_status run(purlin_ctx *ctx, const endpoint *of, const char *body, size_t size, tensor_request *asked,
-                         float **out, char *why) {
+                         float **out) {
   const served *s = of->served;
-  if (!tensor_decode(body, size, &s->columns, (tensor_memory){take, ctx}, asked, why)) return PURLIN_INVALID;
+  char why[TENSOR_WHY];
+  if (!tensor_decode(body, size, &s->columns, (tensor_memory){take, ctx}, asked, why))
+    return purlin_fail(ctx, PURLIN_INVALID, "%s", why);
   if (!asked->id) {
     asked->id = log_new_id(ctx);
     asked->id_size = asked->id ? strlen(asked->id) : 0;
@@ -111,21 +89,24 @@ static purlin_status run(purlin_ctx *ctx, const endpoint *of, const char *body, 
   *out = purlin_alloc_array(ctx, asked->rows * s->outputs, sizeof **out);
   if (!*out || !asked->id) return PURLIN_TOO_LARGE;
   work w = {s, asked, *out};
-  return asked->rows > MOST_ROWS_ON_LOOP ? purlin_offload(ctx, PURLIN_POOL_CPU, predict, &w) : predict(&w);
+  bool long_work = asked->rows > MOST_ROWS_ON_LOOP || s->memory_bytes > MOST_WALK_ON_LOOP / asked->rows;
+  purlin_status status = long_work ? purlin_offload(ctx, PURLIN_POOL_CPU, predict, &w) : predict(&w);
+  return status == PURLIN_INTERNAL ? purlin_fail(ctx, status, "the predictor of '%s' failed", s->name) : status;
 }
 
 static purlin_status infer_with(purlin_ctx *ctx, purlin_request *request, const endpoint *of) {
   const char *body = NULL;
   size_t size = 0;
-  char why[TENSOR_WHY] = "";
   tensor_request asked;
   float *out = NULL;
   uint64_t began = purlin_ticks_ns();
+  if (purlin_header(request, "inference-header-content-length"))
+    return purlin_fail(ctx, PURLIN_UNSUPPORTED, "tensors are taken as JSON; the binary extension is not spoken here");
   purlin_status status = purlin_read_all(ctx, request, MOST_BODY, &body, &size);
-  if (status == PURLIN_OK) status = run(ctx, of, body, size, &asked, &out, why);
+  if (status == PURLIN_OK) status = run(ctx, of, body, size, &asked, &out);
   if (status != PURLIN_OK) {
     purlin_count(predictions_total, 1, of->name, "refused");
-    return why[0] ? refuse(ctx, request, 400, why) : refuse_status(ctx, request, status);
+    return status;
   }
   status = answer(ctx, request, of, &asked, out);
   log_predictions(ctx, of, asked.id, asked.id_size, asked.values, out, asked.rows);
@@ -134,90 +115,23 @@ static purlin_status infer_with(purlin_ctx *ctx, purlin_request *request, const 
   return status;
 }
 
-PURLIN_ROUTE(infer, "POST /v2/models/{name}/infer",
-    .summary = "Predict, by the Open Inference Protocol", .permission = "models:predict", .body = "application/json", .answer = "application/json",
-    .max_body = MOST_BODY) {
+static purlin_status infer_at(purlin_ctx *ctx, purlin_request *request) {
   slot *s = NULL;
-  purlin_status status = slot_find(ctx, purlin_parameter(request, "name"), &s);
-  if (status != PURLIN_OK) return refuse_status(ctx, request, status);
+  purlin_status status = slot_of_request(ctx, request, &s);
+  if (status != PURLIN_OK) return status;
   status = infer_with(ctx, request, s->endpoint);
   slot_leave(s);
   return status;
 }
 
-/* ---- The other routes of the protocol ------------------------------------------------------------------------------------------------------------ */
-
-static purlin_status say(purlin_ctx *ctx, purlin_request *request, const char *text) {
-  return purlin_respond_bytes(ctx, request, 200, "application/json", text, strlen(text));
+PURLIN_ROUTE(infer, "POST /v2/models/{name}/infer",
+    .summary = "Predict, by the Open Inference Protocol", .permission = "models:predict", .body = "application/json", .answer = "application/json",
+    .max_body = MOST_BODY, .dialect = &open_inference) {
+  return infer_at(ctx, request);
 }
 
-PURLIN_ROUTE(server_metadata, "GET /v2", .summary = "This server, by the Open Inference Protocol", .permission = "public", .answer = "application/json") {
-  return say(ctx, request, "{\"name\":\"purlin\",\"version\":\"0.1.0\",\"extensions\":[]}");
-}
-
-PURLIN_ROUTE(server_live, "GET /v2/health/live", .summary = "Whether the server lives", .permission = "public", .answer = "application/json") {
-  return say(ctx, request, "{\"live\":true}");
-}
-
-PURLIN_ROUTE(server_ready, "GET /v2/health/ready", .summary = "Whether the server is ready", .permission = "public", .answer = "application/json") {
-  return say(ctx, request, "{\"ready\":true}"); /* until everything has started, no route of a plugin answers */
-}
-
-PURLIN_ROUTE(model_ready, "GET /v2/models/{name}/ready", .summary = "Whether an endpoint is ready", .permission = "models:predict",
-    .answer = "application/json") {
-  slot *s = NULL;
-  const char *name = purlin_parameter(request, "name");
-  purlin_status status = slot_find(ctx, name, &s);
-  if (status != PURLIN_OK) return refuse_status(ctx, request, status);
-  slot_leave(s);
-  char *text = purlin_alloc(ctx, string_room(name) + 40), *to = text;
-  if (!text) return PURLIN_TOO_LARGE;
-  to = put_text(to, "{\"name\":");
-  to = put_string(to, name);
-  (void)put_bytes(to, ",\"ready\":true}", sizeof ",\"ready\":true}");
-  return say(ctx, request, text);
-}
-
-static size_t metadata_room(const endpoint *of) {
-  const served *s = of->served;
-  size_t room = 300 + string_room(of->name) + string_room(s->platform) + string_room(s->output_name);
-  for (size_t i = 0; i < s->columns.count; i++)
-    room += string_room(s->column_names[i]) + string_room(s->column_types[i]) + 48;
-  return room;
-}
-
-static char *put_metadata(char *to, const endpoint *of) {
-  const served *s = of->served;
-  to = put_text(to, "{\"name\":");
-  to = put_string(to, of->name);
-  to = put_text(to, ",\"versions\":[\"");
-  to = put_text(to, s->version_text);
-  to = put_text(to, "\"],\"platform\":");
-  to = put_string(to, s->platform);
-  to = put_text(to, ",\"inputs\":[");
-  for (size_t i = 0; i < s->columns.count; i++) {
-    to = put_text(to, i ? ",{\"name\":" : "{\"name\":");
-    to = put_string(to, s->column_names[i]);
-    to = put_text(to, ",\"datatype\":");
-    to = put_string(to, s->column_types[i]);
-    to = put_text(to, ",\"shape\":[-1]}");
-  }
-  to = put_text(to, "],\"outputs\":[{\"name\":");
-  to = put_string(to, s->output_name);
-  to = put_text(to, ",\"datatype\":\"FP32\",\"shape\":[-1");
-  if (s->outputs > 1) to += snprintf(to, 24, ",%zu", s->outputs);
-  return put_text(to, "]}]}");
-}
-
-PURLIN_ROUTE(model_metadata, "GET /v2/models/{name}", .summary = "What an endpoint takes and gives", .permission = "models:predict",
-    .answer = "application/json") {
-  slot *s = NULL;
-  purlin_status status = slot_find(ctx, purlin_parameter(request, "name"), &s);
-  if (status != PURLIN_OK) return refuse_status(ctx, request, status);
-  char *text = purlin_alloc(ctx, metadata_room(s->endpoint));
-  status = text ? purlin_respond_bytes(ctx, request, 200, "application/json", text,
-                                       (size_t)(put_metadata(text, s->endpoint) - text))
-                : PURLIN_TOO_LARGE;
-  slot_leave(s);
-  return status;
+PURLIN_ROUTE(infer_version, "POST /v2/models/{name}/versions/{version}/infer",
+    .summary = "Predict, if this version serves", .permission = "models:predict", .body = "application/json", .answer = "application/json",
+    .max_body = MOST_BODY, .dialect = &open_inference) {
+  return infer_at(ctx, request);
 }

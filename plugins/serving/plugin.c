@@ -19,7 +19,7 @@ static purlin_status stop(purlin_ctx *ctx) {
   return status;
 }
 
-PURLIN_PLUGIN("serving", "0.1.0",
+PURLIN_PLUGIN("serving", SERVING_RELEASE,
     .summary = "Endpoints that serve models, their prediction log and the labels that come later",
     .license = "Apache-2.0",
     .start = start,

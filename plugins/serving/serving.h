@@ -4,12 +4,14 @@
  * models.c     loaded models, counted references
  * cache.c      what each event loop knows of the endpoints: found without a lock and without a query
  * tensor.c     requests to rows of numbers (no SDK)
- * infer.c      POST /v2/models/{name}/infer, and the other routes of the Open Inference Protocol
+ * infer.c      POST /v2/models/{name}/infer of the Open Inference Protocol
+ * protocol.c   its errors and its other routes
  * log.c        the prediction log: gathered per loop, written in the background
  * feedback.c   labels, and what they say about predictions
  * export.c     labelled rows as a version of a dataset
  * csv.c        rows out of CSV (no SDK)
- * evaluate.c   how a version does on a dataset */
+ * evaluate.c   how a version does on a dataset
+ * retention.c  what is swept: old predictions, and what deleted endpoints left behind */
 #ifndef SERVING_H
 #define SERVING_H
 
@@ -19,6 +21,7 @@
 #include <stdatomic.h>
 #include "tensor.h"
 
+#define SERVING_RELEASE "0.1.0"
 #define SERVING_NAME_RULE .pattern = "[^/:@]+", .min_length = 1, .max_length = 250
 
 /* ---- models.c ------------------------------------------------------------------------------------------------------------------------- */
@@ -81,12 +84,18 @@ typedef struct slot {
  * know the endpoint yet. */
 PURLIN_CHECKED purlin_status slot_find(purlin_ctx *ctx, const char *name, slot **out);
 void slot_leave(slot *s);
+/* The same for the {name}, and the {version} if there is one, of a request; PURLIN_NOT_FOUND when another version serves. (protocol.c) */
+PURLIN_CHECKED purlin_status slot_of_request(purlin_ctx *ctx, purlin_request *request, slot **out);
 /* For a deployment whose transaction is about to commit: until that is seen, predictions look whether it has. */
 void endpoint_suspect(const char *workspace, const char *name);
 /* Switches what other nodes have deployed. May park. */
 void endpoints_refresh(purlin_ctx *ctx, void *unused);
 /* At the end, when nothing predicts any more: lets go of everything. */
 void cache_close(void);
+
+/* ---- protocol.c -------------------------------------------------------------------------------------------------------------------------------- */
+
+extern const purlin_dialect open_inference;
 
 /* ---- endpoints.c --------------------------------------------------------------------------------------------------------------------------- */
 

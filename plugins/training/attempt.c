@@ -119,20 +119,6 @@ static purlin_status keep_artifact(purlin_ctx *ctx, void *argument) {
   return status;
 }
 
-static purlin_status store(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage, purlin_blob *blob) {
-  char *block = purlin_alloc(ctx, BLOCK);
-  purlin_blob_writer *writer = NULL;
-  purlin_status status = block ? storage->create(ctx, &writer) : PURLIN_TOO_LARGE;
-  if (status != PURLIN_OK) return status;
-  for (size_t got = 1; got > 0 && status == PURLIN_OK;) {
-    status = purlin_read(ctx, request, block, BLOCK, &got);
-    if (status == PURLIN_OK && got > 0) status = storage->write(ctx, writer, block, got);
-  }
-  if (status == PURLIN_OK) return storage->commit(ctx, writer, blob);
-  storage->abandon(ctx, writer);
-  return status;
-}
-
 PURLIN_ROUTE(artifact, "PUT /api/v1/training/attempts/{job}/{attempt}/artifacts/{name}",
     .summary = "Upload an artifact of an attempt", .permission = "callback", .body = "application/octet-stream", .out = purlin_blob_schema,
     .max_body = UINT64_MAX, .timeout_ms = UINT32_MAX) {
@@ -142,7 +128,7 @@ PURLIN_ROUTE(artifact, "PUT /api/v1/training/attempts/{job}/{attempt}/artifacts/
   if (!storage) return status == PURLIN_OK ? PURLIN_UNAVAILABLE : status;
   keeping k = {.job = &job, .name = purlin_parameter(request, "name")};
   if (strlen(k.name) > 250) return purlin_fail_field(ctx, "name", "is longer than 250 bytes");
-  status = store(ctx, request, storage, &k.blob);
+  status = purlin_store_body(ctx, request, storage, NULL, NULL, &k.blob);
   if (status == PURLIN_OK) status = purlin_transaction(ctx, keep_artifact, &k);
   return status == PURLIN_OK ? purlin_respond(ctx, request, 201, purlin_blob_schema(), &k.blob) : status;
 }

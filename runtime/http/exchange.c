@@ -104,7 +104,8 @@ static void answer_failure(purlin_request *request, purlin_status status) {
     problem_answer(request, 408, "request-timeout", "Request timeout", "the body did not come in time");
     return;
   }
-  if (request->target->fail != NULL) request->target->fail(ctx, request, status);
+  const http_target *target = request->match.target != NULL ? request->target : request->match.family;
+  if (target != NULL && target->fail != NULL) target->fail(ctx, request, status, target->dialect);
   if (request->answer == ANSWER_NONE) http_problem(ctx, request, status);
 }
 

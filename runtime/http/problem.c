@@ -45,13 +45,18 @@ void problem_answer(purlin_request *request, unsigned status, const char *type, 
     connection_close(request->connection);
 }
 
+void http_retry_after(purlin_ctx *ctx, purlin_request *request) {
+  char seconds[16];
+  if (ctx->retry_after_s == 0) return;
+  snprintf(seconds, sizeof seconds, "%u", ctx->retry_after_s);
+  if (purlin_set_header(ctx, request, "Retry-After", seconds) != PURLIN_OK)
+    purlin_log(ctx, PURLIN_WARNING, "Retry-After could not be set");
+}
+
 void http_problem(purlin_ctx *ctx, purlin_request *request, purlin_status status) {
   if (status == PURLIN_OK || status >= PURLIN_STATUS_COUNT) status = PURLIN_INTERNAL;
   const status_info *info = status_describe(status);
-  char seconds[16];
-  snprintf(seconds, sizeof seconds, "%u", ctx->retry_after_s);
-  if (ctx->retry_after_s > 0 && purlin_set_header(ctx, request, "Retry-After", seconds) != PURLIN_OK)
-    purlin_log(ctx, PURLIN_WARNING, "Retry-After could not be set");
+  http_retry_after(ctx, request);
   /* What went wrong inside is for the log, where purlin_fail has put it. */
   const char *detail = info->http >= 500 ? NULL : purlin_failure(ctx);
   problem_answer(request, info->http, info->type, info->title, detail);

@@ -26,7 +26,9 @@ struct node {
   node *parameter; /* {name} */
   node *rest;      /* {name...}: a leaf */
   slot *slots[METHOD_COUNT];
-  const char *allow; /* NULL: no route ends here */
+  const char *allow;         /* NULL: no route ends here */
+  const http_target *family; /* the first target below a literal node */
+  bool mixed;                /* others below it speak another dialect */
 };
 
 struct http_router {
@@ -193,6 +195,11 @@ static bool list(http_router *router, slot *s) {
   return true;
 }
 
+static void join_family(node *n, const http_target *target) {
+  if (n->family == NULL) n->family = target;
+  else if (n->family->dialect != target->dialect) n->mixed = true;
+}
+
 /* Walks the pattern into the tree; the names of its parameters go into the slot. */
 static purlin_status walk_in(http_router *router, const char *route, slot *s, node **leaf, buffer *why) {
   node *n = router->root;
@@ -210,6 +217,7 @@ static purlin_status walk_in(http_router *router, const char *route, slot *s, no
     }
     n = child_for(router, n, &p);
     if (n == NULL) return no_memory(why, route);
+    if (p.kind == PART_LITERAL) join_family(n, s->target);
   }
   *leaf = n;
   return PURLIN_OK;
@@ -294,15 +302,33 @@ static bool descend(search *s, const node *n, const char *at) {
   return false;
 }
 
+/* The deepest literal place on the way whose targets all speak one dialect: whoever asks there expects its errors. */
+static const http_target *family_of(const node *n, const char *at, const char *end) {
+  const http_target *family = NULL;
+  while (at != end) {
+    const char *start = at + 1, *stop = memchr(start, '/', (size_t)(end - start));
+    if (stop == NULL) stop = end;
+    bool found;
+    size_t place = child_place(n, start, (size_t)(stop - start), &found);
+    if (!found) return family;
+    n = n->children[place];
+    family = n->mixed ? NULL : n->family;
+    at = stop;
+  }
+  return family;
+}
+
 purlin_status http_router_find(const http_router *router, const char *method, const char *path, size_t path_size,
                                http_match *match) {
   search s = {.method = http_method_find(method, strlen(method)), .end = path + path_size};
   match->target = NULL;
   match->parameter_count = 0;
   match->allow = NULL;
+  match->family = NULL;
   if (path_size == 0 || path[0] != '/') return PURLIN_NOT_FOUND;
   if (!descend(&s, router->root, path)) {
     match->allow = s.allow;
+    match->family = family_of(router->root, path, s.end);
     return s.allow == NULL ? PURLIN_NOT_FOUND : PURLIN_NOT_ALLOWED;
   }
   match->target = s.found->target;

@@ -14,8 +14,9 @@ typedef struct http_target {
   const void *argument; /* the operation, the purlin_route, ... */
   uint64_t max_body;    /* 0: default */
   uint32_t timeout_ms;  /* 0: default; UINT32_MAX: none */
-  /* Answers a failure in the target's own shape instead of problem+json; may be NULL. */
-  void (*fail)(purlin_ctx *ctx, purlin_request *request, purlin_status status);
+  /* Answers a failure in the target's own shape, its dialect, instead of problem+json; both may be NULL. */
+  void (*fail)(purlin_ctx *ctx, purlin_request *request, purlin_status status, const void *dialect);
+  const void *dialect;
   void *series; /* metrics of this target, made by the server */
 } http_target;
 
@@ -41,6 +42,7 @@ typedef struct http_match {
     size_t size;
   } parameters[HTTP_MAX_PARAMETERS]; /* raw, still percent-encoded */
   const char *allow;                 /* on PURLIN_NOT_ALLOWED: value of Allow, of the router */
+  const http_target *family; /* without a target: one of those below the same address, if all there speak one dialect */
 } http_match;
 
 /* PURLIN_OK, PURLIN_NOT_FOUND or PURLIN_NOT_ALLOWED. HEAD matches GET. */

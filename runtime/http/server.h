@@ -58,6 +58,8 @@ void http_query_each(purlin_ctx *ctx, purlin_request *request,
 /* Writes the context's recorded failure as application/problem+json, with Retry-After where recorded; 5xx texts are logged and
  * replaced by the title. For compatibility routes a target may bring its own writer. */
 void http_problem(purlin_ctx *ctx, purlin_request *request, purlin_status status);
+/* Sets Retry-After where the context has recorded one; http_problem does it by itself. */
+void http_retry_after(purlin_ctx *ctx, purlin_request *request);
 
 /* ---- Streams without a fiber: server-sent events -------------------------------------------------------------------------- */
 

@@ -1,5 +1,6 @@
 #include "operation/registry.h"
 #include "access/access.h"
+#include "core/status.h"
 #include "http/server.h"
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,8 @@ static void complain(void *to, const char *field, const char *message) {
   (void)purlin_fail_field(to, field, "%s", message);
 }
 
-/* An input being put together from the path, the query string and the body; a field that comes twice is refused. */
+/* An input being put together from the path, the query string and the body; a field that comes twice is refused, but one of the path
+ * may stand in the body again with the same value: clients send whole objects. */
 typedef struct gathering {
   schema_reading reading;
   const purlin_schema *schema;
@@ -24,25 +26,56 @@ typedef struct gathering {
   purlin_status status;
 } gathering;
 
+static bool is_set(const gathering *g, size_t index) { return (g->was_set[index / 64] >> (index % 64) & 1) != 0; }
+
 static void set_text(gathering *g, size_t index, const char *text, size_t size) {
   const purlin_field *field = schema_field(g->schema, index);
-  uint64_t bit = UINT64_C(1) << (index % 64);
-  bool again = (g->was_set[index / 64] & bit) != 0;
-  if (again && field->type != PURLIN_T_TEXTS && field->type != PURLIN_T_DOUBLES) {
+  if (is_set(g, index) && field->type != PURLIN_T_TEXTS && field->type != PURLIN_T_DOUBLES) {
     complain(g->reading.complain_to, field->name, "is given twice");
     g->status = PURLIN_INVALID;
     return;
   }
   purlin_status status = schema_set_text(&g->reading, field, g->in, text, size);
   if (status != PURLIN_OK) g->status = status;
-  g->was_set[index / 64] |= bit;
+  g->was_set[index / 64] |= UINT64_C(1) << (index % 64);
 }
 
-static void take_path(gathering *g, const purlin_request *request) {
-  for (size_t i = 0; i < g->schema->field_count; i++) {
-    const char *value = purlin_parameter(request, schema_field(g->schema, i)->name);
-    if (value) set_text(g, i, value, strlen(value));
+static bool same_text(const char *a, const char *b) { return a && b ? strcmp(a, b) == 0 : a == b; }
+
+/* Of fields that a path can hold; the others are told apart always. */
+static bool same_value(const purlin_field *field, const void *one, const void *other) {
+  const void *a = (const char *)one + field->offset, *b = (const char *)other + field->offset;
+  switch ((purlin_type)field->type) {
+  case PURLIN_T_TEXT: return same_text(*(const char *const *)a, *(const char *const *)b);
+  case PURLIN_T_OPT_TEXT: return same_text(((const purlin_opt_text *)a)->value, ((const purlin_opt_text *)b)->value);
+  case PURLIN_T_OPT_INT: return ((const purlin_opt_int *)a)->value == ((const purlin_opt_int *)b)->value;
+  case PURLIN_T_INT:
+  case PURLIN_T_ENUM:
+  case PURLIN_T_BOOL:
+  case PURLIN_T_TIME: return memcmp(a, b, field->size) == 0;
+  default: return false;
   }
+}
+
+/* After the body: what the path says holds, and the body must not say otherwise. */
+static purlin_status take_path(gathering *g, const purlin_request *request) {
+  gathering path = {
+      .reading = g->reading, .schema = g->schema, .in = arena_alloc(g->reading.memory, g->schema->struct_size)};
+  if (!path.in) return PURLIN_TOO_LARGE;
+  path.reading.was_set = NULL;
+  for (size_t i = 0; i < g->schema->field_count; i++) {
+    const purlin_field *field = schema_field(g->schema, i);
+    const char *value = purlin_parameter(request, field->name);
+    if (!value) continue;
+    set_text(&path, i, value, strlen(value));
+    if (is_set(g, i) && g->status == PURLIN_OK && path.status == PURLIN_OK && !same_value(field, path.in, g->in)) {
+      complain(g->reading.complain_to, field->name, "is not what the address says");
+      path.status = PURLIN_INVALID;
+    }
+    memcpy((char *)g->in + field->offset, (const char *)path.in + field->offset, field->size);
+    g->was_set[i / 64] |= UINT64_C(1) << (i % 64);
+  }
+  return path.status;
 }
 
 static void take_query_pair(void *to, const char *name, const char *value, size_t size) {
@@ -70,11 +103,12 @@ static purlin_status take_body(gathering *g, purlin_ctx *ctx, purlin_request *re
 
 static purlin_status decode_request(purlin_ctx *ctx, purlin_request *request, const operation *op, void *in) {
   gathering g = {.reading = {.memory = &ctx->memory, .complain = complain, .complain_to = ctx}, .schema = op->in, .in = in};
-  take_path(&g, request);
-  if (!takes_body(purlin_method(request))) http_query_each(ctx, request, take_query_pair, &g);
-  else if (g.status == PURLIN_OK) g.status = take_body(&g, ctx, request);
+  if (takes_body(purlin_method(request))) g.status = take_body(&g, ctx, request);
+  else http_query_each(ctx, request, take_query_pair, &g);
+  if (g.status != PURLIN_OK && g.status != PURLIN_INVALID) return g.status; /* no input at all */
+  purlin_status path = take_path(&g, request);
   purlin_status finished = schema_finish(&g.reading, op->in, in, g.was_set);
-  return g.status != PURLIN_OK ? g.status : finished;
+  return g.status != PURLIN_OK ? g.status : path != PURLIN_OK ? path : finished;
 }
 
 static purlin_status handle_operation(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
@@ -125,6 +159,32 @@ static http_target *keep(const http_target *what) {
   return &kept->target;
 }
 
+/* ---- Failures in a dialect --------------------------------------------------------------------------------------------------------------- */
+
+/* The failure's text; of one about fields, each with its name. */
+static const char *failure_text(purlin_ctx *ctx, const status_info *info) {
+  if (info->http >= 500) return info->title; /* what went wrong inside is in the log */
+  const char *text = purlin_failure(ctx);
+  if (ctx->field_count > 0) text = "";
+  for (size_t i = 0; i < ctx->field_count && text; i++)
+    text = purlin_format(ctx, "%s%s%s: %s", text, i ? "; " : "", ctx->fields[i].field, ctx->fields[i].message);
+  return text && *text ? text : info->title;
+}
+
+static void fail_in_dialect(purlin_ctx *ctx, purlin_request *request, purlin_status status, const void *argument) {
+  const purlin_dialect *dialect = argument;
+  if (status == PURLIN_OK || status >= PURLIN_STATUS_COUNT) status = PURLIN_INTERNAL;
+  const status_info *info = status_describe(status);
+  const purlin_schema *schema = dialect->error();
+  void *error = purlin_alloc(ctx, schema->struct_size);
+  const char *message = failure_text(ctx, info);
+  if (!error) return; /* a problem then, which takes no memory */
+  http_retry_after(ctx, request);
+  unsigned http = dialect->fill(status, info->http, message, error);
+  if (purlin_respond(ctx, request, http, schema, error) != PURLIN_OK)
+    purlin_log(ctx, PURLIN_ERROR, "an error of %s could not be told: %s", dialect->name, purlin_failure(ctx));
+}
+
 typedef struct routing {
   http_router *router;
   buffer *why;
@@ -146,7 +206,9 @@ static void add_operation(void *to, const operation *op) {
                               .handle = handle_operation,
                               .argument = op,
                               .max_body = LARGEST_BODY,
-                              .timeout_ms = op->declared->timeout_ms};
+                              .timeout_ms = op->declared->timeout_ms,
+                              .fail = op->declared->dialect ? fail_in_dialect : NULL,
+                              .dialect = op->declared->dialect};
   add_target(to, op->declared->http, &target, &op->declared->declared);
 }
 
@@ -161,7 +223,9 @@ purlin_status operations_route(http_router *router, buffer *why) {
                                 .handle = handle_route,
                                 .argument = registered,
                                 .max_body = route->max_body,
-                                .timeout_ms = route->timeout_ms};
+                                .timeout_ms = route->timeout_ms,
+                                .fail = route->dialect ? fail_in_dialect : NULL,
+                                .dialect = route->dialect};
     add_target(&r, route->http, &target, &route->declared);
   }
   const http_target any = {

@@ -90,6 +90,7 @@ typedef struct described {
   const purlin_schema *path_schema, *query, *in, *out;
   const char *body, *answer;
   unsigned success;
+  const purlin_dialect *dialect;
 } described;
 
 static void security(document *d, const char *permission) {
@@ -127,7 +128,11 @@ static void describe(document *d, const char *method, const char *path, const de
     buffer_char(d->out, ',');
     content(d, what->answer, what->out);
   }
-  buffer_text(d->out, "},\"default\":{\"$ref\":\"#/components/responses/problem\"}}");
+  if (what->dialect) {
+    buffer_format(d->out, "},\"default\":{\"description\":\"An error, as in the %s\",", what->dialect->name);
+    content(d, "application/json", what->dialect->error());
+    buffer_text(d->out, "}}");
+  } else buffer_text(d->out, "},\"default\":{\"$ref\":\"#/components/responses/problem\"}}");
   (void)method;
 }
 
@@ -144,6 +149,7 @@ static void describe_operation(document *d, const char *method, const char *path
                     .out = op->out,
                     .body = body ? "application/json" : NULL,
                     .answer = "application/json",
+                    .dialect = op->declared->dialect,
                     .success = op->declared->effect == PURLIN_CREATES ? 201 : 200};
   describe(d, method, path, &what);
 }
@@ -164,6 +170,7 @@ static void describe_route(document *d, const char *method, const char *path, co
                     .answer = route->answer ? route->answer
                               : route->out  ? json
                                             : NULL,
+                    .dialect = route->dialect,
                     .success = 200};
   describe(d, method, path, &what);
 }
@@ -216,6 +223,7 @@ static void add_unbound(void *to, const operation *op) {
 }
 
 static void add_operation_schemas(void *to, const operation *op) {
+  if (op->declared->dialect) schema_visit(op->declared->dialect->error(), add_schema, to);
   schema_visit(op->in, add_schema, to);
   schema_visit(op->out, add_schema, to);
 }
@@ -225,6 +233,7 @@ static void add_schemas(document *d) {
   for (const registered_route *r = routes_first(); r; r = r->next) {
     if (r->route->in) schema_visit(r->route->in(), add_schema, d);
     if (r->route->out) schema_visit(r->route->out(), add_schema, d);
+    if (r->route->dialect) schema_visit(r->route->dialect->error(), add_schema, d);
   }
 }
 

@@ -66,6 +66,7 @@ purlin_status operations_register(const char *plugin, struct plugin *owner, cons
     status = refuse(why, at, "the operation", declared->name, "lacks a function or a schema");
   if (status == PURLIN_OK) status = check_schema(why, at, declared->name, declared->in);
   if (status == PURLIN_OK) status = check_schema(why, at, declared->name, declared->out);
+  if (status == PURLIN_OK && declared->dialect) status = check_schema(why, at, declared->name, declared->dialect->error);
   if (status != PURLIN_OK) return status;
 
   char *name = full_name(plugin, declared->name);
@@ -98,6 +99,7 @@ purlin_status operations_register_route(const char *plugin, struct plugin *owner
   if (status == PURLIN_OK) status = check_schema(why, at, route->name, route->query);
   if (status == PURLIN_OK) status = check_schema(why, at, route->name, route->in);
   if (status == PURLIN_OK) status = check_schema(why, at, route->name, route->out);
+  if (status == PURLIN_OK && route->dialect) status = check_schema(why, at, route->name, route->dialect->error);
   if (status != PURLIN_OK) return status;
   registered_route *added = calloc(1, sizeof *added);
   char *name = full_name(plugin, route->name);

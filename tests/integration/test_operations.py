@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import io
 import json
+import urllib.parse
 
 import pytest
 
@@ -130,7 +131,7 @@ def test_models_page_by_name_without_gap_or_repeat(client):
     made = {new_model(client) for _ in range(7)}
     seen, after = [], ""
     while True:
-        page = client.get(f"/api/v1/models?limit=3&after={after}").json["models"]
+        page = client.get(f"/api/v1/models?limit=3&after={urllib.parse.quote(after)}").json.get("models", [])
         if not page:
             break
         seen += [model["name"] for model in page]

@@ -92,7 +92,8 @@ static purlin_status ranged(purlin_ctx *ctx, purlin_request *request) {
   return purlin_respond_bytes(ctx, request, status, "text/plain", data + first, (size_t)length);
 }
 
-static void fail_in_its_own_shape(purlin_ctx *ctx, purlin_request *request, purlin_status status) {
+static void fail_in_its_own_shape(purlin_ctx *ctx, purlin_request *request, purlin_status status, const void *dialect) {
+  assert_null(dialect);
   char text[64];
   int size = snprintf(text, sizeof text, "{\"error_code\":%d}", (int)status);
   if (purlin_respond_bytes(ctx, request, 404, "application/json", text, (size_t)size) != PURLIN_OK) abort();

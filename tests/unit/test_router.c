@@ -161,6 +161,42 @@ static void names_both_of_a_conflict(void **state) {
   http_router_release(router);
 }
 
+static void a_place_of_one_dialect_has_a_family(void **state) {
+  (void)state;
+  static const char english[] = "english", french[] = "french";
+  static http_target targets_of[] = {{.name = "one", .plugin = "test", .dialect = english},
+                                     {.name = "two", .plugin = "test", .dialect = english},
+                                     {.name = "three", .plugin = "test", .dialect = french},
+                                     {.name = "plain", .plugin = "test"}};
+  static const char *const routes[] = {"POST /v2/models/{name}/infer", "GET /v2", "GET /api/2.0/french/{x}",
+                                       "GET /api/v1/models"};
+  http_router *router = http_router_create();
+  buffer why = {0};
+  for (size_t i = 0; i < 4; i++) assert_int_equal(http_router_add(router, routes[i], &targets_of[i], &why), PURLIN_OK);
+  static const struct {
+    const char *path, *dialect;
+  } cases[] = {{"/v2/nothing", english},
+               {"/v2/models/x/ready", english},
+               {"/v2/models/x/infer", english},
+               {"/v2", english},
+               {"/v20", NULL},
+               {"/api/2.0/x", french},
+               {"/api/2.0/french/x/y", french},
+               {"/api/v1/x", NULL},
+               {"/api/x", NULL},
+               {"/", NULL},
+               {"/x", NULL},
+               {"/api/2.0//", french}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    http_match match;
+    assert_int_not_equal(http_router_find(router, "PUT", cases[i].path, strlen(cases[i].path), &match), PURLIN_OK);
+    const void *dialect = match.family ? match.family->dialect : NULL;
+    if (dialect != cases[i].dialect) fail_msg("%s", cases[i].path);
+  }
+  http_router_release(router);
+  buffer_free(&why);
+}
+
 static void note(void *to, const char *method, const char *path, const http_target *target) {
   char whole[128];
   snprintf(whole, sizeof whole, "%s %s", method, path);
@@ -208,6 +244,7 @@ int main(void) {
       cmocka_unit_test(refuses_malformed_patterns),
       cmocka_unit_test(names_both_of_a_conflict),
       cmocka_unit_test(visits_in_order),
+      cmocka_unit_test(a_place_of_one_dialect_has_a_family),
       cmocka_unit_test(many_routes_and_references),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,7 +16,7 @@
 #ifndef PURLIN_OPERATION_H
 #define PURLIN_OPERATION_H
 
-#include <purlin/schema.h>
+#include <purlin/dialect.h>
 
 PURLIN_BEGIN
 
@@ -37,9 +37,10 @@ typedef struct purlin_operation {
   const char *summary;    /* one line; required */
   const char *permission; /* such as "models:write"; required: an operation without one is refused at start */
   purlin_effect effect;
-  const char *http;        /* "METHOD /path/{field}", or NULL; always reachable as POST /api/v1/op/PLUGIN.NAME */
-  const char *description; /* more than a line, for the documentation; may be NULL */
-  uint32_t timeout_ms;     /* 0: the server's default */
+  const char *http;              /* "METHOD /path/{field}", or NULL; always reachable as POST /api/v1/op/PLUGIN.NAME */
+  const char *description;       /* more than a line, for the documentation; may be NULL */
+  uint32_t timeout_ms;           /* 0: the server's default */
+  const purlin_dialect *dialect; /* of errors at .http; NULL: problem+json */
 } purlin_operation;
 
 #ifdef __cplusplus

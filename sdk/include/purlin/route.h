@@ -15,11 +15,11 @@
  *     return purlin_respond(ctx, request, 201, dataset_version_schema(), &version);
  *   }
  *
- * A route that returns an error before it has begun its answer is answered with problem+json. */
+ * A route that returns an error before it has begun its answer is answered with problem+json, or in its dialect. */
 #ifndef PURLIN_ROUTE_H
 #define PURLIN_ROUTE_H
 
-#include <purlin/schema.h>
+#include <purlin/dialect.h>
 
 PURLIN_BEGIN
 
@@ -42,6 +42,7 @@ typedef struct purlin_route {
   const char *answer;                  /* media type of the answer when it is not JSON */
   uint64_t max_body;                   /* bytes; 0: the server's default (8 MiB); UINT64_MAX: no limit */
   uint32_t timeout_ms;                 /* for the whole request; 0: the server's default; UINT32_MAX: none */
+  const purlin_dialect *dialect;       /* of its errors; NULL: problem+json */
 } purlin_route;
 
 #define PURLIN_ROUTE(function, http_, ...)                                                                                 \

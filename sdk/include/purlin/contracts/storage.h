@@ -6,7 +6,9 @@
 #ifndef PURLIN_CONTRACTS_STORAGE_H
 #define PURLIN_CONTRACTS_STORAGE_H
 
+#include <purlin/context.h>
 #include <purlin/plugin.h>
+#include <purlin/route.h>
 
 PURLIN_BEGIN
 
@@ -37,6 +39,65 @@ typedef struct purlin_storage {
   void (*close)(purlin_ctx *ctx, purlin_blob_reader *reader);
   purlin_status (*remove)(purlin_ctx *ctx, const char *sha256); /* PURLIN_OK also when there was none */
 } purlin_storage;
+
+/* ---- What nearly every caller does: from beginning to end in blocks ------------------------------------------------------- */
+
+enum { PURLIN_BLOB_BLOCK = 64 * 1024 };
+
+/* Takes a block; anything but PURLIN_OK ends the stream with that. May park. */
+typedef purlin_status purlin_blob_watch(purlin_ctx *ctx, void *to, const void *data, size_t size);
+
+/* Internal to purlin_store_body. */
+static inline purlin_status purlin_copy_body_(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage,
+                                              purlin_blob_writer *writer, purlin_blob_watch *watch, void *to) {
+  char *block = (char *)purlin_alloc(ctx, PURLIN_BLOB_BLOCK);
+  if (!block) return PURLIN_TOO_LARGE;
+  for (;;) {
+    size_t got = 0;
+    purlin_status status = purlin_read(ctx, request, block, PURLIN_BLOB_BLOCK, &got);
+    if (status == PURLIN_OK && watch) status = watch(ctx, to, block, got);
+    if (status != PURLIN_OK || got == 0) return status;
+    status = storage->write(ctx, writer, block, got);
+    if (status == PURLIN_OK) status = purlin_yield(ctx);
+    if (status != PURLIN_OK) return status;
+  }
+}
+
+/* Streams a request's body into storage. `watch` (may be NULL) sees each block before it is written and, with size 0, the end before
+ * the commit; when it refuses, nothing is kept. May park. */
+PURLIN_MAYBE_UNUSED static inline purlin_status purlin_store_body(purlin_ctx *ctx, purlin_request *request,
+                                                                  const purlin_storage *storage, purlin_blob_watch *watch,
+                                                                  void *to, purlin_blob *blob) {
+  purlin_blob_writer *writer = NULL;
+  purlin_status status = storage->create(ctx, &writer);
+  if (status != PURLIN_OK) return status;
+  status = purlin_copy_body_(ctx, request, storage, writer, watch, to);
+  if (status == PURLIN_OK) return storage->commit(ctx, writer, blob);
+  storage->abandon(ctx, writer);
+  return status;
+}
+
+/* Reads a blob from its beginning, which verifies it, until its end or until *enough (may be NULL) is true. `size` (may be NULL)
+ * receives its bytes before the first block. May park. */
+PURLIN_MAYBE_UNUSED static inline purlin_status purlin_read_blob(purlin_ctx *ctx, const purlin_storage *storage,
+                                                                 const char *sha256, purlin_blob_watch *watch, void *to,
+                                                                 const bool *enough, int64_t *size) {
+  purlin_blob_reader *reader = NULL;
+  int64_t total = 0, at = 0;
+  char *block = (char *)purlin_alloc(ctx, PURLIN_BLOB_BLOCK);
+  purlin_status status = block ? storage->open(ctx, sha256, &reader, &total) : PURLIN_TOO_LARGE;
+  if (status != PURLIN_OK) return status;
+  if (size) *size = total;
+  while (status == PURLIN_OK && at < total && !(enough && *enough)) {
+    size_t got = 0;
+    status = storage->read(ctx, reader, at, block, PURLIN_BLOB_BLOCK, &got);
+    if (status == PURLIN_OK && got == 0) status = purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s ended early", sha256);
+    if (status == PURLIN_OK) status = watch(ctx, to, block, got);
+    at += (int64_t)got;
+  }
+  storage->close(ctx, reader);
+  return status;
+}
 
 PURLIN_END
 
