@@ -78,45 +78,54 @@ static bool adopt(const job_row *job, purlin_process *process) {
 /* ---- It ends -------------------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct giving_up {
-  const job_row *job;
-  const char *message;
+  const char *job_id, *message;
 } giving_up;
 
 static purlin_status give_up(purlin_ctx *ctx, void *argument) {
   giving_up *g = argument;
   job_row now;
-  purlin_status status = training_row(ctx, g->job->id, true, &now);
+  purlin_status status = training_row(ctx, g->job_id, true, &now);
   if (status != PURLIN_OK || over(&now)) return status;
   return training_end(ctx, &now, "failed", g->message);
 }
 
-/* The trainer has gone without a last word: the queue tries again, at last the job has failed. */
+/* The trainer has gone without a last word: the queue tries again. */
 static purlin_status died(purlin_ctx *ctx, const job_row *job, int exit_code) {
   const char *message = exit_code < 0 ? "the trainer ended while nobody watched"
                                       : purlin_format(ctx, "the trainer ended without a report (exit code %d)", exit_code);
   if (!message) return PURLIN_TOO_LARGE;
-  if (purlin_job_attempt(ctx) >= TRAINING_ATTEMPTS) return purlin_transaction(ctx, give_up, &(giving_up){job, message});
   purlin_status status = purlin_db_run(ctx, END_ATTEMPT, message, job->id, job->attempt);
   return status == PURLIN_OK ? purlin_fail(ctx, PURLIN_UNAVAILABLE, "%s", message) : status;
 }
 
-PURLIN_JOB(run, run_in, .summary = "Run a training job", .max_attempts = TRAINING_ATTEMPTS, .backoff_ms = 500, .timeout_ms = UINT32_MAX) {
+/* One attempt: the trainer that runs already, or a new one, until its end. */
+static purlin_status attend(purlin_ctx *ctx, const char *job_id) {
   job_row job;
   purlin_process process = {0};
-  purlin_status status = training_row(ctx, in->job_id, false, &job);
+  purlin_status status = training_row(ctx, job_id, false, &job);
   if (status != PURLIN_OK || over(&job)) return status;
-  if (!adopt(&job, &process)) status = start(ctx, in->job_id, &job, &process);
+  if (!adopt(&job, &process)) status = start(ctx, job_id, &job, &process);
   if (status != PURLIN_OK || over(&job)) return status;
   int exit_code = 0;
   status = purlin_process_wait(ctx, &process, &exit_code);
   if (status == PURLIN_CANCELLED) {
     purlin_shield(ctx, CLEAN_UP_MS);
     /* Cancelled by somebody: the job says so. The daemon stops: the training goes on, and the next one finds it. */
-    bool unwanted = training_row(ctx, in->job_id, false, &job) == PURLIN_OK && over(&job);
+    bool unwanted = training_row(ctx, job_id, false, &job) == PURLIN_OK && over(&job);
     if (unwanted) purlin_process_stop(ctx, &process, STOP_GRACE_MS);
     return unwanted ? PURLIN_OK : status;
   }
-  if (status == PURLIN_OK) status = training_row(ctx, in->job_id, false, &job);
+  if (status == PURLIN_OK) status = training_row(ctx, job_id, false, &job);
   if (status != PURLIN_OK || over(&job)) return status;
   return died(ctx, &job, exit_code);
+}
+
+PURLIN_JOB(run, run_in, .summary = "Run a training job", .max_attempts = TRAINING_ATTEMPTS, .backoff_ms = 500, .timeout_ms = UINT32_MAX,
+           .resumes = true) {
+  purlin_status status = attend(ctx, in->job_id);
+  if (status == PURLIN_OK || status == PURLIN_CANCELLED || !purlin_job_is_last(ctx)) return status;
+  /* Nobody will try again: the training has failed too, whatever the reason. */
+  const char *why = purlin_copy(ctx, purlin_failure(ctx));
+  purlin_clear_failure(ctx);
+  return purlin_transaction(ctx, give_up, &(giving_up){in->job_id, why && *why ? why : "no attempt could be made"});
 }

@@ -2,6 +2,7 @@
 #include "access/access.h"
 #include "client/client.h"
 #include "daemon/settings.h"
+#include "daemon/state.h"
 #include "db/db.h"
 #include "events/events.h"
 #include "http/server.h"
@@ -20,8 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* What the steps of one start share. Each step says in `why` what is wrong; the first that does ends the start. */
@@ -31,7 +30,6 @@ typedef struct starting {
   db_options database;
   buffer why;
   int exit_code;
-  int lock;
   bool stopping;
   uv_signal_t signals[3];
 } starting;
@@ -45,27 +43,7 @@ static int complain(starting *s, int exit_code) {
 
 /* One daemon per state directory: two would take each other's files. */
 static purlin_status take_state(starting *s) {
-  const char *state = s->settings.server.state;
-  if (mkdir(state, 0700) != 0 && errno != EEXIST) {
-    buffer_format(&s->why, "cannot make the state directory %s: %s", state, strerror(errno));
-    return PURLIN_UNAVAILABLE;
-  }
-  char absolute[PATH_MAX], path[PATH_MAX + 16];
-  if (!realpath(state, absolute)) {
-    buffer_format(&s->why, "cannot use the state directory %s: %s", state, strerror(errno));
-    return PURLIN_UNAVAILABLE;
-  }
-  s->settings.server.state = arena_copy(&s->settings.memory, absolute, strlen(absolute));
-  (void)snprintf(path, sizeof path, "%s/lock", absolute);
-  s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (s->lock < 0 || flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
-    buffer_format(&s->why,
-                  errno == EWOULDBLOCK ? "another purlind uses the state directory %s; stop it, or give --state another one"
-                                       : "cannot lock the state directory %s",
-                  absolute);
-    return PURLIN_UNAVAILABLE;
-  }
-  return PURLIN_OK;
+  return state_take(s->settings.server.state, &s->settings.memory, &s->settings.server.state, &s->why);
 }
 
 static purlin_status fork_spawner(starting *s) {

@@ -33,7 +33,7 @@ PURLIN_SCHEMA(log_settings, "log { ... }",
 
 PURLIN_SCHEMA(jobs_settings, "jobs { ... }",
     PURLIN_DEFAULT(concurrency, "64", "Jobs at once on this node", .min = 1, .max = 10000),
-    PURLIN_DEFAULT(lease_seconds, "30", "After a crash, jobs of this node start again after this time", .min = 3, .max = 3600));
+    PURLIN_DEFAULT(lease_seconds, "30", "Jobs of a node that is gone start elsewhere after this time; a daemon that is restarted takes its own back at once", .min = 3, .max = 3600));
 
 PURLIN_SCHEMA(lua_settings, "lua { ... }",
     PURLIN_DEFAULT(policies, "\"/etc/purlin/policies\"", "Folder of policies and event rules"),

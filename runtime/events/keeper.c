@@ -1,6 +1,6 @@
 /* One fiber on loop 0 that keeps what the listeners of this node stand on: the leases of their cursors, dead letters that are to be tried
  * again, and the age of the log. */
-#include "core/text.h"
+#include "core/node.h"
 #include "db/db.h"
 #include "events/internal.h"
 #include "observe/log.h"
@@ -35,7 +35,7 @@ typedef struct text_row {
 PURLIN_SCHEMA(text_row, "A text", PURLIN_REQUIRED(text, "It"));
 typedef PURLIN_LIST_OF(text_row) text_rows;
 
-static char node[32];
+static char node[NODE_OWNER_SIZE];
 static event_sleeper sleeper;
 static bool running;
 static atomic_bool posted;
@@ -149,7 +149,7 @@ purlin_status keeper_start(void) {
   if (status == PURLIN_OK && !registered) status = metrics_register_read(&position_metric, read_position, NULL);
   if (status != PURLIN_OK) return status;
   registered = true;
-  text_random_id(node, sizeof node - 1);
+  node_new_owner(node);
   running = true;
   status = context_start("purlin", "events.keep", keep, NULL);
   if (status != PURLIN_OK) running = false;

@@ -1,6 +1,7 @@
 /* One fiber per listener, on loop 0: reads what comes after its cursor, in order, and delivers it. The cursor moves when the delivery
  * succeeded, or together with the dead letter when it was given up. One node at a time holds the lease of a cursor (keeper.c renews
  * it); a node that lost it finds the cursor elsewhere or under another owner, and leaves it alone. */
+#include "core/node.h"
 #include "events/internal.h"
 #include "db/db.h"
 #include "observe/log.h"
@@ -42,8 +43,9 @@ static bool started;
 
 static const char ENSURE[] = "INSERT IGNORE INTO events_cursors (listener, position, lease_until) SELECT ?, next - 1, "
                              "NOW(6) FROM events_sequencer WHERE id = 1";
-static const char LEASE[] = "UPDATE events_cursors SET lease_owner = ?, lease_until = NOW(6) + INTERVAL ? SECOND"
-                            " WHERE listener = ? AND (lease_owner = ? OR lease_until IS NULL OR lease_until < NOW(6))";
+static const char LEASE[] =
+    "UPDATE events_cursors SET lease_owner = ?, lease_until = NOW(6) + INTERVAL ? SECOND"
+    " WHERE listener = ? AND (lease_owner = ? OR lease_owner LIKE ? OR lease_until IS NULL OR lease_until < NOW(6))";
 static const char POSITION[] = "SELECT position FROM events_cursors WHERE listener = ? AND lease_owner = ?";
 static const char HEAD[] = "SELECT next - 1 AS position FROM events_sequencer WHERE id = 1";
 static const char NEXT[] =
@@ -133,12 +135,14 @@ static verdict deliver_one(events_listener *l, const event_row *event, delivery 
 
 /* ---- The fiber of a listener ---------------------------------------------------------------------------------------------------------------------- */
 
-/* Takes the lease if we have it not, and learns where the cursor is. False: another node has it, or the database is away. */
+/* Takes the lease if we have it not, from an earlier run of this node too, and learns where the cursor is. False: another node has it,
+ * or the database is away. */
 static bool hold(purlin_ctx *ctx, events_listener *l) {
   position_row row;
   const char *node = events_node();
   if (l->holds) return true;
-  if (purlin_db_run(ctx, LEASE, node, EVENTS_LEASE_S, l->name, node) != PURLIN_OK || purlin_affected(ctx) == 0)
+  if (purlin_db_run(ctx, LEASE, node, EVENTS_LEASE_S, l->name, node, node_owners_pattern()) != PURLIN_OK ||
+      purlin_affected(ctx) == 0)
     return false;
   if (purlin_db_row(ctx, position_row, &row, POSITION, l->name, node) != PURLIN_OK) return false;
   l->position = row.position;

@@ -48,7 +48,9 @@ static purlin_status check_fence(purlin_ctx *ctx, void *argument) {
 
 static uint64_t backoff_us(const attempt *a) {
   uint64_t wait_ms = a->kind->backoff_ms;
-  for (int64_t i = 1; i < a->number && wait_ms < MOST_BACKOFF_MS; i++) wait_ms *= 2;
+  /* Attempts that did not count raised max_attempts instead. */
+  int64_t spent = a->number - (a->max_attempts - (int64_t)a->kind->max_attempts);
+  for (int64_t i = 1; i < spent && wait_ms < MOST_BACKOFF_MS; i++) wait_ms *= 2;
   if (wait_ms > MOST_BACKOFF_MS) wait_ms = MOST_BACKOFF_MS;
   uint32_t noise;
   text_random(&noise, sizeof noise);
@@ -172,6 +174,9 @@ static void prepare(purlin_ctx *ctx, attempt *a) {
   if (a->kind->timeout_ms != UINT32_MAX) context_set_deadline(ctx, a->kind->timeout_ms);
   if (a->kind->pure) db_set_read_only(ctx, true);
   else db_set_fence(ctx, check_fence, a);
+  /* Told to stop before it began, or begun while its like are being stopped. */
+  if (a->kind->resumes && a->stop == STOP_NONE && atomic_load(&node.draining)) a->stop = STOP_DRAIN;
+  if (a->stop != STOP_NONE) ctx->cancelled = true;
 }
 
 static void note_duration(job_kind *kind, uint64_t began_ns) {
@@ -212,6 +217,10 @@ void attempt_start(attempt *a) {
 /* ---- What a job sees ------------------------------------------------------------------------------------------------------------- */
 
 const char *purlin_job_id(const purlin_ctx *ctx) { return ctx->job; }
+
+bool purlin_job_is_last(const purlin_ctx *ctx) {
+  return ctx->attempt != NULL && ctx->attempt->number >= ctx->attempt->max_attempts;
+}
 
 uint32_t purlin_job_attempt(const purlin_ctx *ctx) { return ctx->attempt != NULL ? (uint32_t)ctx->attempt->number : 0; }
 

@@ -4,6 +4,7 @@
 
 #include <purlin/database.h>
 #include "core/arena.h"
+#include "core/node.h"
 #include "jobs/jobs.h"
 #include "observe/metrics.h"
 
@@ -23,7 +24,7 @@ typedef struct job_kind {
   const purlin_schema *schema;
   uint64_t layout; /* of the schema */
   uint32_t max_attempts, backoff_ms, timeout_ms, concurrency;
-  bool pure;
+  bool pure, resumes;
   _Atomic uint32_t typical_us; /* how long an attempt takes, a moving average; UINT32_MAX: not known */
   struct job_kind *next;
 } job_kind;
@@ -45,7 +46,7 @@ job_schedule *job_schedules_first(void);
 
 typedef struct jobs_node {
   jobs_options options;
-  char owner[64]; /* host:pid:random, new at each start: the token of all its leases */
+  char owner[NODE_OWNER_SIZE]; /* new at each start: the token of all its leases */
   atomic_bool started, draining;
   atomic_size_t running; /* attempts that run or wait in a claimer's backlog */
   atomic_size_t active;  /* fibers of the queue itself: claimers, leases, schedules */
@@ -89,7 +90,8 @@ void running_add(attempt *a);
 void running_remove(attempt *a);
 /* Stops an attempt on whichever loop it runs; false when none of this id runs here. Any thread. */
 bool running_stop(int64_t id, stop_reason why);
-void running_stop_all(stop_reason why);
+/* Each of them; or only those that resume, see purlin_job. */
+void running_stop_all(stop_reason why, bool only_resuming);
 
 /* What the lease-keeper knows of an attempt. */
 typedef struct running_lease {
@@ -127,7 +129,7 @@ void claimer_ended(claimer *c, attempt *a, bool complete);
 void leases_keep(purlin_ctx *ctx);     /* renews; notices cancellations and leases that were lost */
 void leases_announce(purlin_ctx *ctx); /* tells the others that this node is there */
 void leases_leave(purlin_ctx *ctx);
-void leases_sweep(purlin_ctx *ctx);       /* jobs whose lease ran out wait again */
+void leases_sweep(purlin_ctx *ctx);       /* jobs whose lease ran out, or is of an earlier run of this node, wait again */
 bool schedules_prepare(purlin_ctx *ctx);  /* false: to be tried again */
 uint32_t schedules_run(purlin_ctx *ctx);  /* milliseconds until the next one is due, at most 10,000 */
 void jobs_sweep(purlin_ctx *ctx);         /* forgets what ended long ago */

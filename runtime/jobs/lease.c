@@ -127,7 +127,10 @@ void leases_announce(purlin_ctx *ctx) {
       node.owner, buffer_end(&names), (int64_t)node.options.concurrency, (int64_t)node.options.lease_ms * 1000);
   buffer_free(&names);
   if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, "DELETE FROM purlin_job_nodes WHERE seen_until < NOW(6) - INTERVAL 1 DAY");
+    status = purlin_db_run(ctx,
+                           "DELETE FROM purlin_job_nodes WHERE seen_until < NOW(6) - INTERVAL 1 DAY"
+                           " OR (owner LIKE ? AND owner <> ?)",
+                           node_owners_pattern(), node.owner);
   if (status != PURLIN_OK) complain(ctx, "this node could not be announced");
 }
 
@@ -138,13 +141,18 @@ void leases_leave(purlin_ctx *ctx) {
 
 /* ---- Leases that ran out ------------------------------------------------------------------------------------------------------------- */
 
-static const char FIND_EXPIRED[] =
-    "SELECT id FROM purlin_jobs FORCE INDEX (claim) WHERE state = 1 AND lease_until < NOW(6) ORDER BY id LIMIT 64";
+/* It ran out, or its owner was an earlier run of this node: that one is dead (daemon/state.h tells how we know). */
+#define LOST "(lease_until < NOW(6) OR (lease_owner LIKE ? AND lease_owner <> ?))"
 
-/* Assignments see those before them: `state` comes last. */
+static const char FIND_EXPIRED[] =
+    "SELECT id FROM purlin_jobs FORCE INDEX (claim) WHERE state = 1 AND " LOST " ORDER BY id LIMIT 64";
+
+/* Assignments see those before them: `state` comes last. An attempt that can be resumed is not counted. */
 static const char RETURN_EXPIRED[] =
     "UPDATE purlin_jobs FORCE INDEX (PRIMARY) SET"
-    "  error = CONCAT('attempt ', attempt, ' lost its lease: its node stopped or was cut off'),"
+    "  error = CONCAT('attempt ', attempt, IF(lease_owner LIKE ?, ' ended with its daemon', "
+    "                 ' lost its lease: its node stopped or was cut off')),"
+    "  max_attempts = max_attempts + (FIND_IN_SET(name, ?) > 0),"
     "  ended_at = IF(cancel_asked OR attempt >= max_attempts, NOW(6), NULL),"
     "  unique_key = IF(cancel_asked OR attempt >= max_attempts, NULL, unique_key),"
     "  run_at = NOW(6), lease_owner = NULL, lease_until = NULL,"
@@ -152,19 +160,21 @@ static const char RETURN_EXPIRED[] =
     "WHERE id IN (" IDS64 ")";
 
 static const char LOCK_EXPIRED[] =
-    "SELECT id FROM purlin_jobs FORCE INDEX (PRIMARY) WHERE state = 1 AND lease_until < NOW(6) AND id IN (" IDS64 ") "
+    "SELECT id FROM purlin_jobs FORCE INDEX (PRIMARY) WHERE state = 1 AND " LOST " AND id IN (" IDS64 ") "
     "FOR UPDATE SKIP LOCKED";
 
 typedef struct expiry {
+  const char *resuming; /* kinds, comma-separated */
   id_rows found;
   size_t returned;
 } expiry;
 
 static purlin_status return_body(purlin_ctx *ctx, void *argument) {
   expiry *e = argument;
-  purlin_value values[1 + JOBS_MOST_IN_BATCH] = {purlin_value_text(LOCK_EXPIRED)};
+  purlin_value values[3 + JOBS_MOST_IN_BATCH] = {purlin_value_text(LOCK_EXPIRED), purlin_value_text(node_owners_pattern()),
+                                                 purlin_value_text(node.owner)};
   for (size_t i = 0; i < JOBS_MOST_IN_BATCH; i++)
-    values[1 + i] = purlin_value_int(i < e->found.count ? e->found.items[i].id : 0);
+    values[3 + i] = purlin_value_int(i < e->found.count ? e->found.items[i].id : 0);
   id_rows locked;
   e->returned = 0;
   purlin_status status =
@@ -173,19 +183,28 @@ static purlin_status return_body(purlin_ctx *ctx, void *argument) {
   int64_t ids[JOBS_MOST_IN_BATCH];
   for (size_t i = 0; i < locked.count; i++) ids[i] = locked.items[i].id;
   e->returned = locked.count;
-  return jobs_run_with_ids(ctx, RETURN_EXPIRED, NULL, 0, ids, locked.count);
+  const purlin_value leading[] = {purlin_value_text(node_owners_pattern()), purlin_value_text(e->resuming)};
+  return jobs_run_with_ids(ctx, RETURN_EXPIRED, leading, 2, ids, locked.count);
+}
+
+static const char *resuming_kinds(purlin_ctx *ctx) {
+  const char *names = "";
+  for (const job_kind *kind = job_kinds_first(); kind != NULL && names != NULL; kind = kind->next)
+    if (kind->resumes) names = purlin_format(ctx, "%s%s%s", names, names[0] != '\0' ? "," : "", kind->name);
+  return names != NULL ? names : "";
 }
 
 void leases_sweep(purlin_ctx *ctx) {
   for (;;) {
     purlin_mark mark = purlin_arena_mark(ctx);
-    expiry e = {0};
-    purlin_status status = purlin_db_list(ctx, id_row, &e.found, FIND_EXPIRED);
+    expiry e = {.resuming = resuming_kinds(ctx)};
+    purlin_status status = purlin_db_list(ctx, id_row, &e.found, FIND_EXPIRED, node_owners_pattern(), node.owner);
     if (status == PURLIN_OK && e.found.count > 0) status = purlin_transaction(ctx, return_body, &e);
     purlin_arena_reset(ctx, mark);
     if (status != PURLIN_OK) complain(ctx, "leases that ran out could not be taken back");
     if (status == PURLIN_OK && e.returned > 0) {
-      purlin_log(ctx, PURLIN_WARNING, "%zu jobs lost their lease and were taken back", e.returned);
+      purlin_log(ctx, PURLIN_WARNING,
+                 "%zu jobs lost their lease, or ended with an earlier run of this daemon, and were taken back", e.returned);
       claimers_wake();
     }
     if (status != PURLIN_OK || e.returned < JOBS_MOST_IN_BATCH) return;

@@ -62,6 +62,7 @@ static void fill_kind(job_kind *kind, const purlin_job *job, const char *plugin,
   kind->timeout_ms = job->timeout_ms != 0 ? job->timeout_ms : DEFAULT_TIMEOUT_MS;
   kind->concurrency = job->concurrency;
   kind->pure = job->pure;
+  kind->resumes = job->resumes;
   atomic_init(&kind->typical_us, UINT32_MAX);
 }
 

@@ -76,9 +76,10 @@ bool running_stop(int64_t id, stop_reason why) {
   return found;
 }
 
-void running_stop_all(stop_reason why) {
+void running_stop_all(stop_reason why, bool only_resuming) {
   lock();
-  for (const attempt *a = running.first; a != NULL; a = a->next) (void)send_stop(a, why);
+  for (const attempt *a = running.first; a != NULL; a = a->next)
+    if (a->kind->resumes || !only_resuming) (void)send_stop(a, why);
   unlock();
 }
 

@@ -1,13 +1,8 @@
 /* start.c: the queue's start, its chores and its end. */
 #include "jobs/internal.h"
 
-#include "core/text.h"
 #include "db/db.h"
 #include "observe/log.h"
-
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #define SWEEP_EVERY_MS UINT64_C(3600000)
 #define DRAIN_LOOK_MS 10u
@@ -92,15 +87,6 @@ static void start_chores(void *argument) {
 
 /* ---- Start ------------------------------------------------------------------------------------------------------------------------------- */
 
-static void name_node(void) {
-  char host[32] = "node", random[13];
-  if (gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
-  for (char *at = host; *at != '\0'; at++)
-    if ((unsigned char)*at >= 0x80) *at = '?'; /* the column is ASCII */
-  text_random_id(random, sizeof random - 1);
-  (void)snprintf(node.owner, sizeof node.owner, "%s:%ld:%s", host, (long)getpid(), random);
-}
-
 purlin_status jobs_start(const jobs_options *options) {
   static loop_post_item begin = {.call = start_chores};
   node.options = *options;
@@ -110,7 +96,7 @@ purlin_status jobs_start(const jobs_options *options) {
   if (node.options.poll_ms == 0) node.options.poll_ms = 500;
   if (node.options.keep_hours == 0) node.options.keep_hours = 7 * 24;
   node.started_ms = now_ms();
-  name_node();
+  node_new_owner(node.owner);
   purlin_status status = jobs_metrics_start();
   if (status != PURLIN_OK) return status;
   atomic_store(&node.draining, false);
@@ -147,7 +133,7 @@ static void on_drain(loop_timer *timer) {
   size_t running = atomic_load(&node.running);
   if (running > 0 && !drain.cancelled && now >= drain.cancel_at_ms) {
     log_write(PURLIN_WARNING, "jobs", "%zu jobs still run: they are cancelled, and other nodes go on with them", running);
-    running_stop_all(STOP_DRAIN);
+    running_stop_all(STOP_DRAIN, false);
     drain.cancelled = true;
   }
   bool over = running == 0;
@@ -179,6 +165,7 @@ void jobs_drain(uint32_t grace_ms, void (*done)(void *argument), void *argument)
   drain.cancel_at_ms = now_ms() + grace_ms;
   drain.give_up_at_ms = drain.cancel_at_ms + AFTER_CANCEL_MS;
   atomic_store(&node.draining, true);
+  running_stop_all(STOP_DRAIN, true); /* they go on where they are after the restart: nothing is won by waiting */
   claimers_poke();
   loop_timer_start(loop_at(0), &drain.timer, DRAIN_LOOK_MS, on_drain);
 }

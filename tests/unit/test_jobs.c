@@ -92,6 +92,13 @@ PURLIN_JOB(sleep_long, work, .summary = "Sleeps until it is stopped", .timeout_m
   return status;
 }
 
+PURLIN_JOB(attend, work, .summary = "Waits for something that goes on without it", .timeout_ms = UINT32_MAX, .max_attempts = 2,
+           .resumes = true) {
+  note(purlin_job_is_last(ctx) ? "last" : "more");
+  atomic_fetch_add(&held, 1);
+  return atomic_load(&release_held) > 0 ? purlin_fail(ctx, PURLIN_INTERNAL, "it went wrong") : purlin_sleep(ctx, 60000);
+}
+
 PURLIN_JOB(sleep_late, work, .summary = "Takes longer than it may", .timeout_ms = 30, .max_attempts = 1) {
   purlin_status status = purlin_sleep(ctx, 60000);
   atomic_store(&seen_status, (int)status);
@@ -113,8 +120,8 @@ PURLIN_SCHEDULE(unfit, "@every 1s", .job = "test.write_note", .payload = "{\"non
 
 static int setup(void **state) {
   if (start_server(state) != 0) return -1;
-  static const purlin_job *const jobs[] = {&write_note_job, &count_up_job,   &stumble_job, &limited_job,    &hold_job,
-                                           &sleep_long_job, &sleep_late_job, &report_job,  &pure_writer_job};
+  static const purlin_job *const jobs[] = {&write_note_job, &count_up_job,   &stumble_job, &limited_job,     &hold_job,
+                                           &sleep_long_job, &sleep_late_job, &report_job,  &pure_writer_job, &attend_job};
   buffer why = {0};
   purlin_status status = PURLIN_OK;
   for (size_t i = 0; i < sizeof jobs / sizeof jobs[0] && status == PURLIN_OK; i++)
@@ -459,6 +466,36 @@ TEST_IN_DATABASE(takes_back_leases_of_nodes_that_are_gone) {
   stop_queue(1000);
 }
 
+TEST_IN_DATABASE(takes_over_from_its_own_earlier_runs_at_once) {
+  clear(ctx);
+  const char *counted = enqueue(ctx, "test.write_note", &(work){0}, NULL),
+             *last = enqueue(ctx, "test.write_note", &(work){0}, NULL);
+  const char *resumed = enqueue(ctx, "test.attend", &(work){0}, NULL),
+             *of_another = enqueue(ctx, "test.write_note", &(work){0}, NULL);
+  RUN(ctx,
+      "UPDATE purlin_jobs SET state = 1, attempt = 1, lease_owner = 'n0de000000000000:host:1:x', lease_until = NOW(6) + "
+      "INTERVAL 1 HOUR");
+  RUN(ctx, "UPDATE purlin_jobs SET attempt = max_attempts WHERE public_id IN (?, ?)", last, resumed);
+  RUN(ctx, "UPDATE purlin_jobs SET lease_owner = 'n0de000000000001:host:1:x' WHERE public_id = ?", of_another);
+  node_set_identity("n0de000000000000");
+  start_queue(NULL);
+  wait_state(ctx, counted, "succeeded");
+  wait_for(&held, 1);
+  assert_string_equal(state_of(ctx, last), "failed");
+  assert_string_equal(state_of(ctx, of_another), "running");
+  /* it goes on, and what it lost does not count */
+  assert_int_equal(number_of(ctx, "SELECT max_attempts * 10 + attempt AS number FROM purlin_jobs WHERE id = 3"), 33);
+  assert_string_equal(state_of(ctx, resumed), "running");
+  stop_queue(1000);
+  RUN(ctx,
+      "UPDATE purlin_jobs SET state = 1, attempt = 1, lease_owner = ':host:1:x', lease_until = NOW(6) + INTERVAL 1 HOUR");
+  node_set_identity(NULL);
+  start_queue(NULL); /* without an identity nothing is one's own */
+  loop_sleep(100);
+  assert_int_equal(number_of(ctx, "SELECT COUNT(*) AS number FROM purlin_jobs WHERE state = 1"), 4);
+  stop_queue(1000);
+}
+
 TEST_IN_DATABASE(renews_leases_and_notices_lost_ones) {
   clear(ctx);
   jobs_options options = options_of_test();
@@ -617,6 +654,25 @@ TEST_IN_DATABASE(gives_jobs_back_when_it_stops) {
   assert_int_equal(atomic_load(&runs), 0); /* nothing is claimed after a drain */
 }
 
+TEST_IN_DATABASE(gives_back_at_once_what_resumes) {
+  clear(ctx);
+  const char *id = enqueue(ctx, "test.attend", &(work){0}, NULL);
+  for (int round = 1; round <= 4; round++) { /* more often than it may fail */
+    start_queue(NULL);
+    wait_for(&held, round);
+    uint64_t began = purlin_ticks_ns();
+    stop_queue(30000);
+    assert_true((purlin_ticks_ns() - began) / 1000000 < 5000);
+    assert_string_equal(state_of(ctx, id), "waiting");
+  }
+  atomic_store(&release_held, 1); /* failures count as ever */
+  start_queue(NULL);
+  wait_state(ctx, id, "failed");
+  stop_queue(1000);
+  assert_string_equal(notes.text, "more more more more more last ");
+  assert_int_equal(number_of(ctx, "SELECT max_attempts * 10 + attempt AS number FROM purlin_jobs"), 66);
+}
+
 /* ---- Schedules ------------------------------------------------------------------------------------------------------------------------------- */
 
 TEST_IN_DATABASE(fires_schedules_once_each_time) {
@@ -662,6 +718,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(refuses_writes_of_pure_jobs),
       cmocka_unit_test(lets_one_of_two_attempts_take_effect),
       cmocka_unit_test(takes_back_leases_of_nodes_that_are_gone),
+      cmocka_unit_test(takes_over_from_its_own_earlier_runs_at_once),
       cmocka_unit_test(renews_leases_and_notices_lost_ones),
       cmocka_unit_test(cancels_what_waits_and_what_runs),
       cmocka_unit_test(notices_a_cancellation_of_another_node),
@@ -671,6 +728,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(keeps_progress_in_the_row),
       cmocka_unit_test(forgets_what_ended_long_ago),
       cmocka_unit_test(gives_jobs_back_when_it_stops),
+      cmocka_unit_test(gives_back_at_once_what_resumes),
       cmocka_unit_test(fires_schedules_once_each_time),
   };
   return cmocka_run_group_tests(tests, setup, stop_server);

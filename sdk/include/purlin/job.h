@@ -7,8 +7,8 @@
  *   ...
  *   purlin_enqueue(ctx, "reports.send_report", report_in_schema(), &in, &(purlin_enqueue_options){.delay_ms = 60000}, &id);
  *
- * An attempt holds a lease that the host renews. After a crash another attempt starts when the lease has run out; an
- * attempt that lost its lease is fenced: what it still wants to record is refused. One attempt takes effect; it is not
+ * An attempt holds a lease that the host renews. After a crash another attempt starts when the daemon is back, or elsewhere
+ * when the lease has run out; an attempt that lost its lease is fenced: what it still wants to record is refused. One attempt takes effect; it is not
  * promised that the code runs once. */
 #ifndef PURLIN_JOB_H
 #define PURLIN_JOB_H
@@ -30,6 +30,9 @@ typedef struct purlin_job {
   uint32_t timeout_ms;  /* of an attempt; 0: 10 minutes; UINT32_MAX: none */
   uint32_t concurrency; /* how many may run at once in the cluster; 0: no limit of its own */
   bool pure;            /* writes nothing: may be completed in batches, so runs again more easily after a crash */
+  bool
+      resumes; /* finds what it was doing again, such as waiting for a detached process: an attempt is cancelled at once when
+                         * the daemon stops, and one that ended with its daemon is not counted among max_attempts */
 } purlin_job;
 
 #define PURLIN_JOB(function, in_type, ...)                                                                                 \
@@ -62,6 +65,7 @@ PURLIN_API PURLIN_CHECKED purlin_status purlin_job_cancel(purlin_ctx *ctx, const
 /* Inside a job: what it is, and how far it has come (0 to 1 and a short text, kept in the row; at most once a second). */
 PURLIN_API const char *purlin_job_id(const purlin_ctx *ctx);   /* NULL outside a job */
 PURLIN_API uint32_t purlin_job_attempt(const purlin_ctx *ctx); /* 1, 2, ... */
+PURLIN_API bool purlin_job_is_last(const purlin_ctx *ctx);     /* when this attempt fails, the job has failed */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_job_progress(purlin_ctx *ctx, double fraction,
                                                             const char *text); /* may park */
 
