@@ -7,9 +7,9 @@
  *   ...
  *   purlin_enqueue(ctx, "reports.send_report", report_in_schema(), &in, &(purlin_enqueue_options){.delay_ms = 60000}, &id);
  *
- * An attempt holds a lease that the host renews. After a crash another attempt starts when the daemon is back, or elsewhere
- * when the lease has run out; an attempt that lost its lease is fenced: what it still wants to record is refused. One attempt takes effect; it is not
- * promised that the code runs once. */
+ * An attempt holds a lease that the host renews. After a crash another attempt starts when the daemon is back, or elsewhere when the
+ * lease has run out; an attempt that lost its lease is fenced: what it still wants to record is refused. One attempt takes effect; it is
+ * not promised that the code runs once. */
 #ifndef PURLIN_JOB_H
 #define PURLIN_JOB_H
 
