@@ -2,7 +2,8 @@
 #include "core/text.h"
 
 #include <errno.h>
-#include <openssl/sha.h>
+#include <openssl/evp.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,37 @@ void text_wipe(void *data, size_t size) {
   if (size > 0) explicit_bzero(data, size);
 }
 
-void text_sha256(const void *data, size_t size, uint8_t out[32]) { (void)SHA256(data, size, out); }
+/* ---- SHA-256: the algorithm is looked up once, and each thread keeps a state, which is most of the cost of a short text ---- */
+
+static struct {
+  pthread_once_t once;
+  pthread_key_t key; /* EVP_MD_CTX *, freed with its thread */
+  EVP_MD *algorithm;
+} sha256 = {.once = PTHREAD_ONCE_INIT};
+
+static void free_digest(void *state) { EVP_MD_CTX_free(state); }
+
+static void find_sha256(void) {
+  sha256.algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
+  if (sha256.algorithm == NULL || pthread_key_create(&sha256.key, free_digest) != 0) abort(); /* no token could be checked */
+}
+
+static EVP_MD_CTX *digest_of_thread(void) {
+  (void)pthread_once(&sha256.once, find_sha256);
+  EVP_MD_CTX *state = pthread_getspecific(sha256.key);
+  if (state != NULL) return state;
+  state = EVP_MD_CTX_new();
+  if (state == NULL || pthread_setspecific(sha256.key, state) != 0) abort();
+  return state;
+}
+
+void text_sha256(const void *data, size_t size, uint8_t out[32]) {
+  EVP_MD_CTX *state = digest_of_thread();
+  const EVP_MD *algorithm = EVP_MD_CTX_get0_md(state) == NULL ? sha256.algorithm : NULL; /* NULL: as before */
+  if (!EVP_DigestInit_ex2(state, algorithm, NULL) || !EVP_DigestUpdate(state, data, size) ||
+      !EVP_DigestFinal_ex(state, out, NULL))
+    abort(); /* a hash that is not one would let somebody in */
+}
 
 void text_random(void *out, size_t size) {
   char *at = out;

@@ -36,7 +36,7 @@ purlin_status db_call_check(db_call *call, purlin_ctx *ctx, const char *sql, siz
   if (call->kind == SQL_CONTROLS)
     return refuse(call, "a transaction is begun by purlin_transaction(), and settings are the pool's");
   if (call->kind == SQL_DEFINES && session->transactional) return refuse(call, "a definition would commit the transaction");
-  if (call->kind != SQL_READS && session->read_only) return refuse(call, "an operation that only reads may not write");
+  if (call->kind != SQL_READS && ctx->reads_only) return refuse(call, "an operation that only reads may not write");
   if (session->rows) return refuse(call, "rows are still open on this connection");
   if (session->doomed || session->lost) {
     purlin_retry_after(ctx, 1);

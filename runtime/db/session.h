@@ -22,7 +22,6 @@ typedef struct db_session {
   db_connection *connection; /* held; NULL between statements outside a transaction */
   purlin_rows *rows;         /* an open cursor: it holds the connection too */
   db_lane_name lane;
-  bool read_only;
   bool transactional; /* within db_transact */
   bool begun;         /* a statement that writes has run in it: `connection` has an open transaction */
   bool doomed;        /* the server chose it as the victim of a deadlock: it is to run again */

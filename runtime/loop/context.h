@@ -61,6 +61,7 @@ struct purlin_ctx {
 
   /* state of the floors above, made on demand and ended by their hooks when the context ends */
   struct db_session *db;       /* the fiber's connection and transaction */
+  bool reads_only;             /* db refuses statements that write */
   bool transaction_open;       /* set by db: only its calls may park until the transaction ends */
   struct lua_run *lua;         /* the running script */
   struct plugin *plugin_state; /* the plugin whose code runs (configuration) */

@@ -10,11 +10,28 @@ static const char *const level_names[] = {"debug", "info", "warning", "error"};
 static const char *const level_human[] = {"debug", "info ", "WARN ", "ERROR"};
 static const char *const level_colour[] = {"\033[2m", "\033[32m", "\033[33m", "\033[1;31m"};
 
+enum { SECOND_SIZE = sizeof "2026-01-31T12:34:56" - 1 };
+
+/* The records of a thread come many to the second, so the text of the last one is kept. */
+static const char *text_of_second(int64_t second) {
+  static _Thread_local struct {
+    int64_t second;
+    char text[32];
+  } last;
+  if (last.second == second && last.text[0] != '\0') return last.text;
+  last.second = second;
+  if (text_from_time(second * 1000000, last.text) <= SECOND_SIZE) memcpy(last.text, "1970-01-01T00:00:00", SECOND_SIZE + 1);
+  return last.text;
+}
+
 static void add_time(buffer *out, int64_t unix_us) {
-  char time[32];
-  size_t size = text_from_time(unix_us, time);
+  int64_t second = unix_us / 1000000;
+  unsigned fraction = (unsigned)(unix_us - second * 1000000) % 1000000;
+  char digits[8] = {'.', [7] = 'Z'};
+  for (size_t i = 6; i > 0; i--, fraction /= 10) digits[i] = (char)('0' + fraction % 10);
   buffer_text(out, "{\"time\":\"");
-  buffer_add(out, time, size);
+  buffer_add(out, text_of_second(second), SECOND_SIZE);
+  buffer_add(out, digits, sizeof digits);
   buffer_char(out, '"');
 }
 
@@ -23,6 +40,16 @@ static void add_member(buffer *out, const char *name, const char *value) {
   if (value == NULL || value[0] == '\0') return;
   buffer_text(out, name);
   buffer_json_text(out, value, strlen(value));
+}
+
+/* The same for what we made ourselves of letters, digits and dots: nothing to escape. */
+static void add_word(buffer *out, const char *name, const char *value) {
+  size_t name_size = strlen(name), size = strlen(value);
+  if (size == 0 || !buffer_reserve(out, name_size + size + 2)) return;
+  buffer_add(out, name, name_size);
+  buffer_char(out, '"');
+  buffer_add(out, value, size);
+  buffer_char(out, '"');
 }
 
 static void add_number(buffer *out, const char *name, uint64_t value) {
@@ -48,19 +75,20 @@ void log_format_json(buffer *out, const log_record *record) {
 }
 
 void log_format_access(buffer *out, const access_record *record, int64_t unix_us) {
+  (void)buffer_reserve(out, 512); /* nearly always enough */
   add_time(out, unix_us);
-  add_member(out, ",\"method\":", record->method);
+  add_word(out, ",\"method\":", record->method);
   add_member(out, ",\"path\":", record->path);
-  add_member(out, ",\"route\":", record->route);
+  add_word(out, ",\"route\":", record->route);
   add_number(out, ",\"status\":", record->status);
   add_number(out, ",\"duration_us\":", record->duration_ns / 1000);
   add_number(out, ",\"request_bytes\":", record->request_bytes);
   add_number(out, ",\"answer_bytes\":", record->answer_bytes);
-  add_member(out, ",\"address\":", record->address);
+  add_word(out, ",\"address\":", record->address);
   add_member(out, ",\"actor\":", record->actor);
   add_member(out, ",\"workspace\":", record->workspace);
-  add_member(out, ",\"trace_id\":", record->trace_id);
-  buffer_text(out, "}\n");
+  add_word(out, ",\"trace_id\":", record->trace_id);
+  buffer_add(out, "}\n", 2);
 }
 
 static void two_digits(char *out, int value) {

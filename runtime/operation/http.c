@@ -111,12 +111,13 @@ static purlin_status decode_request(purlin_ctx *ctx, purlin_request *request, co
   return g.status != PURLIN_OK ? g.status : path != PURLIN_OK ? path : finished;
 }
 
+/* Behind a gate that asked for the operation's permission. */
 static purlin_status handle_operation(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
   const operation *op = target->argument;
   void *in = purlin_alloc(ctx, op->in->struct_size), *out = purlin_alloc(ctx, op->out->struct_size);
   if (!in || !out) return PURLIN_TOO_LARGE;
   purlin_status status = decode_request(ctx, request, op, in);
-  if (status == PURLIN_OK) status = operation_run(ctx, op, in, out);
+  if (status == PURLIN_OK) status = operation_run_permitted(ctx, op, in, out);
   if (status != PURLIN_OK) return status;
   return purlin_respond(ctx, request, op->declared->effect == PURLIN_CREATES ? 201 : 200, op->out, out);
 }

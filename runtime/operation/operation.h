@@ -22,7 +22,7 @@ typedef struct operation {
   struct plugin *owner;
   const purlin_operation *declared;
   const purlin_schema *in, *out;
-  void *series; /* its metrics */
+  struct operation_series *series; /* its metrics */
   struct operation *next;
 } operation;
 
@@ -38,6 +38,8 @@ void operations_visit(void (*visit)(void *to, const operation *op), void *to); /
 
 /* Runs one with decoded input, as the caller of ctx: checks the permission, enters the plugin, opens the transaction. May park. */
 PURLIN_CHECKED purlin_status operation_run(purlin_ctx *ctx, const operation *op, const void *in, void *out);
+/* The same where the permission was checked already: behind the gate of the operation's own route. */
+PURLIN_CHECKED purlin_status operation_run_permitted(purlin_ctx *ctx, const operation *op, const void *in, void *out);
 /* The same from JSON to JSON. */
 PURLIN_CHECKED purlin_status operation_run_json(purlin_ctx *ctx, const operation *op, purlin_json in, purlin_json *out);
 

@@ -71,9 +71,11 @@ purlin_status operations_register(const char *plugin, struct plugin *owner, cons
 
   char *name = full_name(plugin, declared->name);
   operation *op = calloc(1, sizeof *op);
-  if (!name || !op) {
+  operation_series *series = calloc(1, sizeof *series);
+  if (!name || !op || !series) {
     free(name);
     free(op);
+    free(series);
     return PURLIN_UNAVAILABLE;
   }
   operation **place = place_of(name);
@@ -83,10 +85,16 @@ purlin_status operations_register(const char *plugin, struct plugin *owner, cons
                   other->line);
     free(name);
     free(op);
+    free(series);
     return PURLIN_CONFLICT;
   }
-  *op = (operation){
-      .name = name, .plugin = plugin, .owner = owner, .declared = declared, .in = declared->in(), .out = declared->out()};
+  *op = (operation){.name = name,
+                    .plugin = plugin,
+                    .owner = owner,
+                    .declared = declared,
+                    .in = declared->in(),
+                    .out = declared->out(),
+                    .series = series};
   *place = op;
   return PURLIN_OK;
 }

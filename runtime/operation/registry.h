@@ -4,10 +4,17 @@
 
 #include "operation/operation.h"
 #include "core/schema.h"
+#include "observe/metrics.h"
+#include <stdatomic.h>
 
 #define OPERATION_BUCKETS 512
 /* The plugin name of the runtime's own declarations. */
 #define OPERATION_BUILTIN "purlin"
+
+/* The handles of an operation's metrics, found at its first calls: counting is then a few additions. */
+typedef struct operation_series {
+  _Atomic(metrics_series *) succeeded, duration;
+} operation_series;
 
 typedef struct registered_route {
   const char *name, *plugin;

@@ -1,7 +1,6 @@
 #include "operation/registry.h"
 #include "access/access.h"
 #include "db/db.h"
-#include "observe/metrics.h"
 #include <string.h>
 
 PURLIN_COUNTER(operations_total, "Operations run, by outcome", "operation, outcome");
@@ -47,15 +46,28 @@ static purlin_status run_with_effect(purlin_ctx *ctx, call *c) {
   return status;
 }
 
+static metrics_series *remembered(_Atomic(metrics_series *) *place, const purlin_metric *metric, const char *const *labels) {
+  metrics_series *series = atomic_load_explicit(place, memory_order_acquire);
+  if (series) return series;
+  series = metrics_series_of(metric, labels);
+  atomic_store_explicit(place, series, memory_order_release);
+  return series;
+}
+
 static void count(const operation *op, purlin_status status, uint64_t began_ns) {
-  const char *outcome = status == PURLIN_OK ? "ok" : purlin_status_text(status);
-  purlin_count(operations_total, 1, op->name, outcome);
-  purlin_observe(operation_duration_seconds, (double)(purlin_ticks_ns() - began_ns) / 1e9, op->name);
+  const char *const labels[] = {op->name, status == PURLIN_OK ? "ok" : purlin_status_text(status)};
+  if (status == PURLIN_OK) metrics_series_add(remembered(&op->series->succeeded, &operations_total_metric, labels), 1);
+  else purlin_metric_add(&operations_total_metric, 1, labels);
+  double seconds = (double)(purlin_ticks_ns() - began_ns) / 1e9;
+  metrics_series_observe(remembered(&op->series->duration, &operation_duration_seconds_metric, labels), seconds);
 }
 
 purlin_status operation_run(purlin_ctx *ctx, const operation *op, const void *in, void *out) {
   purlin_status status = access_require(ctx, op->declared->permission);
-  if (status != PURLIN_OK) return status;
+  return status == PURLIN_OK ? operation_run_permitted(ctx, op, in, out) : status;
+}
+
+purlin_status operation_run_permitted(purlin_ctx *ctx, const operation *op, const void *in, void *out) {
   if (ctx->nesting >= MOST_NESTED)
     return purlin_fail(ctx, PURLIN_INTERNAL, "%s: operations are nested more than %d deep", op->name, MOST_NESTED);
   if (fiber_stack_left() < STACK_NEEDED_BYTES)
@@ -64,7 +76,7 @@ purlin_status operation_run(purlin_ctx *ctx, const operation *op, const void *in
   uint64_t began_ns = purlin_ticks_ns();
   operation_frame frame = context_enter(ctx, op->plugin, op->owner, op->name);
   call c = {op, in, out};
-  status = run_with_effect(ctx, &c);
+  purlin_status status = run_with_effect(ctx, &c);
   context_leave(ctx, frame);
   count(op, status, began_ns);
   return status;

@@ -53,7 +53,7 @@ static struct events_listener listeners[16];
 static size_t listener_count;
 
 DOUBLE bool db_in_transaction(const purlin_ctx *ctx) { return ctx == NULL; }
-DOUBLE void db_set_read_only(purlin_ctx *ctx, bool read_only) { (void)ctx, (void)read_only; }
+DOUBLE void db_set_read_only(purlin_ctx *ctx, bool read_only) { ctx->reads_only = read_only; }
 DOUBLE purlin_status db_transact(purlin_ctx *ctx, purlin_status (*body)(purlin_ctx *, void *), void *argument) {
   return body(ctx, argument);
 }
