@@ -72,27 +72,9 @@ static void escape(buffer *b, unsigned char c) {
   buffer_add(b, out, out[1] == 'u' ? 6 : 2);
 }
 
-/* Eight bytes that stand for themselves: none below 0x20, none above 0x7e but 0x7f, no quote, no backslash. */
-static bool all_plain(const char *at) {
-  const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
-  uint64_t word;
-  memcpy(&word, at, sizeof word);
-  uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\');
-  return ((word | (word - ones * 0x20) | (quote - ones) | (backslash - ones)) & high) == 0;
-}
-
-void buffer_json_text(buffer *b, const char *text, size_t size) {
-  if (size > SIZE_MAX / 8 || !buffer_reserve(b, size + 2)) {
-    b->failed = true;
-    return;
-  }
+static void add_escaped(buffer *b, const char *text, size_t size) {
   const char *at = text, *end = text + size, *plain = text;
-  buffer_char(b, '"');
   while (at < end) {
-    if (end - at >= 8 && all_plain(at)) {
-      at += 8;
-      continue;
-    }
     unsigned char c = (unsigned char)*at;
     if (c < 0x80 && escapes[c] == 0) {
       at++;
@@ -109,6 +91,16 @@ void buffer_json_text(buffer *b, const char *text, size_t size) {
     plain = ++at;
   }
   buffer_add(b, plain, (size_t)(at - plain));
+}
+
+void buffer_json_text(buffer *b, const char *text, size_t size) {
+  if (size > SIZE_MAX / 8 || !buffer_reserve(b, size + 2)) {
+    b->failed = true;
+    return;
+  }
+  buffer_char(b, '"');
+  if (text_is_plain(text, size)) buffer_add(b, text, size);
+  else add_escaped(b, text, size);
   buffer_char(b, '"');
 }
 

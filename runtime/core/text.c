@@ -42,6 +42,24 @@ bool text_is_utf8(const char *text, size_t size) {
   return true;
 }
 
+/* Eight bytes at a time: a byte below 0x20, above 0x7f, a quote or a backslash sets its highest bit in one of the four. */
+static uint64_t marks_unplain(uint64_t word) {
+  const uint64_t ones = UINT64_C(0x0101010101010101);
+  uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\');
+  return (word | (word - ones * ' ') | (quote - ones) | (backslash - ones)) & (ones << 7);
+}
+
+bool text_is_plain(const char *text, size_t size) {
+  uint64_t word, marks = 0;
+  for (; size >= sizeof word; text += sizeof word, size -= sizeof word) {
+    memcpy(&word, text, sizeof word);
+    marks |= marks_unplain(word);
+  }
+  word = UINT64_C(0x2020202020202020);
+  memcpy(&word, text, size);
+  return (marks | marks_unplain(word)) == 0;
+}
+
 /* ---- Hexadecimal, base64, percent-encoding -------------------------------------------------------------------------- */
 
 static int hex_digit(char c) {

@@ -23,6 +23,8 @@ bool text_unbase64(const char *text, size_t size, void *out, size_t *out_size); 
 /* Percent-decoding into `out` (at most `size` bytes); false on a broken escape or on %00. '+' means a space in queries only. */
 bool text_unpercent(const char *text, size_t size, bool plus_is_space, char *out, size_t *out_size);
 
+/* Printable ASCII without quote and backslash: what stands for itself in a JSON text. */
+bool text_is_plain(const char *text, size_t size);
 bool text_equal_ignoring_case(const char *a, size_t a_size, const char *b, size_t b_size); /* ASCII */
 /* Compares in a time that depends on `size` only, for secrets. */
 bool text_equal_secret(const void *a, const void *b, size_t size);

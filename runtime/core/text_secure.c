@@ -32,7 +32,8 @@ static void free_digest(void *state) { EVP_MD_CTX_free(state); }
 
 static void find_sha256(void) {
   sha256.algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
-  if (sha256.algorithm == NULL || pthread_key_create(&sha256.key, free_digest) != 0) abort(); /* no token could be checked */
+  if (sha256.algorithm == NULL || pthread_key_create(&sha256.key, free_digest) != 0)
+    abort(); /* no token could be checked */
 }
 
 static EVP_MD_CTX *digest_of_thread(void) {

@@ -71,9 +71,7 @@ void db_use_reserve(purlin_ctx *ctx) {
 
 bool db_in_transaction(const purlin_ctx *ctx) { return ctx->db && ctx->db->transactional; }
 
-void db_set_read_only(purlin_ctx *ctx, bool read_only) {
-  ctx->reads_only = read_only;
-}
+void db_set_read_only(purlin_ctx *ctx, bool read_only) { ctx->reads_only = read_only; }
 
 void db_set_fence(purlin_ctx *ctx, purlin_status (*check)(purlin_ctx *ctx, void *argument), void *argument) {
   db_session *session = db_session_of(ctx);

@@ -97,20 +97,32 @@ void value_push_json(lua_State *L, const char *text, size_t size, value_nulls nu
 
 /* ---- To JSON --------------------------------------------------------------------------------------------------------------- */
 
+/* Where the writer stands in one table: a name, which the table holds, or an index. */
+typedef struct place {
+  const char *name; /* NULL: the index */
+  size_t name_size;
+  lua_Integer index;
+} place;
+
 typedef struct writing {
   lua_State *L;
   buffer *out, *why;
   int depth;
-  size_t path_size;
-  char path[MAX_PATH]; /* ".question.rows[3]", cut when it is longer */
+  place places[MAX_DEPTH]; /* read when something is refused only */
 } writing;
 
 static bool refuse(writing *w, const char *message) {
-  if (w->path_size > 0) {
-    const char *path = w->path[0] == '.' ? w->path + 1 : w->path;
-    buffer_format(w->why, "'%.*s' ", (int)(w->path_size - (size_t)(path - w->path)), path);
+  buffer path = {.limit = MAX_PATH}; /* "question.rows[3]" */
+  for (int i = 0; i < w->depth && i < MAX_DEPTH; i++) {
+    const place *p = &w->places[i];
+    if (p->name == NULL && p->index == 0) break; /* at the table itself */
+    if (p->name == NULL) buffer_format(&path, "[%lld]", (long long)p->index);
+    else
+      buffer_format(&path, "%s%.*s", i > 0 ? "." : "", (int)(p->name_size < MAX_PATH ? p->name_size : MAX_PATH), p->name);
   }
+  if (path.size > 0) buffer_format(w->why, "'%s' ", buffer_end(&path));
   buffer_text(w->why, message);
+  buffer_free(&path);
   return false;
 }
 
@@ -127,27 +139,17 @@ static bool refuse_type(writing *w, int type) {
   return refuse(w, message);
 }
 
-static void path_add(writing *w, const char *text, size_t size) {
-  size_t room = sizeof w->path - w->path_size;
-  if (size > room) size = room;
-  memcpy(w->path + w->path_size, text, size);
-  w->path_size += size;
-}
-
-static void path_add_index(writing *w, lua_Integer index) {
-  char digits[24];
-  path_add(w, "[", 1);
-  path_add(w, digits, text_from_int(index, digits));
-  path_add(w, "]", 1);
-}
+static const char MIXED[] = "mixes numbered and named members, or misses some of 1..n";
 
 static bool write_value(writing *w, int index);
 
 static bool write_text(writing *w, int index) {
   size_t size;
   const char *text = lua_tolstring(w->L, index, &size);
-  if (memchr(text, '\0', size) != NULL) return refuse(w, "holds a zero byte; send bytes as base64");
-  if (!text_is_utf8(text, size)) return refuse(w, "is not valid UTF-8; send bytes as base64");
+  if (!text_is_plain(text, size)) {
+    if (memchr(text, '\0', size) != NULL) return refuse(w, "holds a zero byte; send bytes as base64");
+    if (!text_is_utf8(text, size)) return refuse(w, "is not valid UTF-8; send bytes as base64");
+  }
   buffer_json_text(w->out, text, size);
   return true;
 }
@@ -165,14 +167,13 @@ static bool write_number(writing *w, int index) {
 
 /* `count` members, which must be 1..count. */
 static bool write_list(writing *w, int index, lua_Integer count) {
-  size_t path_size = w->path_size;
+  place *here = &w->places[w->depth - 1];
   buffer_char(w->out, '[');
   for (lua_Integer i = 1; i <= count; i++) {
     if (i > 1) buffer_char(w->out, ',');
     lua_rawgeti(w->L, index, i);
-    path_add_index(w, i);
+    here->index = i;
     if (!write_value(w, lua_gettop(w->L))) return false;
-    w->path_size = path_size;
     lua_pop(w->L, 1);
   }
   buffer_char(w->out, ']');
@@ -180,23 +181,21 @@ static bool write_list(writing *w, int index, lua_Integer count) {
 }
 
 static bool write_object(writing *w, int index) {
-  size_t path_size = w->path_size;
+  place *here = &w->places[w->depth - 1];
   bool first = true;
   buffer_char(w->out, '{');
   for (lua_pushnil(w->L); lua_next(w->L, index) != 0; lua_pop(w->L, 1)) {
     int value = lua_gettop(w->L);
-    if (lua_type(w->L, value - 1) != LUA_TSTRING)
-      return refuse(w, "mixes numbered and named members, or misses some of 1..n");
+    if (lua_type(w->L, value - 1) != LUA_TSTRING) {
+      here->name = NULL;
+      return refuse(w, MIXED);
+    }
     if (!first) buffer_char(w->out, ',');
     first = false;
-    size_t size;
-    const char *key = lua_tolstring(w->L, value - 1, &size);
-    path_add(w, ".", 1);
-    path_add(w, key, size);
+    here->name = lua_tolstring(w->L, value - 1, &here->name_size);
     if (!write_text(w, value - 1)) return false;
     buffer_char(w->out, ':');
     if (!write_value(w, value)) return false;
-    w->path_size = path_size;
   }
   buffer_char(w->out, '}');
   return true;
@@ -225,13 +224,14 @@ static bool has_only(lua_State *L, int index, lua_Integer count) {
 }
 
 static bool write_table(writing *w, int index) {
-  if (++w->depth > MAX_DEPTH) return refuse(w, "is nested more than 64 deep, or holds itself");
+  if (w->depth == MAX_DEPTH) return refuse(w, "is nested more than 64 deep, or holds itself");
+  w->places[w->depth++] = (place){0};
   bool marked = is_marked_list(w->L, index), done;
   lua_Unsigned length = lua_rawlen(w->L, index);
   lua_Integer count = length > LUA_MAXINTEGER ? LUA_MAXINTEGER : (lua_Integer)length;
   if (!marked && count == 0) done = write_object(w, index);
   else if (has_only(w->L, index, count)) done = write_list(w, index, count);
-  else done = refuse(w, "mixes numbered and named members, or misses some of 1..n");
+  else done = refuse(w, MIXED);
   w->depth--;
   return done;
 }
@@ -258,7 +258,11 @@ static bool write_value(writing *w, int index) {
 }
 
 bool value_to_json(lua_State *L, int index, buffer *out, buffer *why) {
-  writing w = {.L = L, .out = out, .why = why, .depth = 0, .path_size = 0};
+  writing w; /* 64 places are not worth zeroing */
+  w.L = L;
+  w.out = out;
+  w.why = why;
+  w.depth = 0;
   int top = lua_gettop(L);
   bool done = write_value(&w, lua_absindex(L, index));
   lua_settop(L, top);

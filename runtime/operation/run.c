@@ -46,7 +46,8 @@ static purlin_status run_with_effect(purlin_ctx *ctx, call *c) {
   return status;
 }
 
-static metrics_series *remembered(_Atomic(metrics_series *) *place, const purlin_metric *metric, const char *const *labels) {
+static metrics_series *remembered(_Atomic(metrics_series *) *place, const purlin_metric *metric,
+                                  const char *const *labels) {
   metrics_series *series = atomic_load_explicit(place, memory_order_acquire);
   if (series) return series;
   series = metrics_series_of(metric, labels);

@@ -202,6 +202,8 @@ static void values(purlin_ctx *ctx, void *unused) {
   says(ctx, "return purlin.json.encode{ purlin.array(), purlin.array{ 1 }, {}, purlin.null }", "[[],[1],{},null]");
   says(ctx, "local t = purlin.json.decode('[1]'); t[1] = nil; return purlin.json.encode(t)", "[]");
   says(ctx, "return tostring(purlin.null) .. tostring(purlin.null == purlin.json.decode('null'))", "nulltrue");
+  says(ctx, "return select(2, pcall(purlin.json.encode, { rows = { 1, { deep = { x = print } } } }))",
+       "json.encode: 'rows[2].deep.x' is a function, which JSON does not know");
   says(ctx, "return select(2, pcall(purlin.json.encode, { a = { 1, 2, [4] = 3 } }))",
        "json.encode: 'a' mixes numbered and named members, or misses some of 1..n");
   says(ctx, "return select(2, pcall(purlin.json.encode, { a = { { 1 / 0 } } }))", "json.encode: 'a[1][1]' is infinite");

@@ -51,6 +51,21 @@ static void utf8(void **state) {
     assert_int_equal(text_is_utf8(cases[i].text, strlen(cases[i].text)), cases[i].good);
 }
 
+/* Every byte at every place of texts of every length around a word, against the rule said plainly. */
+static void plain_texts(void **state) {
+  (void)state;
+  char text[32];
+  for (size_t size = 0; size <= 20; size++)
+    for (size_t at = 0; at < size; at++)
+      for (int byte = 0; byte < 256; byte++) {
+        memset(text, 'a', sizeof text);
+        text[at] = (char)byte;
+        bool plain = byte >= ' ' && byte < 0x80 && byte != '"' && byte != '\\';
+        assert_int_equal(text_is_plain(text, size), plain);
+      }
+  assert_true(text_is_plain("", 0));
+}
+
 static void assert_int(const char *text, bool good, int64_t expected) {
   int64_t value = 0;
   assert_int_equal(text_to_int(text, strlen(text), &value), good);
@@ -419,6 +434,7 @@ static void statuses(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(utf8),
+      cmocka_unit_test(plain_texts),
       cmocka_unit_test(integers),
       cmocka_unit_test(short_doubles),
       cmocka_unit_test(any_double_survives),
