@@ -6,6 +6,8 @@ server {
   port = 8080,
   state = "/var/lib/purlin",
   -- loops = 0,                          -- event-loop threads; 0: one per core
+  idle_timeout_ms = 75000,               -- how long a connection may wait for its next request
+  write_timeout_ms = 30000,              -- a client that takes nothing of an answer for so long is cut off
   -- url = "https://purlin.example.org",  -- where trainers on other machines reach this server
 }
 
@@ -20,7 +22,11 @@ log { level = "info", format = "auto", access = "off" }
 
 jobs { concurrency = 64, lease_seconds = 30 }
 
-lua { policies = "/etc/purlin/policies", library = "/usr/share/purlin/lua" }
+lua {
+  policies = "/etc/purlin/policies",
+  library = "/usr/share/purlin/lua",
+  writers = {},                          -- scripts that may change rows by purlin.db.execute: { "cleanup.lua" }
+}
 
 plugins {
   folders = { "/usr/lib/purlin/plugins" },

@@ -39,6 +39,19 @@ function purlin.policy(point, answer) end
 ---@param run fun(event: purlin.Event)
 function purlin.on(event, run) end
 
+---@class purlin.Due
+---@field name string  the name that it was given
+---@field due number   when it was due, in seconds since 1970
+
+---Comes round: every so many seconds, or when a cron text says. Each time it runs once in the cluster, as the job
+---"purlin.call_periodic", in the workspace "default"; a run that lasts longer than its interval puts off the next, and a time that was
+---missed by more than a minute, because no server ran, is left out. When the function fails it is tried again, 3 times in all.
+---@param when number|string  whole seconds, from 1; or "15 3 * * *" (minute hour day month weekday), "@hourly", "@every 90s"
+---@param name string         what it is called in logs, jobs and scripts.list; each once in a script
+---@param run fun(what: purlin.Due)
+---@param options? { time_zone?: string }  of a cron text: "Europe/Brussels"; UTC
+function purlin.every(when, name, run, options) end
+
 ---@class purlin.Request
 ---@field method string
 ---@field path string
@@ -65,20 +78,28 @@ function request:json() end
 ---@field body? any            a text is sent as it is, anything else as JSON
 
 ---Answers requests. An error of an operation that the function does not catch is answered as that operation would be.
+---A public route does not look at a token, so that it answers while the database is away, and acts as nobody. With
+---identity = "optional" it acts as whoever holds the token that was sent, or as nobody when none was; a token that nobody holds is
+---refused with 401.
 ---@param http string  "GET /hello/{name}"
----@param options { permission: string, summary?: string, timeout_ms?: integer }  permission "public": anyone
+---@param options { permission: string, identity?: "none"|"optional", summary?: string, timeout_ms?: integer }  permission "public": anyone
 ---@param answer fun(request: purlin.Request): purlin.Response|string
 function purlin.route(http, options, answer) end
 
--- ---- In a policy, rule or route -------------------------------------------------------------------------------------------------
+-- ---- In a policy, a rule, a route or what comes round -------------------------------------------------------------------------------------------------
 
----The workspace and the project that this run belongs to, and who acts: in a policy or rule "rule:FILE".
+---The workspace and the project that this run belongs to, and who acts: "rule:FILE", or in a route whoever sent the request; nil when
+---nobody is known, as in a public route.
 ---@return string
 function purlin.workspace() end
 ---@return string
 function purlin.project() end
----@return string
+---@return string?
 function purlin.actor() end
+---Whether who acts holds a permission such as "models:write".
+---@param permission string
+---@return boolean
+function purlin.permitted(permission) end
 
 purlin.log = {}
 ---One value is logged as it is; with more, the first is a format of string.format.
@@ -104,12 +125,26 @@ function purlin.json.decode(text) end
 function purlin.array(list) end
 
 purlin.db = {}
----Reads rows: at most 10,000. A value stands for each '?'. Only SELECT: things are changed by operations. Tables of users' data have a
+---Reads rows: at most 10,000. A value stands for each '?'. Only SELECT: things are changed by operations, or by execute. Tables of users' data have a
 ---column `workspace`: name it in WHERE. Waits.
 ---@param sql string
 ---@param ... string|number|boolean|nil
 ---@return table[]
 function purlin.db.query(sql, ...) end
+---Changes rows: INSERT, UPDATE, DELETE or REPLACE, with a value for each '?'; committed when it returns. Only for scripts that
+---lua { writers = { "cleanup.lua" } } in purlin.lua names, and never in a policy, which only decides. Prefer operations: nothing is
+---checked, audited or announced here. Tables of plugins change with their releases: write to your own, made by hand, and to
+---theirs only what their README offers. Waits.
+---@param sql string
+---@param ... string|number|boolean|nil
+---@return integer affected  rows that were found, changed or not
+---@return integer inserted  the AUTO_INCREMENT value that was made, or 0
+function purlin.db.execute(sql, ...) end
+---The same for several statements in one transaction: all of them or, when one fails, none. Within a list write purlin.null for NULL.
+---On a deadlock they run again. Waits.
+---@param statements table[]  { { "UPDATE a SET b = ? WHERE c = ?", 1, "x" }, { "DELETE FROM d" } }; 100 at most
+---@return integer[] affected
+function purlin.db.execute_all(statements) end
 
 ---@class purlin.HttpCall
 ---@field url string

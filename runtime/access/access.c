@@ -74,20 +74,24 @@ static purlin_status challenge(purlin_ctx *ctx, purlin_request *request, const c
   return status == PURLIN_OK ? purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "%s", what) : status;
 }
 
+purlin_status access_recognise(purlin_ctx *ctx, purlin_request *request) {
+  const char *token = bearer(purlin_header(request, "authorization"));
+  if (!token) return PURLIN_OK;
+  identity *who = NULL;
+  purlin_status status = token_identity(ctx, token, &who);
+  if (status == PURLIN_NOT_FOUND)
+    return challenge(ctx, request, "Bearer error=\"invalid_token\"", "the token is not valid");
+  if (status == PURLIN_OK) assume(ctx, who);
+  return status;
+}
+
 purlin_status access_gate(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
   if (strcmp(target->permission, "callback") == 0) return PURLIN_OK; /* the route checks a token of its own */
   /* A token is not looked at, since that takes the database: probes must hold without it. */
   if (strcmp(target->permission, "public") == 0) return PURLIN_OK;
-  const char *token = bearer(purlin_header(request, "authorization"));
-  if (token) {
-    identity *who = NULL;
-    purlin_status status = token_identity(ctx, token, &who);
-    if (status == PURLIN_NOT_FOUND)
-      return challenge(ctx, request, "Bearer error=\"invalid_token\"", "the token is not valid");
-    if (status != PURLIN_OK) return status;
-    assume(ctx, who);
-  }
-  purlin_status status = access_require(ctx, target->permission);
+  purlin_status status = access_recognise(ctx, request);
+  if (status != PURLIN_OK) return status;
+  status = access_require(ctx, target->permission);
   if (status != PURLIN_UNAUTHENTICATED) return status;
   return challenge(ctx, request, "Bearer", "send the header 'Authorization: Bearer TOKEN'");
 }

@@ -202,33 +202,12 @@ static bool null_is_absent(const schema_decoding *d, const purlin_field *field) 
   return field->initial == NULL || d->reading->tolerant;
 }
 
-static size_t distance(const char *a, size_t a_size, const char *b, size_t b_size) {
-  size_t row[65];
-  for (size_t k = 0; k <= b_size; k++) row[k] = k;
-  for (size_t i = 1; i <= a_size; i++) {
-    size_t corner = row[0];
-    row[0] = i;
-    for (size_t k = 1; k <= b_size; k++) {
-      size_t change = corner + (a[i - 1] != b[k - 1]);
-      corner = row[k];
-      row[k] = (row[k] < row[k - 1] ? row[k] : row[k - 1]) + 1;
-      if (change < row[k]) row[k] = change;
-    }
-  }
-  return row[b_size];
-}
-
 static bool say_unknown(schema_decoding *d, const purlin_schema *schema, const schema_path *path) {
   const char *best = NULL;
-  size_t best_distance = 3;
-  for (size_t i = 0; i < schema->field_count && path->name_size <= 64; i++) {
+  size_t far = TEXT_FAR;
+  for (size_t i = 0; i < schema->field_count; i++) {
     const char *name = schema_field(schema, i)->name;
-    size_t size = strlen(name);
-    if (size > 64 || size > path->name_size + 2 || path->name_size > size + 2) continue;
-    size_t far = distance(path->name, path->name_size, name, size);
-    if (far >= best_distance || far >= size) continue;
-    best = name;
-    best_distance = far;
+    if (text_is_nearer(path->name, path->name_size, name, &far)) best = name;
   }
   if (best == NULL) return schema_say(d, path, "unknown field");
   return schema_say(d, path, "unknown field; did you mean '%s'?", best);

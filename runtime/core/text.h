@@ -28,6 +28,10 @@ bool text_is_plain(const char *text, size_t size);
 bool text_equal_ignoring_case(const char *a, size_t a_size, const char *b, size_t b_size); /* ASCII */
 /* Compares in a time that depends on `size` only, for secrets. */
 bool text_equal_secret(const void *a, const void *b, size_t size);
+/* For "did you mean": whether `candidate` is nearer to `name` than `*best` (TEXT_FAR at first: at most two letters are wrong), which
+ * then becomes its distance. */
+#define TEXT_FAR ((size_t)3)
+bool text_is_nearer(const char *name, size_t name_size, const char *candidate, size_t *best);
 uint64_t text_hash(const void *data, size_t size); /* fast, seeded once per process; for tables */
 void text_wipe(void *data, size_t size);           /* zeroes memory so that the compiler cannot drop it */
 void text_sha256(const void *data, size_t size, uint8_t out[32]);

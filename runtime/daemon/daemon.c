@@ -200,6 +200,8 @@ static purlin_status listen_early(starting *s) {
   options.max_body = (uint64_t)configured->max_body_bytes;
   options.max_connections = (size_t)configured->max_connections;
   options.request_timeout_ms = (uint32_t)configured->request_timeout_ms;
+  options.idle_timeout_ms = (uint32_t)configured->idle_timeout_ms;
+  options.write_timeout_ms = (uint32_t)configured->write_timeout_ms;
   return http_start(&options, &s->why);
 }
 
@@ -213,13 +215,21 @@ static void announce(starting *s) {
 
 /* ---- On loop 0: what parks ------------------------------------------------------------------------------------------------------------------------ */
 
+static script_options options_of_scripts(const starting *s) {
+  const lua_settings *configured = &s->settings.lua;
+  script_options options;
+  script_options_default(&options);
+  options.policies = configured->policies;
+  options.library = configured->library;
+  options.writers = configured->writers.items;
+  options.writer_count = configured->writers.count;
+  options.memory_limit = (size_t)configured->memory_mb * 1024 * 1024;
+  options.timeout_ms = (uint32_t)configured->timeout_ms;
+  return options;
+}
+
 static purlin_status begin_work(purlin_ctx *ctx, starting *s) {
-  script_options scripts;
-  script_options_default(&scripts);
-  scripts.policies = s->settings.lua.policies;
-  scripts.library = s->settings.lua.library;
-  scripts.memory_limit = (size_t)s->settings.lua.memory_mb * 1024 * 1024;
-  scripts.timeout_ms = (uint32_t)s->settings.lua.timeout_ms;
+  const script_options scripts = options_of_scripts(s);
   jobs_options jobs;
   jobs_options_default(&jobs);
   jobs.concurrency = (size_t)s->settings.jobs.concurrency;
@@ -230,7 +240,7 @@ static purlin_status begin_work(purlin_ctx *ctx, starting *s) {
   /* A policy that does not load refuses itself alone: it is logged and listed, the server goes on. */
   if (script_start(ctx, &scripts, &why) != PURLIN_OK) log_write(PURLIN_ERROR, "lua", "%s", buffer_end(&why));
   buffer_free(&why);
-  if (script_watch() != PURLIN_OK)
+  if (scripts.policies && script_watch() != PURLIN_OK)
     log_write(PURLIN_WARNING, "lua", "the folder of policies is not watched; send SIGHUP after a change");
   health_set_starting("the queue starts");
   purlin_status status = events_start();
@@ -305,6 +315,7 @@ static void run_start(purlin_ctx *ctx, void *argument) {
 
 static void run_stop(purlin_ctx *ctx, void *argument) {
   access_identify(ctx, "system", "default", "default");
+  script_rest(ctx);
   plugins_stop(ctx);
   log_write(PURLIN_INFO, "daemon", "stopped");
   end_loops(argument);
@@ -396,16 +407,29 @@ static int serve(starting *s) {
   return s->exit_code;
 }
 
+/* Scripts are loaded as they would be at the start, but on one loop, which never runs. */
+static purlin_status check_scripts(starting *s, size_t *count) {
+  const script_options options = options_of_scripts(s);
+  purlin_status status = loops_create(1);
+  if (status == PURLIN_OK) status = script_check(&options, count, &s->why);
+  loops_destroy();
+  return status;
+}
+
 static int check(starting *s) {
-  purlin_status status = fork_spawner(s);
-  if (status == PURLIN_OK) status = load_plugins(s);
+  size_t scripts = 0, count = 0;
   http_router *router = NULL;
+  purlin_status status = fork_spawner(s);
+  if (status == PURLIN_OK) status = start_metrics(s);
+  if (status == PURLIN_OK) status = load_plugins(s);
   if (status == PURLIN_OK) status = make_router(s, &router);
+  if (status == PURLIN_OK) status = check_scripts(s, &scripts);
+  if (router) http_router_release(router);
   process_stop();
   if (status != PURLIN_OK) return complain(s, 1);
-  size_t count = 0;
   for (const plugin *p = plugins_first(); p; p = p->next) count++;
-  (void)printf("purlind: the configuration is valid; %zu plugins\n", count - 1);
+  (void)printf("purlind: the configuration is valid; %zu plugins, %zu script%s\n", count - 1, scripts,
+               scripts == 1 ? "" : "s");
   return 0;
 }
 

@@ -26,7 +26,7 @@ typedef struct ready_check {
 } ready_check;
 PURLIN_SCHEMA(ready_check, "One thing that has to be ready",
     PURLIN_REQUIRED(name, "What"),
-    PURLIN_REQUIRED(ready, "Whether it is"),
+    PURLIN_REQUIRED(ready, "Whether it is; of scripts also when some are refused: the others work, and the server is degraded"),
     PURLIN_OPTIONAL(detail, "What is not ready, and why"));
 
 typedef struct readiness {
@@ -34,7 +34,7 @@ typedef struct readiness {
   PURLIN_LIST_OF(ready_check) checks;
 } readiness;
 PURLIN_SCHEMA(readiness, "Whether requests are welcome",
-    PURLIN_REQUIRED(status, "ready or not ready"),
+    PURLIN_REQUIRED(status, "ready, degraded (requests are welcome, but something wants to be looked at) or not ready"),
     PURLIN_LIST(checks, ready_check, "What was looked at"));
 
 static void add(purlin_ctx *ctx, readiness *r, const char *name, const char *detail) {
@@ -57,15 +57,29 @@ static void add_plugins(purlin_ctx *ctx, readiness *r, size_t room) {
     add(ctx, r, p->name, p->state == PLUGIN_STARTED ? NULL : p->error ? p->error : plugin_state_name(p->state));
 }
 
+/* A refused script costs what it would have done, not the server: so this changes a status of ready to degraded, and no more. */
+static void add_scripts(purlin_ctx *ctx, readiness *r) {
+  buffer names = {0};
+  add(ctx, r, "scripts", NULL);
+  if (script_refusals(&names)) {
+    ready_check *check = &r->checks.items[r->checks.count - 1];
+    const char *detail = purlin_format(ctx, "refused: %s; the operation scripts.list tells why", buffer_end(&names));
+    check->detail = (purlin_opt_text){PURLIN_SET, detail};
+    if (strcmp(r->status, "ready") == 0) r->status = "degraded";
+  }
+  buffer_free(&names);
+}
+
 PURLIN_ROUTE(server_ready, "GET /readyz", .summary = "Whether the server is ready, and what is not", .permission = "public", .out = readiness_schema) {
   enum { MOST_CHECKS = 260 };
   readiness r = {.status = "ready"};
-  r.checks.items = purlin_alloc_array(ctx, MOST_CHECKS + 2, sizeof(ready_check));
+  r.checks.items = purlin_alloc_array(ctx, MOST_CHECKS + 3, sizeof(ready_check));
   if (!r.checks.items) return PURLIN_TOO_LARGE;
   add(ctx, &r, "start", atomic_load(&starting));
   add_database(ctx, &r);
   add_plugins(ctx, &r, MOST_CHECKS);
-  bool ready = strcmp(r.status, "ready") == 0;
+  add_scripts(ctx, &r);
+  bool ready = strcmp(r.status, "not ready") != 0;
   if (!ready) {
     purlin_status status = purlin_set_header(ctx, request, "Retry-After", "1");
     if (status != PURLIN_OK) return status;

@@ -11,6 +11,9 @@ PURLIN_SCHEMA(server_settings, "server { ... }",
     PURLIN_DEFAULT(port, "8080", "Port to listen on; 0 takes any free one", .min = 0, .max = 65535),
     PURLIN_DEFAULT(loops, "0", "Event-loop threads; 0: one per core", .min = 0, .max = 256),
     PURLIN_DEFAULT(drain_seconds, "10", "How long requests in flight may take when the daemon stops", .min = 0, .max = 3600),
+    PURLIN_DEFAULT(idle_timeout_ms, "75000", "How long a connection may wait for its next request", .min = 100, .max = 3600000),
+    PURLIN_DEFAULT(write_timeout_ms, "30000", "A client that takes nothing of an answer for so long is cut off; one that reads a few bytes a second counts as such, "
+                   "since its kernel tells us of room only when there is a good deal of it", .min = 100, .max = 3600000),
     PURLIN_DEFAULT(request_timeout_ms, "30000", "Deadline of a request, where it names none", .min = 100, .max = 3600000),
     PURLIN_DEFAULT(max_body_bytes, "8388608", "Largest body, where a route names no limit", .min = 1024, .max = 1e12),
     PURLIN_DEFAULT(max_connections, "10000", "Connections at once", .min = 10, .max = 1000000),
@@ -38,8 +41,9 @@ PURLIN_SCHEMA(jobs_settings, "jobs { ... }",
 PURLIN_SCHEMA(lua_settings, "lua { ... }",
     PURLIN_DEFAULT(policies, "\"/etc/purlin/policies\"", "Folder of policies and event rules"),
     PURLIN_DEFAULT(library, "\"/usr/share/purlin/lua\"", "Folder that require reads from"),
+    PURLIN_DEFAULT(writers, "[]", "Scripts, such as \"cleanup.lua\", that may change rows by purlin.db.execute"),
     PURLIN_DEFAULT(memory_mb, "16", "Memory of a script on a loop", .min = 1, .max = 4096),
-    PURLIN_DEFAULT(timeout_ms, "60000", "Time of a run of an event rule", .min = 10, .max = 3600000));
+    PURLIN_DEFAULT(timeout_ms, "60000", "Time of a run of an event rule, and of what comes round", .min = 10, .max = 3600000));
 
 PURLIN_SCHEMA(plugins_settings, "plugins { ... }",
     PURLIN_DEFAULT(folders, "[\"/usr/lib/purlin/plugins\"]", "Where plugins are found"),
@@ -85,6 +89,8 @@ static void override(settings *s, const daemon_arguments *arguments) {
   if (arguments->state) s->server.state = arguments->state;
   if (arguments->address) s->server.address = arguments->address;
   if (arguments->port >= 0) s->server.port = arguments->port;
+  /* Nobody asked for the usual folder of policies, so it may be absent. */
+  if (find(s->file, "lua") == &NO_SECTION && access(s->lua.policies, F_OK) != 0) s->lua.policies = NULL;
   if (arguments->policies) s->lua.policies = arguments->policies;
   if (arguments->library) s->lua.library = arguments->library;
   if (!arguments->plugins) return;

@@ -9,7 +9,8 @@
 
 typedef struct server_settings {
   const char *address;
-  int64_t port, loops, drain_seconds, request_timeout_ms, max_body_bytes, max_connections;
+  int64_t port, loops, drain_seconds, idle_timeout_ms, write_timeout_ms, request_timeout_ms, max_body_bytes,
+      max_connections;
   const char *state;
   const char *url;
 } server_settings;
@@ -26,7 +27,8 @@ typedef struct jobs_settings {
   int64_t concurrency, lease_seconds;
 } jobs_settings;
 typedef struct lua_settings {
-  const char *policies, *library;
+  const char *policies, *library; /* policies: NULL: none */
+  purlin_texts writers;
   int64_t memory_mb, timeout_ms;
 } lua_settings;
 typedef struct plugins_settings {

@@ -328,9 +328,18 @@ static bool stuck_in_sending(http_connection *c, uint64_t now_ms) {
   return now_ms >= c->write_due_ms;
 }
 
+/* A plain close would leave megabytes in the kernel, which tries for minutes more to hand them to a client that takes nothing. */
+static void give_up_sending(http_connection *c) {
+  const struct linger at_once = {.l_onoff = 1};
+  int descriptor;
+  if (uv_fileno((uv_handle_t *)&c->tcp, &descriptor) == 0)
+    (void)setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  connection_close(c);
+}
+
 void connection_sweep(http_connection *c, uint64_t now_ms) {
   if (stuck_in_sending(c, now_ms)) {
-    connection_close(c);
+    give_up_sending(c);
     return;
   }
   switch ((connection_state)c->state) {

@@ -2,6 +2,7 @@
 #include "lua/script.h"
 
 #include "core/arena.h"
+#include "core/text.h"
 #include "lua/load.h"
 #include "lua/sandbox.h"
 #include "lua/value.h"
@@ -170,26 +171,16 @@ static int from_file(lua_State *L) {
 
 static const char *const extra_names[] = {"env", "file"};
 
-/* Whether one edit (a letter more, less, other, or two swapped) makes b of a. */
-static bool nearly(const char *a, const char *b) {
-  while (*a != '\0' && *a == *b) {
-    a++;
-    b++;
-  }
-  if (strcmp(a, b) == 0) return false;
-  if (*a == '\0' || *b == '\0') return strlen(a) + strlen(b) == 1;
-  if (strcmp(a + 1, b + 1) == 0 || strcmp(a + 1, b) == 0 || strcmp(a, b + 1) == 0) return true;
-  return a[0] == b[1] && a[1] == b[0] && strcmp(a + 2, b + 2) == 0;
-}
-
 static int unknown_name(lua_State *L) {
   const loading *l = loading_of(L);
-  const char *name = luaL_tolstring(L, 2, NULL);
+  const char *name = luaL_tolstring(L, 2, NULL), *section = NULL, *function = NULL;
+  size_t size = strlen(name), far = TEXT_FAR;
   for (size_t i = 0; i < l->kind_count; i++)
-    if (nearly(name, l->kinds[i])) return luaL_error(L, "there is no section '%s'; did you mean '%s'?", name, l->kinds[i]);
+    if (text_is_nearer(name, size, l->kinds[i], &far)) section = l->kinds[i];
   for (size_t i = 0; i < sizeof extra_names / sizeof extra_names[0]; i++)
-    if (nearly(name, extra_names[i]))
-      return luaL_error(L, "there is no function '%s'; did you mean '%s'?", name, extra_names[i]);
+    if (text_is_nearer(name, size, extra_names[i], &far)) function = extra_names[i];
+  if (function != NULL) return luaL_error(L, "there is no function '%s'; did you mean '%s'?", name, function);
+  if (section != NULL) return luaL_error(L, "there is no section '%s'; did you mean '%s'?", name, section);
   luaL_Buffer known;
   luaL_buffinit(L, &known);
   for (size_t i = 0; i < l->kind_count; i++) {

@@ -39,6 +39,9 @@ void rules_follow(const generation *g);
 void rules_end(void);
 bool routes_follow(const generation *g); /* whether there are routes that no router has */
 void routes_end(void);
+/* lua/every.c: what comes round. */
+void periodics_follow(const generation *g);
+void periodics_end(void);
 
 /* The options that script_start was given. */
 const script_options *script_settings(void);

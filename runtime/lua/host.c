@@ -1,6 +1,7 @@
 #include "lua/host.h"
 
 #include "core/status.h"
+#include "core/text.h"
 #include "db/db.h"
 
 #include <string.h>
@@ -48,6 +49,22 @@ purlin_mark host_mark(const lua_run *run) { return purlin_arena_mark(run->ctx); 
 
 void host_reset(const lua_run *run, purlin_mark mark) {
   if (!db_in_transaction(run->ctx)) purlin_arena_reset(run->ctx, mark);
+}
+
+void host_check_options(lua_State *L, int table, const char *const *known) {
+  if (!lua_istable(L, table)) return;
+  table = lua_absindex(L, table);
+  for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+    const char *best = NULL;
+    size_t far = TEXT_FAR, i = 0;
+    for (; known[i] != NULL && (name == NULL || strcmp(known[i], name) != 0); i++)
+      if (name != NULL && text_is_nearer(name, strlen(name), known[i], &far)) best = known[i];
+    if (known[i] != NULL) continue;
+    if (name == NULL) luaL_error(L, "options are named, such as { %s = ... }", known[0]);
+    if (best != NULL) luaL_error(L, "there is no option '%s'; did you mean '%s'?", name, best);
+    luaL_error(L, "there is no option '%s'", name);
+  }
 }
 
 lua_Integer host_integer_option(lua_State *L, int table, const char *name, lua_Integer initial, lua_Integer least,
@@ -183,6 +200,17 @@ static void open_errors(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &error_key);
 }
 
+/* What is not there is more often misspelt than looked for. */
+static int unknown_part(lua_State *L) {
+  const char *name = luaL_tolstring(L, 2, NULL), *best = NULL;
+  size_t far = TEXT_FAR;
+  for (lua_pushnil(L); lua_next(L, 1) != 0; lua_pop(L, 1))
+    if (lua_type(L, -2) == LUA_TSTRING && text_is_nearer(name, strlen(name), lua_tostring(L, -2), &far))
+      best = lua_tostring(L, -2);
+  if (best != NULL) return luaL_error(L, "there is no 'purlin.%s'; did you mean 'purlin.%s'?", name, best);
+  return luaL_error(L, "there is no 'purlin.%s'", name);
+}
+
 void host_open(lua_State *L) {
   static void (*const parts[])(lua_State *) = {
       host_open_log,        host_open_json,     host_open_time, host_open_shared, host_open_metrics,
@@ -190,5 +218,9 @@ void host_open(lua_State *L) {
   open_errors(L);
   lua_newtable(L);
   for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) parts[i](L);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, unknown_part);
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
   lua_setglobal(L, "purlin");
 }

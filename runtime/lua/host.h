@@ -16,11 +16,11 @@ void host_open_json(lua_State *L);
 void host_open_time(lua_State *L);
 void host_open_shared(lua_State *L);
 void host_open_metrics(lua_State *L);
-void host_open_operations(lua_State *L); /* op, and who and where */
+void host_open_operations(lua_State *L); /* op, and who, where and what they may */
 void host_open_database(lua_State *L);
 void host_open_http(lua_State *L);
 void host_open_work(lua_State *L);         /* jobs and events */
-void host_open_registration(lua_State *L); /* policy, on, route, require */
+void host_open_registration(lua_State *L); /* policy, on, route, every, require */
 
 /* Sets a table of functions as member `name` of the table on top of the stack. */
 void host_add(lua_State *L, const char *name, const luaL_Reg *functions);
@@ -36,6 +36,8 @@ purlin_json host_json(lua_State *L, int index, const purlin_schema *schema, cons
  * which may hold on to something until it commits. */
 purlin_mark host_mark(const lua_run *run);
 void host_reset(const lua_run *run, purlin_mark mark);
+/* Refuses members of the options table (if it is one) that are not among `known`, which ends with NULL; says which one was meant. */
+void host_check_options(lua_State *L, int table, const char *const *known);
 /* A member of the options table (if it is one); `initial` when it is absent. Raises an error when it is out of bounds. */
 lua_Integer host_integer_option(lua_State *L, int table, const char *name, lua_Integer initial, lua_Integer least,
                                 lua_Integer most);

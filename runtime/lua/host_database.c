@@ -1,7 +1,10 @@
-/* host_database.c: purlin.db.query(sql, ...): reading. Changes belong to operations, which check, audit and announce them. */
+/* host_database.c: purlin.db.query(sql, ...) reads, for every script. Changes belong to operations, which check, audit and announce them;
+ * purlin.db.execute changes rows for the scripts that the configuration names, where no operation is: in rules, routes and what comes
+ * round. Each call is one transaction, and no Lua runs while it is open. */
 #include "lua/host.h"
 
 #include "db/db.h"
+#include "lua/generation.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -32,8 +35,29 @@ static bool is_word(const char *p, size_t size, const char *word) {
   return size == strlen(word) && strncasecmp(p, word, size) == 0;
 }
 
-/* Why the statement is not one that only reads; NULL: it is. */
-static const char *refuse_writing(const char *sql) {
+static bool is_one_of(const char *p, size_t size, const char *const *words) {
+  while (*words != NULL && !is_word(p, size, *words)) words++;
+  return *words != NULL;
+}
+
+/* What a statement may be. */
+typedef struct statement_rule {
+  const char *const *first, *const *forbidden; /* words */
+  const char *refusal_of_first, *refusal_of_forbidden;
+} statement_rule;
+
+static const statement_rule READING = {.first = (const char *const[]){"select", "with", NULL},
+                                       .forbidden = (const char *const[]){"into", "update", "lock", NULL},
+                                       .refusal_of_first =
+                                           "only SELECT is allowed; change things by operations, or by purlin.db.execute",
+                                       .refusal_of_forbidden = "SELECT ... INTO and locking reads are not allowed"};
+static const statement_rule WRITING = {.first = (const char *const[]){"insert", "update", "delete", "replace", NULL},
+                                       .forbidden = (const char *const[]){"outfile", "dumpfile", "returning", NULL},
+                                       .refusal_of_first = "only INSERT, UPDATE, DELETE and REPLACE are allowed",
+                                       .refusal_of_forbidden = "OUTFILE, DUMPFILE and RETURNING are not allowed"};
+
+/* Why the statement is not one of its kind; NULL: it is. */
+static const char *refuse(const char *sql, const statement_rule *rule) {
   bool first = true;
   for (const char *p = sql; *p != '\0';) {
     const char *behind = skip_quiet(p);
@@ -49,10 +73,8 @@ static const char *refuse_writing(const char *sql) {
     }
     size_t size = 1;
     while (isalnum((unsigned char)p[size]) || p[size] == '_' || p[size] == '$') size++;
-    if (first && !is_word(p, size, "select") && !is_word(p, size, "with"))
-      return "only SELECT is allowed; change things by operations";
-    if (is_word(p, size, "into")) return "SELECT ... INTO is not allowed";
-    if (is_word(p, size, "update") || is_word(p, size, "lock")) return "locking reads are not allowed";
+    if (first && !is_one_of(p, size, rule->first)) return rule->refusal_of_first;
+    if (!first && is_one_of(p, size, rule->forbidden)) return rule->refusal_of_forbidden;
     first = false;
     p += size;
   }
@@ -78,7 +100,7 @@ static purlin_value bound(lua_State *L, int index) {
 }
 
 static int query(lua_State *L) {
-  const char *sql = luaL_checkstring(L, 1), *refusal = refuse_writing(sql);
+  const char *sql = luaL_checkstring(L, 1), *refusal = refuse(sql, &READING);
   if (refusal != NULL) return luaL_argerror(L, 1, refusal);
   int count = lua_gettop(L) - 1;
   luaL_argcheck(L, count <= MAX_VALUES, 2, "too many values");
@@ -96,7 +118,120 @@ static int query(lua_State *L) {
   return 1;
 }
 
+/* ---- Writing --------------------------------------------------------------------------------------------------------------------- */
+
+enum { MAX_STATEMENTS = 100 };
+
+typedef struct statement {
+  purlin_value values[1 + MAX_VALUES]; /* the statement itself, then what stands for each '?' */
+  size_t count;
+  int64_t affected, inserted;
+} statement;
+
+typedef struct statement_list {
+  statement *items;
+  size_t count;
+} statement_list;
+
+static void check_writer(lua_State *L, const lua_run *run) {
+  const script_options *settings = script_settings();
+  const char *file = state_of(L)->file;
+  if (run->decides) luaL_error(L, "a policy only decides: it may not write");
+  for (size_t i = 0; i < settings->writer_count; i++)
+    if (strcmp(settings->writers[i], file) == 0) return;
+  luaL_error(L, "the script may not write; lua { writers = { \"%s\" } } in purlin.lua lets it", file);
+}
+
+/* In the arena: another run may change the tables that the texts came from. */
+static purlin_value kept_value(lua_State *L, int index, purlin_ctx *ctx) {
+  purlin_value value = bound(L, index);
+  if (value.type != PURLIN_V_TEXT) return value;
+  value.as.data = purlin_copy_bytes(ctx, value.as.data, value.size);
+  if (value.as.data == NULL) luaL_error(L, "too large");
+  return value;
+}
+
+/* From the statement at `first` and the values behind it, up to `last`. */
+static void take_statement(lua_State *L, int first, int last, purlin_ctx *ctx, statement *s) {
+  if (lua_type(L, first) != LUA_TSTRING) luaL_error(L, "a statement is a text, not a %s", luaL_typename(L, first));
+  const char *refusal = refuse(lua_tostring(L, first), &WRITING);
+  if (refusal != NULL) luaL_error(L, "%s", refusal);
+  if (last - first > MAX_VALUES) luaL_error(L, "too many values");
+  for (int i = first; i <= last; i++) s->values[s->count++] = kept_value(L, i, ctx);
+}
+
+static purlin_status run_statements(purlin_ctx *ctx, void *argument) {
+  const statement_list *list = argument;
+  for (size_t i = 0; i < list->count; i++) {
+    statement *s = &list->items[i];
+    purlin_status status = purlin_db_run_(ctx, s->values, s->count);
+    if (status != PURLIN_OK) return status;
+    s->affected = (int64_t)purlin_affected(ctx);
+    s->inserted = purlin_inserted(ctx);
+  }
+  return PURLIN_OK;
+}
+
+static void commit(lua_State *L, lua_run *run, statement_list *list) {
+  run_set_aside(run);
+  purlin_status status = purlin_transaction(run->ctx, run_statements, list);
+  run_go_on(run, L);
+  if (status != PURLIN_OK) (void)host_raise(L, run->ctx, status);
+}
+
+static statement *room_for(lua_State *L, const lua_run *run, size_t count) {
+  statement *items = purlin_alloc_array(run->ctx, count, sizeof *items);
+  if (items == NULL) luaL_error(L, "too large");
+  return items;
+}
+
+/* execute(sql, ...): how many rows it found and changed, and the AUTO_INCREMENT value that it made. */
+static int execute(lua_State *L) {
+  (void)luaL_checkstring(L, 1);
+  lua_run *run = host_run(L);
+  check_writer(L, run);
+  purlin_mark mark = host_mark(run);
+  statement_list list = {room_for(L, run, 1), 1};
+  take_statement(L, 1, lua_gettop(L), run->ctx, list.items);
+  commit(L, run, &list);
+  lua_pushinteger(L, list.items->affected);
+  lua_pushinteger(L, list.items->inserted);
+  host_reset(run, mark);
+  return 2;
+}
+
+/* execute_all{ {sql, ...}, ... }: all or none; the list of how many rows each found and changed. */
+static int execute_all(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_run *run = host_run(L);
+  check_writer(L, run);
+  size_t count = lua_rawlen(L, 1);
+  luaL_argcheck(L, count > 0 && count <= MAX_STATEMENTS, 1, "1 to 100 statements expected");
+  purlin_mark mark = host_mark(run);
+  statement_list list = {room_for(L, run, count), count};
+  for (size_t i = 0; i < count; i++) {
+    if (lua_rawgeti(L, 1, (lua_Integer)i + 1) != LUA_TTABLE) return luaL_error(L, "statement %d is no table", (int)i + 1);
+    lua_Integer last = 1; /* a nil among the values ends no list: the highest index counts */
+    for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1))
+      if (lua_isinteger(L, -2) && lua_tointeger(L, -2) > last) last = lua_tointeger(L, -2);
+    if (last > MAX_VALUES + 1) return luaL_error(L, "too many values");
+    luaL_checkstack(L, MAX_VALUES + 1, NULL);
+    for (lua_Integer k = 1; k <= last; k++) (void)lua_rawgeti(L, 2, k);
+    take_statement(L, 3, lua_gettop(L), run->ctx, &list.items[i]);
+    lua_settop(L, 1);
+  }
+  commit(L, run, &list);
+  lua_createtable(L, (int)count, 0);
+  for (size_t i = 0; i < count; i++) {
+    lua_pushinteger(L, list.items[i].affected);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  host_reset(run, mark);
+  return 1;
+}
+
 void host_open_database(lua_State *L) {
-  static const luaL_Reg functions[] = {{"query", query}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"query", query}, {"execute", execute}, {"execute_all", execute_all}, {NULL, NULL}};
   host_add(L, "db", functions);
 }

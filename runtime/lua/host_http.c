@@ -53,8 +53,10 @@ static void push_answer(lua_State *L, const purlin_http_answer *answer) {
 
 static int request_as(lua_State *L, const char *method) {
   static const char json_type[] = "Content-Type: application/json";
+  static const char *const known[] = {"url", "method", "headers", "body", "json", "timeout_ms", "retries", NULL};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
+  host_check_options(L, 1, known);
   lua_run *run = host_run(L);
   purlin_mark mark = host_mark(run);
   const char *headers[MAX_HEADERS + 1] = {0};

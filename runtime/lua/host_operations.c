@@ -64,13 +64,22 @@ static int project(lua_State *L) {
   return 1;
 }
 
+/* nil: nobody is known, as in a public route that did not ask. */
 static int actor(lua_State *L) {
-  lua_pushstring(L, purlin_actor(host_run(L)->ctx));
+  const purlin_ctx *ctx = host_run(L)->ctx;
+  lua_pushstring(L, ctx->who == NULL ? NULL : purlin_actor(ctx));
+  return 1;
+}
+
+static int permitted(lua_State *L) {
+  const char *permission = luaL_checkstring(L, 1);
+  lua_pushboolean(L, purlin_permitted(host_run(L)->ctx, permission));
   return 1;
 }
 
 void host_open_operations(lua_State *L) {
-  static const luaL_Reg functions[] = {{"workspace", workspace}, {"project", project}, {"actor", actor}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"workspace", workspace}, {"project", project}, {"actor", actor}, {"permitted", permitted}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
   lua_newtable(L);
   lua_pushcfunction(L, find_plugin);

@@ -14,16 +14,19 @@ typedef struct script_source {
 
 enum { SCRIPT_MAX_SOURCES = 64 };
 
-typedef enum entry_kind { ENTRY_POLICY, ENTRY_RULE, ENTRY_ROUTE } entry_kind;
+typedef enum entry_kind { ENTRY_POLICY, ENTRY_RULE, ENTRY_ROUTE, ENTRY_PERIODIC } entry_kind;
 
 /* A function that the script handed over while it was loaded: the same ones, in the same order, on every loop. */
 typedef struct script_entry {
   entry_kind kind;
-  const char *name;       /* the policy point, the event, "GET /path" */
+  const char *name;       /* the policy point, the event, "GET /path", what comes round */
   const char *title;      /* "policy serving.promote", for messages */
   const char *permission; /* of a route */
   const char *summary;
-  uint32_t timeout_ms; /* of a route; 0: the server's default */
+  bool wants_caller;      /* of a public route: who sent the request is looked up if it says so */
+  uint32_t timeout_ms;    /* of a route; 0: the server's default */
+  const char *expression; /* when it comes round, for cron_parse */
+  const char *time_zone;
   int line;
 } script_entry;
 

@@ -81,6 +81,7 @@ static purlin_status answer_policy(purlin_ctx *ctx, const char *point, uint32_t 
                                                      .name = found.entry->title,
                                                      .kind = "policy",
                                                      .timeout_ms = timeout_ms,
+                                                     .decides = true,
                                                      .body = run_policy,
                                                      .argument = &call});
   act_again_as(ctx, previous);

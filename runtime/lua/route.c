@@ -1,4 +1,5 @@
 /* route.c: purlin.route("GET /hello/{name}", { permission = "public" }, function(request) return { body = {...} } end). */
+#include "access/access.h"
 #include "http/server.h"
 #include "lua/generation.h"
 #include "lua/host.h"
@@ -12,7 +13,7 @@ enum { MAX_BODY_BYTES = 8 * 1024 * 1024 };
 typedef struct route {
   http_target target;
   char *file, *http, *permission, *name;
-  bool current;
+  bool current, wants_caller;
   struct route *next;
 } route;
 
@@ -170,7 +171,9 @@ static int run_route(lua_State *L) {
 
 static purlin_status handle(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
   const route *r = target->argument;
-  found_entry found;
+  purlin_status status = r->wants_caller ? access_recognise(ctx, request) : PURLIN_OK;
+  if (status != PURLIN_OK) return status;
+  found_entry found; /* after what parks */
   if (!generation_entry(r->file, ENTRY_ROUTE, r->http, &found))
     return purlin_fail(ctx, PURLIN_NOT_FOUND, "there is nothing here");
   route_call call = {.request = request, .function = found.function};
@@ -186,7 +189,8 @@ static purlin_status handle(purlin_ctx *ctx, purlin_request *request, const http
 
 static bool is_route(const route *r, const script *s, const script_entry *entry) {
   return strcmp(r->file, s->file) == 0 && strcmp(r->http, entry->name) == 0 &&
-         strcmp(r->permission, entry->permission) == 0 && r->target.timeout_ms == entry->timeout_ms;
+         strcmp(r->permission, entry->permission) == 0 && r->target.timeout_ms == entry->timeout_ms &&
+         r->wants_caller == entry->wants_caller;
 }
 
 static void free_route(route *r) {
@@ -215,6 +219,7 @@ static route *make_route(const script *s, const script_entry *entry) {
                             .handle = handle,
                             .argument = r,
                             .timeout_ms = entry->timeout_ms};
+  r->wants_caller = entry->wants_caller;
   r->next = routes;
   routes = r;
   return r;

@@ -189,7 +189,7 @@ purlin_status run_script(purlin_ctx *ctx, const run_call *call) {
                        MOST_NESTED);
   if (fiber_stack_left() < STACK_NEEDED_BYTES)
     return purlin_fail(ctx, PURLIN_INTERNAL, "%s: too little stack is left", call->name);
-  lua_run run = {.state = call->state, .ctx = ctx, .name = call->name, .outer = ctx->lua};
+  lua_run run = {.state = call->state, .ctx = ctx, .name = call->name, .decides = call->decides, .outer = ctx->lua};
   if (!take_thread(&run)) {
     run_count_failure(call->state->file, "memory");
     return purlin_fail(ctx, PURLIN_INTERNAL, "%s: the script has no memory left", call->name);

@@ -34,6 +34,7 @@ typedef struct lua_run {
   script_state *state;
   purlin_ctx *ctx;  /* NULL while the script is loaded */
   const char *name; /* "policy serving.promote", for messages */
+  bool decides;     /* it answers a policy point, so it only reads */
   budget budget;
   lua_State *thread;
   int reference;            /* its anchor */
@@ -60,7 +61,7 @@ typedef struct run_call {
   script_state *state;
   const char *name, *kind;
   uint32_t timeout_ms; /* 0: what the context has */
-  bool pass_errors;
+  bool pass_errors, decides;
   lua_CFunction body;
   void *argument;
 } run_call;

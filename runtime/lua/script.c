@@ -125,13 +125,16 @@ static script *find_script(const generation *g, const char *file) {
   return NULL;
 }
 
-/* Whether the script answers what another one answers already. Rules may be many for one event. */
+/* Whether the script answers what another one answers already. Rules may be many for one event; names of what comes round are each
+ * script's own. */
 static bool collides(const generation *g, const script *s, buffer *why) {
   for (size_t i = 0; i < g->count; i++)
     for (size_t a = 0; a < s->entry_count; a++) {
       const script_entry *entry = &s->entries[a];
       size_t other;
-      if (entry->kind == ENTRY_RULE || !find_entry(g->scripts[i], entry->kind, entry->name, &other)) continue;
+      if (entry->kind == ENTRY_RULE || entry->kind == ENTRY_PERIODIC ||
+          !find_entry(g->scripts[i], entry->kind, entry->name, &other))
+        continue;
       buffer_format(why, "%s:%d: '%s' is answered already in %s:%d", s->file, entry->line, entry->name, g->scripts[i]->file,
                     g->scripts[i]->entries[other].line);
       return true;
@@ -298,6 +301,7 @@ static purlin_status load_and_switch(purlin_ctx *ctx, buffer *why) {
   book.refusals = m.refusals;
   generation_unlock();
   rules_follow(m.made);
+  periodics_follow(m.made);
   bool new_routes = routes_follow(m.made);
   retire(old, m.made);
   if (new_routes && book.routes_changed != NULL) book.routes_changed();
@@ -352,6 +356,7 @@ void script_stop(void) {
   free_generation(book.newest);
   free_refusals(book.refusals);
   routes_end();
+  periodics_end();
   free(book.by_loop);
   free((char *)(uintptr_t)book.options.policies);
   free((char *)(uintptr_t)book.options.library);
@@ -361,6 +366,18 @@ void script_stop(void) {
   book.routes_changed = NULL;
   book.begun = false;
   host_shared_clear();
+}
+
+purlin_status script_check(const script_options *options, size_t *count, buffer *why) {
+  if (book.begun || budget_begin(loop_count() + 1) != PURLIN_OK) return PURLIN_UNAVAILABLE;
+  book.options = *options;
+  making m = {.why = why};
+  purlin_status status = make(&m);
+  *count = m.made == NULL ? 0 : m.made->count;
+  undo(&m);
+  book.options = (script_options){0};
+  budget_end();
+  return status == PURLIN_OK && why->size > 0 ? PURLIN_INVALID : status;
 }
 
 /* ---- Describing -------------------------------------------------------------------------------------------------------------------- */
@@ -401,8 +418,21 @@ static void describe(const char *file, const script *s, const refusal *r, buffer
     describe_entries(s, ENTRY_POLICY, "policies", out);
     describe_entries(s, ENTRY_RULE, "rules", out);
     describe_entries(s, ENTRY_ROUTE, "routes", out);
+    describe_entries(s, ENTRY_PERIODIC, "periodic", out);
   }
   buffer_char(out, '}');
+}
+
+bool script_refusals(buffer *names) {
+  generation_lock();
+  for (const refusal *r = book.refusals; r != NULL; r = r->next) {
+    if (r->file == NULL) continue;
+    if (names->size > 0) buffer_text(names, ", ");
+    buffer_text(names, r->file);
+  }
+  bool any = book.refusals != NULL;
+  generation_unlock();
+  return any;
 }
 
 void script_describe(buffer *out) {

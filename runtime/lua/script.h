@@ -1,11 +1,13 @@
 /* script.h: Lua in the daemon: policies, event rules, and configuration.
  *
- * lua/state.c       one lua_State per script and loop: allocator with a cap, closed environment, no bytecode
+ * lua/sandbox.c     one lua_State per script and loop: allocator with a cap, closed environment, no bytecode
  * lua/budget.c      instructions and wall clock: a watchdog arms a count hook only on overrun
  * lua/value.c       JSON text <-> Lua values; null, arrays
  * lua/host_*.c      the host API, one file a module: log, json, db, http, jobs, events, metrics, shared, time, op
  * lua/script.c      finding, loading, generations: load on all loops, then switch; what fails to load changes nothing
  * lua/policy.c      answering policy points, running event rules
+ * lua/route.c       answering requests
+ * lua/every.c       what comes round
  * lua/config.c      purlin.lua */
 #ifndef PURLIN_LUA_SCRIPT_H
 #define PURLIN_LUA_SCRIPT_H
@@ -16,11 +18,13 @@
 #include "core/buffer.h"
 
 typedef struct script_options {
-  const char *policies;  /* folder with *.lua; NULL: none */
-  const char *library;   /* folder that `require` reads from, nothing else */
-  size_t memory_limit;   /* per script and loop: 16 MiB */
-  uint32_t cpu_limit_ms; /* CPU time of a run: 500 ms. A watchdog looks every 5 ms, so it may be exceeded by some */
-  uint32_t timeout_ms;   /* per run of an event rule, waiting included: 60 s; of loading: 2 s of CPU time */
+  const char *policies;       /* folder with *.lua; NULL: none */
+  const char *library;        /* folder that `require` reads from, nothing else */
+  size_t memory_limit;        /* per script and loop: 16 MiB */
+  uint32_t cpu_limit_ms;      /* CPU time of a run: 500 ms. A watchdog looks every 5 ms, so it may be exceeded by some */
+  const char *const *writers; /* names of the scripts that purlin.db.execute serves, such as "cleanup.lua"; borrowed */
+  size_t writer_count;
+  uint32_t timeout_ms; /* per run of an event rule, waiting included: 60 s; of loading: 2 s of CPU time */
 } script_options;
 
 void script_options_default(script_options *options);
@@ -32,7 +36,15 @@ PURLIN_CHECKED purlin_status script_start(purlin_ctx *ctx, const script_options 
 PURLIN_CHECKED purlin_status script_reload(purlin_ctx *ctx, buffer *why);
 /* Watches the folder (uv_fs_event) and reloads; errors are logged. */
 PURLIN_CHECKED purlin_status script_watch(void);
+/* Before the loops end: nothing new comes round, and what does has ended. In a fiber; parks. */
+void script_rest(purlin_ctx *ctx);
 void script_stop(void);
+
+/* Loads every script and throws it away: for --check. On the main thread, after loops_create and with the plugins registered; nothing
+ * runs. PURLIN_INVALID: `why` names the scripts that would be refused and why. `count`: of those that would run. */
+PURLIN_CHECKED purlin_status script_check(const script_options *options, size_t *count, buffer *why);
+/* The names of scripts that are refused, or run in an older version than the file's, as "a.lua, b.lua". False: there is none. */
+bool script_refusals(buffer *names);
 
 /* Adds the routes that scripts declared with purlin.route(). */
 struct http_router;

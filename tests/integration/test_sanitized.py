@@ -22,6 +22,12 @@ purlin.route("GET /hello/{name}", { permission = "public" }, function(request)
   return { body = { hello = request:parameter("name"), count = count, models = #purlin.db.query("SELECT name FROM registry_models") } }
 end)
 purlin.route("GET /wrong", { permission = "public" }, function() error("on purpose") end)
+purlin.route("GET /who", { permission = "public", identity = "optional" }, function() return purlin.actor() or "nobody" end)
+purlin.every(1, "tick", function(what)
+  purlin.db.execute("UPDATE registry_models SET description = ? WHERE name = ?", what.name, "none of this name")
+  purlin.shared.incr("ticks")
+end)
+purlin.route("GET /ticks", { permission = "public" }, function() return { body = { ticks = purlin.shared.get("ticks") } } end)
 purlin.on("registry.version_created", function(event)
   purlin.log.info("heard %s", event.key)
   purlin.events.emit("rule.heard", event.key, { version = event.payload.version })
@@ -43,7 +49,7 @@ def sanitized(scratch, template, monkeypatch, tmp_path):
     folder = scratch / "sanitized"
     folder.mkdir()
     daemon.copy_state(template, folder)
-    made = Daemon(folder, plugins=PLUGINS)
+    made = Daemon(folder, plugins=PLUGINS, configuration='lua { writers = { "tour.lua" } }\n')
     made.command[0] = str(PURLIND)
     made.said = lambda: "".join(path.read_text(errors="replace") for path in sorted(said.iterdir()))
     yield made
@@ -100,6 +106,8 @@ def tour_of_scripts(server, client):
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "bad.lua" in client.get("/api/v1/scripts").body.decode(), 10, "the bad script is not listed")
     assert client.get("/hello/again").status == 200
+    assert client.get("/who").body == b"user:admin" and client.get("/who", token=None).body == b"nobody"
+    wait_until(lambda: client.get("/ticks").json.get("ticks"), 10, "nothing comes round")
 
 
 def tour_of_training(client):

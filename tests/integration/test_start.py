@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from daemon import MARK, PLUGINS, PURLIND, wait_until
+from daemon import MARK, PLUGINS, PURLIND, ROOT, wait_until
 
 NOTE_ABI_MAJOR = 20  # offset in the note: three sizes and the owner's eight bytes before it
 
@@ -39,6 +39,9 @@ def plugin_folder(daemon, *names):
 
 CONFIGURATIONS = {
     "unknown field": ('server {\n  prot = 8081,\n}\n', ["purlin.lua:1", "prot", "port"]),
+    "unknown field of a list": ('lua {\n  writer = { "a.lua" } }\n', ["purlin.lua:1", "writer", "writers"]),
+    "wrong item of a list": ('\nlua { writers = { 7 } }\n', ["purlin.lua:2", "writers"]),
+    "swapped letters of a section": ('\n\nsevrer { port = 1 }\n', ["purlin.lua:3", "sevrer", "'server'"]),
     "wrong type": ('server { port = 8080 }\nlog { level = 7 }\n', ["purlin.lua:2", "level"]),
     "not a choice": ('log { level = "loud" }\n', ["purlin.lua:1", "level", "warning"]),
     "out of range": ('\n\nserver { port = 70000 }\n', ["purlin.lua:3", "port", "65535"]),
@@ -76,8 +79,13 @@ def test_bad_arguments(arguments, said):
 def test_good_configuration_passes_the_check(new_daemon):
     daemon = new_daemon(start=False, configuration='plugin "storage-fs" { root = "/tmp/never-made" }\n')
     code, text = run(daemon, "--check")
-    assert code == 0 and "valid" in text, text
+    assert code == 0 and "valid" in text and "0 scripts" in text, text
     assert not daemon.left() and not pathlib.Path("/tmp/never-made").exists()
+
+
+def test_the_shipped_configuration_passes_the_check(new_daemon):
+    code, text = run(new_daemon(start=False, configuration=(ROOT / "conf" / "purlin.lua").read_text()), "--check")
+    assert code == 0, text
 
 
 # ---- plugins
@@ -194,6 +202,41 @@ def test_state_directory_that_cannot_be(new_daemon):
 
 BAD = {"syntax": "local x = = 1\n", "endless": "while true do end\n", "hog": "local t = {}\nfor i = 1, 1e9 do t[i] = ('x'):rep(10000) .. i end\n",
        "raises": "error('on purpose')\n", "reaches": "io.open('/etc/passwd')\n", "recursive": "local function f() return 1 + f() end\nf()\n"}
+
+
+@pytest.mark.parametrize("what, text, said", [
+    ("syntax", "local x = = 1\n", ["syntax.lua:1"]),
+    ("endless", "while true do end\n", ["endless.lua"]),
+    ("point", "\npurlin.policy('serving.promte', print)\n", ["point.lua:2", "serving.promte"]),
+    ("option", "purlin.route('GET /x', { permision = 'public' }, print)\n", ["option.lua:1", "did you mean 'permission'?"]),
+    ("module", "\n\nlocal throttle = require 'throttel'\n", ["module.lua:3", "throttel"]),
+])
+def test_check_covers_policies(new_daemon, what, text, said):
+    daemon = new_daemon(start=False)
+    (daemon.policies / "good.lua").write_text("purlin.on('drift.alert', print)\n")
+    code, said_of_good = run(daemon, "--check")
+    assert code == 0 and "1 script\n" in said_of_good, said_of_good
+    (daemon.policies / f"{what}.lua").write_text(text)
+    code, answered = run(daemon, "--check")
+    assert code == 1 and "good.lua" not in answered, answered
+    for words in said:
+        assert words in answered, answered
+    assert not daemon.left()
+
+
+def test_check_of_a_folder_of_policies_that_is_not_there(new_daemon):
+    daemon = new_daemon(start=False)
+    daemon.policies.rmdir()
+    code, answered = run(daemon, "--check")
+    assert code == 1 and str(daemon.policies) in answered, answered
+
+
+def test_check_of_the_shipped_policies(new_daemon):
+    daemon = new_daemon(start=False)
+    daemon.command[daemon.command.index("--policies") + 1] = str(ROOT / "conf" / "policies")
+    daemon.command[daemon.command.index("--library") + 1] = str(ROOT / "lua")
+    code, answered = run(daemon, "--check")
+    assert code == 0 and "1 script\n" in answered, answered
 
 
 @pytest.mark.parametrize("what", BAD)

@@ -58,12 +58,9 @@ DOUBLE purlin_status db_transact(purlin_ctx *ctx, purlin_status (*body)(purlin_c
   return body(ctx, argument);
 }
 
-/* Sleeps, as a real query would; answers one row. */
-DOUBLE purlin_status db_query_json(purlin_ctx *ctx, const char *sql, const purlin_value *values, size_t count,
-                                   size_t max_rows, purlin_json *rows) {
-  (void)max_rows;
-  (void)snprintf(last_sql, sizeof last_sql, "%s", sql);
+static void note_values(const purlin_value *values, size_t count) {
   size_t used = 0;
+  last_values[0] = '\0';
   for (size_t i = 0; i < count && used < sizeof last_values; i++) {
     const purlin_value *v = &values[i];
     int added = 0;
@@ -76,11 +73,49 @@ DOUBLE purlin_status db_query_json(purlin_ctx *ctx, const char *sql, const purli
     else added = snprintf(last_values + used, sizeof last_values - used, "n ");
     used += (size_t)added;
   }
+}
+
+/* Sleeps, as a real query would; answers one row. */
+DOUBLE purlin_status db_query_json(purlin_ctx *ctx, const char *sql, const purlin_value *values, size_t count,
+                                   size_t max_rows, purlin_json *rows) {
+  (void)max_rows;
+  (void)snprintf(last_sql, sizeof last_sql, "%s", sql);
+  note_values(values, count);
   purlin_status status = purlin_sleep(ctx, 1);
   if (status != PURLIN_OK) return status;
   *rows = (purlin_json){"[{\"id\":7,\"name\":\"a\\u00e9\",\"gone\":null}]",
                         strlen("[{\"id\":7,\"name\":\"a\\u00e9\",\"gone\":null}]")};
   return PURLIN_OK;
+}
+
+/* A statement about the table "broken" fails. */
+static int statements_run, transactions_run;
+DOUBLE purlin_status purlin_db_run_(purlin_ctx *ctx, const purlin_value *sql_and_values, size_t count) {
+  (void)snprintf(last_sql, sizeof last_sql, "%.*s", (int)sql_and_values->size, (const char *)sql_and_values->as.data);
+  note_values(sql_and_values + 1, count - 1);
+  statements_run++;
+  if (strstr(last_sql, "broken") != NULL) return purlin_fail(ctx, PURLIN_CONFLICT, "it exists already");
+  return purlin_sleep(ctx, 1);
+}
+
+DOUBLE purlin_status purlin_transaction(purlin_ctx *ctx, purlin_transaction_body *body, void *argument) {
+  transactions_run++;
+  return body(ctx, argument);
+}
+
+DOUBLE uint64_t purlin_affected(const purlin_ctx *ctx) { return ctx == NULL ? 0 : 2; }
+DOUBLE int64_t purlin_inserted(const purlin_ctx *ctx) { return ctx == NULL ? 0 : 41; }
+
+DOUBLE purlin_status purlin_db_row_(purlin_ctx *ctx, const purlin_schema *schema, void *out,
+                                    const purlin_value *sql_and_values, size_t count) {
+  (void)schema, (void)out, (void)sql_and_values, (void)count;
+  return purlin_fail(ctx, PURLIN_UNAVAILABLE, "there is no database here");
+}
+
+DOUBLE purlin_status purlin_db_list_(purlin_ctx *ctx, const purlin_schema *schema, void *items, size_t *item_count,
+                                     const purlin_value *sql_and_values, size_t count) {
+  (void)schema, (void)items, (void)item_count, (void)sql_and_values, (void)count;
+  return purlin_fail(ctx, PURLIN_UNAVAILABLE, "there is no database here");
 }
 
 DOUBLE purlin_status jobs_enqueue_json(purlin_ctx *ctx, const char *job, purlin_json payload,
@@ -126,6 +161,18 @@ DOUBLE void access_identify(purlin_ctx *ctx, const char *actor, const char *work
   ctx->actor = who->actor;
   ctx->workspace = who->workspace;
   ctx->project = who->project;
+}
+
+DOUBLE purlin_status access_recognise(purlin_ctx *ctx, purlin_request *request) {
+  const char *token = purlin_header(request, "authorization");
+  if (token != NULL && strcmp(token, "Bearer right") != 0)
+    return purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "the token is not valid");
+  if (token != NULL) access_identify(ctx, "user:caller", "default", "default");
+  return PURLIN_OK;
+}
+
+DOUBLE bool purlin_permitted(const purlin_ctx *ctx, const char *permission) {
+  return ctx->who != NULL && strncmp(permission, "forbidden:", 10) != 0;
 }
 
 DOUBLE purlin_status access_require(purlin_ctx *ctx, const char *permission) {

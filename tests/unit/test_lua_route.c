@@ -168,7 +168,113 @@ static void routes_change_with_their_script(void **unused) {
   run_on(2, serve_changes);
 }
 
+/* ---- Who asks -------------------------------------------------------------------------------------------------------------------------- */
+
+static const char who_script[] =
+    "local function who() return tostring(purlin.actor()) .. ' ' .. tostring(purlin.permitted('models:read')) end\n"
+    "purlin.route('GET /public', { permission = 'public' }, who)\n"
+    "purlin.route('GET /optional', { permission = 'public', identity = 'optional' }, who)\n";
+
+static void recognised(purlin_ctx *ctx, void *unused) {
+  (void)unused;
+  static const struct {
+    const char *path, *header;
+    unsigned status;
+    const char *says;
+  } cases[] = {
+      {"/public", NULL, 200, "nil false"},
+      {"/public", "Authorization: Bearer right", 200, "nil false"},
+      {"/public", "Authorization: Bearer wrong", 200, "nil false"},
+      {"/optional", NULL, 200, "nil false"},
+      {"/optional", "Authorization: Bearer right", 200, "user:caller true"},
+      {"/optional", "Authorization: Bearer wrong", 401, "the token is not valid"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    const char *answered;
+    unsigned status = call(ctx, "GET", cases[i].path, NULL, cases[i].header, &answered);
+    bool right = status == cases[i].status && text_has(answered, cases[i].says);
+    if (!right) print_error("%s %s: %u %s\n", cases[i].path, cases[i].header, status, answered);
+    CHECK(right);
+  }
+}
+
+static void serve_recognised(purlin_ctx *ctx, void *unused) {
+  (void)unused;
+  serve(ctx, recognised);
+}
+
+static void public_routes_know_their_caller_when_they_ask(void **unused) {
+  (void)unused;
+  write_script("w.lua", who_script);
+  run_on(2, serve_recognised);
+}
+
+/* ---- Writing --------------------------------------------------------------------------------------------------------------------------- */
+
+static const char writing_script[] =
+    "local function route(path, f) purlin.route('GET ' .. path, { permission = 'public' }, f) end\n"
+    "local function refused(...) local ok, problem = pcall(...) return ok and 'done' or tostring(problem) end\n"
+    "local execute, all = purlin.db.execute, purlin.db.execute_all\n"
+    "route('/one', function() local n, id = execute('INSERT INTO t VALUES (?, ?, ?)', 1, 'x', nil) return n .. ' ' .. id "
+    "end)\n"
+    "route('/all', function()\n"
+    "  local n = all{ { 'UPDATE t SET a = ?, b = ?', purlin.null, 2.5 }, { 'DELETE FROM t WHERE b = ?', 5 } }\n"
+    "  return #n .. ' ' .. n[1] end)\n"
+    "route('/undone', function() all{ { 'UPDATE t SET a = 1' }, { 'INSERT INTO broken VALUES (1)' }, { 'DELETE FROM t' } } "
+    "end)\n"
+    "route('/read', function() return refused(execute, 'SELECT 1') end)\n"
+    "route('/drop', function() return refused(execute, 'DROP TABLE t') end)\n"
+    "route('/two', function() return refused(execute, 'DELETE FROM t; DELETE FROM s') end)\n"
+    "route('/hidden', function() return refused(execute, '/*! DROP TABLE t */') end)\n"
+    "route('/value', function() return refused(execute, 'DELETE FROM t WHERE a = ?', {}) end)\n"
+    "route('/none', function() return refused(all, {}) end)\n"
+    "route('/list', function() return refused(all, { 'DELETE FROM t' }) end)\n"
+    "purlin.policy('demo.promote', function() return { promote = true, reason = refused(execute, 'DELETE FROM t') } end)\n"
+    "route('/policy', function() return purlin.op.demo.nest{ a = 1 }.actor end)\n";
+
+static void written(purlin_ctx *ctx, void *unused) {
+  (void)unused;
+  statements_run = transactions_run = 0;
+  expect(ctx, "/one", 200, "2 41");
+  CHECK(strcmp(last_sql, "INSERT INTO t VALUES (?, ?, ?)") == 0 && strcmp(last_values, "i1 tx n ") == 0);
+  CHECK(statements_run == 1 && transactions_run == 1);
+  expect(ctx, "/all", 200, "2 2");
+  CHECK(strcmp(last_sql, "DELETE FROM t WHERE b = ?") == 0 && strcmp(last_values, "i5 ") == 0);
+  CHECK(statements_run == 3 && transactions_run == 2);
+  expect(ctx, "/undone", 409, "it exists already");
+  CHECK(statements_run == 5 && transactions_run == 3); /* the third statement did not run */
+  expect(ctx, "/read", 200, "only INSERT, UPDATE, DELETE and REPLACE are allowed");
+  expect(ctx, "/drop", 200, "only INSERT");
+  expect(ctx, "/two", 200, "one statement at a time");
+  expect(ctx, "/hidden", 200, "comments that MariaDB runs");
+  expect(ctx, "/value", 200, "a text, number, boolean or nil expected");
+  expect(ctx, "/none", 200, "1 to 100 statements expected");
+  expect(ctx, "/list", 200, "statement 1 is no table");
+  expect(ctx, "/other", 200, "the script may not write; lua { writers = { \"other.lua\" } }");
+  const char *answered;
+  CHECK(call(ctx, "GET", "/policy", NULL, "Authorization: Bearer right", &answered) == 200);
+  CHECK(text_has(answered, "a policy only decides"));
+  CHECK(statements_run == 5 && transactions_run == 3);
+}
+
+static void serve_written(purlin_ctx *ctx, void *unused) {
+  (void)unused;
+  serve(ctx, written);
+}
+
+static void only_named_scripts_write(void **unused) {
+  (void)unused;
+  static const char *const writers[] = {"else.lua", "w.lua"};
+  options.writers = writers;
+  options.writer_count = 2;
+  write_script("w.lua", writing_script);
+  write_script("other.lua", "purlin.route('GET /other', { permission = 'public' }, function()\n"
+                            "  return select(2, pcall(purlin.db.execute, 'DELETE FROM t')) end)");
+  run_on(2, serve_written);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(scripts_answer_requests), TEST(routes_change_with_their_script)};
+  const struct CMUnitTest tests[] = {TEST(scripts_answer_requests), TEST(routes_change_with_their_script),
+                                     TEST(public_routes_know_their_caller_when_they_ask), TEST(only_named_scripts_write)};
   return cmocka_run_group_tests(tests, before_all, after_all);
 }

@@ -138,8 +138,9 @@ static void api(purlin_ctx *ctx, void *unused) {
        ".. r.name .. tostring(r.gone)",
        "7a\xc3\xa9nil");
   CHECK(strcmp(last_values, "i5 n d1.5 tx i1 ") == 0);
-  says(ctx, "return select(2, pcall(function() purlin.db.query('DELETE FROM t') end))",
-       "p.lua:2: bad argument #1 to 'query' (only SELECT is allowed; change things by operations)");
+  says(
+      ctx, "return select(2, pcall(function() purlin.db.query('DELETE FROM t') end))",
+      "p.lua:2: bad argument #1 to 'query' (only SELECT is allowed; change things by operations, or by purlin.db.execute)");
   says(ctx, "return pcall(purlin.db.query, 'SELECT 1; DROP TABLE t')", "false");
   says(ctx, "return pcall(purlin.db.query, \"SELECT '; DELETE', `into` FROM t -- into\\n;\")", "true");
   says(ctx, "return pcall(purlin.db.query, \"SELECT 1--1 INTO OUTFILE 'x'\")", "false");
