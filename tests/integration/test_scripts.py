@@ -46,7 +46,7 @@ def test_a_named_script_writes_all_or_nothing(new_daemon):
     assert client.post("/notes", {"text": "one"}).status == 409
     assert client.post("/notes", {"text": None}).status == 500, "the column wants a text"
     assert client.post("/other").status == 500
-    assert "writers" in daemon.log_text()
+    wait_until(lambda: "writers" in daemon.log_text(), 5, "the log does not say what to do")
     assert client.get("/notes", token=None).json["texts"] == ["zero ☕", "one", "two", "three"]
     client.close()
     daemon.stop()
@@ -96,7 +96,7 @@ def test_what_comes_round_and_fails_is_tried_again_and_counted(new_daemon):
     wait_until(lambda: 'purlin_lua_failures_total{script="bad.lua",kind="every"} ' in client.get("/metrics").body.decode(), 10, "it is not counted")
     job = next(job for job in client.get("/api/v1/jobs?limit=100").json["jobs"] if job["name"] == "purlin.call_periodic")
     assert job["state"] in ("waiting", "running", "failed"), job
-    assert "on purpose" in daemon.log_text()
+    wait_until(lambda: "on purpose" in daemon.log_text(), 5, "the log does not say why")
     client.close()
     daemon.stop()
 
