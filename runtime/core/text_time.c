@@ -58,9 +58,9 @@ static char *put_clock(char *out, unsigned second_of_day) {
 
 size_t text_from_time(int64_t unix_us, char out[32]) {
   int64_t seconds = floor_divide(unix_us, 1000000);
-  unsigned fraction = (unsigned)(unix_us - seconds * 1000000);
   out[0] = '\0';
   if (seconds < FIRST_S || seconds > LAST_S) return 0;
+  unsigned fraction = (unsigned)(unix_us - seconds * 1000000);
   int64_t days = floor_divide(seconds, DAY_S);
   unsigned of_day = (unsigned)(seconds - days * DAY_S);
   civil date = civil_from_days(days);
