@@ -77,8 +77,9 @@ static inline void annotate_end(fiber *f) {
 #endif
 }
 
-/* Just before the switch, on the stack of `from`. */
-FIBER_NO_ASAN static inline void annotate_leave(fiber *from, const fiber *to, bool ending) {
+/* Just before the switch, on the stack of `from`. A call of its own would enter on the shadow stack of one TSan fiber and
+ * leave on that of the other, which is then below its first entry. */
+FIBER_NO_ASAN __attribute__((always_inline)) static inline void annotate_leave(fiber *from, const fiber *to, bool ending) {
 #if FIBER_ASAN
   from->fake_stack = NULL;
   __sanitizer_start_switch_fiber(ending ? NULL : &from->fake_stack, to->low, (size_t)(to->high - to->low));
