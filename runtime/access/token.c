@@ -8,7 +8,16 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HASH_BYTES = 32, HASH_DIGITS = 64, TOKEN_RANDOM = 40, CACHE_SLOTS = 1024, CACHE_MS = 2000, LONGEST_TOKEN = 256 };
+enum {
+  HASH_BYTES = 32,
+  HASH_DIGITS = 64,
+  MARK_BYTES = 16,
+  KEY_BYTES = 16,
+  TOKEN_RANDOM = 40,
+  CACHE_SLOTS = 1024,
+  CACHE_MS = 2000,
+  LONGEST_TOKEN = 256
+};
 
 /* ---- The row ------------------------------------------------------------------------------------------------------------------ */
 
@@ -25,10 +34,13 @@ PURLIN_SCHEMA(token_row, "What a token stands for",
 static const char FIND_TOKEN[] = "SELECT actor, workspace, project, permissions FROM access_tokens"
                                  " WHERE hash = ? AND (expires_at IS NULL OR expires_at > NOW(6))";
 
-/* ---- The cache: per loop, direct mapped by hash; an entry is forgotten after CACHE_MS, so that a revoked token dies soon -------- */
+/* ---- The cache: per loop, direct mapped; an entry is forgotten after CACHE_MS, so that a revoked token dies soon ----------------
+ *
+ * It is asked with each request, so a token is known there by a hash under a key of this process, which is cheaper than the one in
+ * the database. */
 
 typedef struct cache_slot {
-  uint8_t hash[HASH_BYTES];
+  uint8_t mark[MARK_BYTES];
   uint64_t until_ms;
   identity *who; /* the cache's own reference */
 } cache_slot;
@@ -63,9 +75,11 @@ static identity *copy_identity(const token_row *row) {
   return who;
 }
 
-static cache_slot *slot_of(purlin_ctx *ctx, const uint8_t *hash) {
+static uint8_t mark_key[KEY_BYTES]; /* made by access_start, before any request */
+
+static cache_slot *slot_of(purlin_ctx *ctx, const uint8_t *mark) {
   cache *c = purlin_loop_local(ctx, &cache_key, sizeof(cache));
-  return c ? &c->slots[((size_t)hash[0] | (size_t)hash[1] << 8) % CACHE_SLOTS] : NULL;
+  return c ? &c->slots[((size_t)mark[0] | (size_t)mark[1] << 8) % CACHE_SLOTS] : NULL;
 }
 
 static void drop(cache_slot *slot) {
@@ -74,8 +88,10 @@ static void drop(cache_slot *slot) {
   if (old && --old->references == 0) old->release(old);
 }
 
-static purlin_status look_up(purlin_ctx *ctx, const uint8_t *hash, identity **who) {
+static purlin_status look_up(purlin_ctx *ctx, const char *token, size_t size, identity **who) {
+  uint8_t hash[HASH_BYTES];
   char digits[HASH_DIGITS + 1];
+  text_sha256(token, size, hash);
   text_hex(hash, HASH_BYTES, digits);
   token_row row;
   purlin_status status = purlin_db_row(ctx, token_row, &row, FIND_TOKEN, digits);
@@ -87,20 +103,20 @@ static purlin_status look_up(purlin_ctx *ctx, const uint8_t *hash, identity **wh
 purlin_status token_identity(purlin_ctx *ctx, const char *token, identity **who) {
   size_t size = strnlen(token, LONGEST_TOKEN + 1);
   if (size == 0 || size > LONGEST_TOKEN) return PURLIN_NOT_FOUND;
-  uint8_t hash[HASH_BYTES];
-  text_sha256(token, size, hash);
-  cache_slot *slot = slot_of(ctx, hash);
+  uint8_t mark[MARK_BYTES];
+  text_keyed_hash(mark_key, token, size, mark);
+  cache_slot *slot = slot_of(ctx, mark);
   if (!slot) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
   uint64_t now_ms = loop_now_ms(ctx->loop);
-  if (slot->who && slot->until_ms > now_ms && text_equal_secret(slot->hash, hash, HASH_BYTES)) {
+  if (slot->who && slot->until_ms > now_ms && text_equal_secret(slot->mark, mark, MARK_BYTES)) {
     *who = slot->who;
     return PURLIN_OK;
   }
   identity *found = NULL;
-  purlin_status status = look_up(ctx, hash, &found);
+  purlin_status status = look_up(ctx, token, size, &found);
   if (status != PURLIN_OK) return status;
   drop(slot); /* after the park: another fiber may have filled it meanwhile */
-  memcpy(slot->hash, hash, HASH_BYTES);
+  memcpy(slot->mark, mark, MARK_BYTES);
   slot->until_ms = now_ms + CACHE_MS;
   slot->who = found;
   *who = found;
@@ -157,6 +173,7 @@ static const char INSERT_FIRST[] =
     " VALUES (?, ?, 'first administrator', 'user:admin', 'default', 'default', '[\"*\"]', NOW(6))";
 
 purlin_status access_start(purlin_ctx *ctx, const char *state_directory, buffer *why) {
+  text_random(mark_key, sizeof mark_key);
   count_row row = {0};
   purlin_status status = purlin_db_row(ctx, count_row, &row, "SELECT COUNT(*) AS tokens FROM access_tokens");
   if (status != PURLIN_OK) {

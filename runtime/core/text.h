@@ -34,6 +34,8 @@ bool text_equal_secret(const void *a, const void *b, size_t size);
 bool text_is_nearer(const char *name, size_t name_size, const char *candidate, size_t *best);
 uint64_t text_hash(const void *data, size_t size); /* fast, seeded once per process; for tables */
 void text_wipe(void *data, size_t size);           /* zeroes memory so that the compiler cannot drop it */
+/* A hash that nobody can aim at who does not know the key: two texts of one hash cannot be made, so it may stand for a secret. */
+void text_keyed_hash(const uint8_t key[16], const void *data, size_t size, uint8_t out[16]);
 void text_sha256(const void *data, size_t size, uint8_t out[32]);
 /* Cryptographically random bytes; aborts the process when the kernel has none. */
 void text_random(void *out, size_t size);

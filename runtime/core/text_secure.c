@@ -2,8 +2,7 @@
 #include "core/text.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
-#include <pthread.h>
+#include <openssl/sha.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,38 +19,7 @@ void text_wipe(void *data, size_t size) {
   if (size > 0) explicit_bzero(data, size);
 }
 
-/* ---- SHA-256: the algorithm is looked up once, and each thread keeps a state, which is most of the cost of a short text ---- */
-
-static struct {
-  pthread_once_t once;
-  pthread_key_t key; /* EVP_MD_CTX *, freed with its thread */
-  EVP_MD *algorithm;
-} sha256 = {.once = PTHREAD_ONCE_INIT};
-
-static void free_digest(void *state) { EVP_MD_CTX_free(state); }
-
-static void find_sha256(void) {
-  sha256.algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
-  if (sha256.algorithm == NULL || pthread_key_create(&sha256.key, free_digest) != 0)
-    abort(); /* no token could be checked */
-}
-
-static EVP_MD_CTX *digest_of_thread(void) {
-  (void)pthread_once(&sha256.once, find_sha256);
-  EVP_MD_CTX *state = pthread_getspecific(sha256.key);
-  if (state != NULL) return state;
-  state = EVP_MD_CTX_new();
-  if (state == NULL || pthread_setspecific(sha256.key, state) != 0) abort();
-  return state;
-}
-
-void text_sha256(const void *data, size_t size, uint8_t out[32]) {
-  EVP_MD_CTX *state = digest_of_thread();
-  const EVP_MD *algorithm = EVP_MD_CTX_get0_md(state) == NULL ? sha256.algorithm : NULL; /* NULL: as before */
-  if (!EVP_DigestInit_ex2(state, algorithm, NULL) || !EVP_DigestUpdate(state, data, size) ||
-      !EVP_DigestFinal_ex(state, out, NULL))
-    abort(); /* a hash that is not one would let somebody in */
-}
+void text_sha256(const void *data, size_t size, uint8_t out[32]) { (void)SHA256(data, size, out); }
 
 void text_random(void *out, size_t size) {
   char *at = out;
@@ -109,4 +77,44 @@ uint64_t text_hash(const void *data, size_t size) {
   uint64_t low = load(at, left < 8 ? left : 8), high = left > 8 ? load(at + 8, left - 8) : 0;
   hash = fold(low ^ odd_a ^ seed, high ^ odd_b ^ hash);
   return fold(hash ^ odd_a, odd_b ^ size);
+}
+
+/* ---- SipHash-2-4 with 128 bits (Aumasson, Bernstein) -------------------------------------------------------------------- */
+
+static uint64_t turn(uint64_t value, unsigned by) { return value << by | value >> (64 - by); }
+
+static void sip_rounds(uint64_t v[4], unsigned count) {
+  while (count-- > 0) {
+    v[0] += v[1], v[1] = turn(v[1], 13) ^ v[0], v[0] = turn(v[0], 32);
+    v[2] += v[3], v[3] = turn(v[3], 16) ^ v[2];
+    v[0] += v[3], v[3] = turn(v[3], 21) ^ v[0];
+    v[2] += v[1], v[1] = turn(v[1], 17) ^ v[2], v[2] = turn(v[2], 32);
+  }
+}
+
+static void sip_word(uint64_t v[4], uint64_t word) {
+  v[3] ^= word;
+  sip_rounds(v, 2);
+  v[0] ^= word;
+}
+
+static uint64_t sip_end(uint64_t v[4]) {
+  sip_rounds(v, 4);
+  return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+void text_keyed_hash(const uint8_t key[16], const void *data, size_t size, uint8_t out[16]) {
+  const unsigned char *at = data;
+  uint64_t low = load(key, 8), high = load(key + 8, 8), half;
+  uint64_t v[4] = {low ^ UINT64_C(0x736f6d6570736575), high ^ UINT64_C(0x646f72616e646f6d) ^ 0xee,
+                   low ^ UINT64_C(0x6c7967656e657261), high ^ UINT64_C(0x7465646279746573)};
+  size_t left = size;
+  for (; left >= 8; at += 8, left -= 8) sip_word(v, load(at, 8));
+  sip_word(v, load(at, left) | (uint64_t)size << 56);
+  v[2] ^= 0xee;
+  half = sip_end(v);
+  memcpy(out, &half, sizeof half);
+  v[1] ^= 0xdd;
+  half = sip_end(v);
+  memcpy(out + 8, &half, sizeof half);
 }

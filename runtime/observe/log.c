@@ -201,7 +201,9 @@ void log_access(const access_record *record) {
   if (!log_access_enabled()) return;
   scratch *mine = scratch_of_thread();
   if (mine == NULL) return;
-  log_format_access(&mine->line, record, now_us());
+  struct timespec now; /* of the last tick of the kernel's clock: right to some milliseconds, and five times as cheap */
+  (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  log_format_access(&mine->line, record, (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
   if (!mine->line.failed) (void)log_writer_append(LOG_SINK_ACCESS, mine->line.data, mine->line.size, false);
   scratch_trim(&mine->line);
 }

@@ -24,15 +24,17 @@ static const char *text_of_second(int64_t second) {
   return last.text;
 }
 
-static void add_time(buffer *out, int64_t unix_us) {
+/* With `decimals` of the second, at most six. */
+static void add_time(buffer *out, int64_t unix_us, size_t decimals) {
   int64_t second = unix_us / 1000000;
   unsigned fraction = (unsigned)(unix_us - second * 1000000) % 1000000;
-  char digits[8] = {'.', [7] = 'Z'};
+  char digits[7];
   for (size_t i = 6; i > 0; i--, fraction /= 10) digits[i] = (char)('0' + fraction % 10);
+  digits[0] = '.';
   buffer_text(out, "{\"time\":\"");
   buffer_add(out, text_of_second(second), SECOND_SIZE);
-  buffer_add(out, digits, sizeof digits);
-  buffer_char(out, '"');
+  buffer_add(out, digits, decimals + 1);
+  buffer_add(out, "Z\"", 2);
 }
 
 /* ,"NAME":"VALUE" unless there is none. `name` comes with its punctuation, so that it is one copy. */
@@ -58,7 +60,7 @@ static void add_number(buffer *out, const char *name, uint64_t value) {
 }
 
 void log_format_json(buffer *out, const log_record *record) {
-  add_time(out, record->unix_us);
+  add_time(out, record->unix_us, 6);
   buffer_text(out, ",\"level\":\"");
   buffer_text(out, level_names[record->level]);
   buffer_text(out, "\",\"message\":");
@@ -76,7 +78,7 @@ void log_format_json(buffer *out, const log_record *record) {
 
 void log_format_access(buffer *out, const access_record *record, int64_t unix_us) {
   (void)buffer_reserve(out, 512); /* nearly always enough */
-  add_time(out, unix_us);
+  add_time(out, unix_us, 3);
   add_word(out, ",\"method\":", record->method);
   add_member(out, ",\"path\":", record->path);
   add_word(out, ",\"route\":", record->route);

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 #include <locale.h>
 #include <math.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,6 +218,13 @@ static void hexadecimal(void **state) {
   uint8_t back[4];
   text_hex("\x00\x7f\xab\xff", 4, out);
   assert_string_equal(out, "007fabff");
+  for (unsigned byte = 0; byte < 256; byte++) { /* at each place of the four that are done at a time, and behind them */
+    const uint8_t bytes[6] = {(uint8_t)byte, (uint8_t)(byte + 1), (uint8_t)(byte * 3), 0xf0, (uint8_t)byte, 0x0f};
+    char expected[13], made[13];
+    for (size_t i = 0; i < sizeof bytes; i++) (void)snprintf(expected + 2 * i, 3, "%02x", bytes[i]);
+    text_hex(bytes, sizeof bytes, made);
+    assert_string_equal(made, expected);
+  }
   assert_true(text_unhex("007FabFF", 8, back));
   assert_memory_equal(back, "\x00\x7f\xab\xff", 4);
   assert_false(text_unhex("abc", 3, back));
@@ -304,6 +313,29 @@ static void hashing(void **state) {
     changed[i] = 1;
     assert_true(text_hash(changed, 100) != seen[100]);
   }
+}
+
+/* As OpenSSL has it, at every length around the words that it takes. */
+static void the_keyed_hash_is_siphash(void **state) {
+  (void)state;
+  EVP_MAC *mac = EVP_MAC_fetch(NULL, "SIPHASH", NULL);
+  assert_non_null(mac);
+  uint8_t data[100], key[16], ours[16], theirs[16];
+  text_random(data, sizeof data);
+  text_random(key, sizeof key);
+  for (size_t size = 0; size <= sizeof data; size++) {
+    EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
+    size_t wanted = sizeof theirs, got = 0;
+    const OSSL_PARAM parameters[] = {OSSL_PARAM_size_t("size", &wanted), OSSL_PARAM_END};
+    assert_int_equal(EVP_MAC_init(ctx, key, sizeof key, parameters), 1);
+    assert_int_equal(EVP_MAC_update(ctx, data, size), 1);
+    assert_int_equal(EVP_MAC_final(ctx, theirs, &got, sizeof theirs), 1);
+    EVP_MAC_CTX_free(ctx);
+    text_keyed_hash(key, data, size, ours);
+    assert_int_equal(got, sizeof ours);
+    assert_memory_equal(ours, theirs, sizeof ours);
+  }
+  EVP_MAC_free(mac);
 }
 
 static void randomness(void **state) {
@@ -446,6 +478,7 @@ int main(void) {
       cmocka_unit_test(percent),
       cmocka_unit_test(comparing),
       cmocka_unit_test(hashing),
+      cmocka_unit_test(the_keyed_hash_is_siphash),
       cmocka_unit_test(randomness),
       cmocka_unit_test(times),
       cmocka_unit_test(the_calendar_agrees_with_the_c_library),
