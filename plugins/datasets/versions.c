@@ -6,7 +6,8 @@
 #define FROM_VERSIONS " FROM datasets_versions v JOIN datasets_sets s ON s.id = v.set_id"
 
 static const char MAKE_SET[] =
-    "INSERT IGNORE INTO datasets_sets (id, workspace, project, name, created_at, created_by) VALUES (?, ?, ?, ?, NOW(6), ?)";
+    "INSERT INTO datasets_sets (id, workspace, project, name, created_at, created_by) VALUES (?, ?, ?, ?, NOW(6), ?)"
+    " ON DUPLICATE KEY UPDATE name = VALUES(name)"; /* locks the row that is there, at once for writing */
 static const char LOCK_SET[] =
     "SELECT id, name, versions, created_at, created_by FROM datasets_sets WHERE workspace = ? AND name = ? FOR UPDATE";
 static const char COUNT_UP[] = "UPDATE datasets_sets SET versions = ? WHERE id = ?";

@@ -14,6 +14,8 @@
 #include <purlin/purlin.h>
 #include "statistics.h"
 
+enum { DRIFT_MOST_ROWS = 5000 }; /* serving.labelled gives no more at once */
+
 /* An input of the champion, in the order in which it takes them. */
 typedef struct profile_column {
   const char *name;
@@ -68,6 +70,8 @@ PURLIN_SCHEMA(monitor, "A monitor of an endpoint",
 /* The caller's monitor of an endpoint, locked for the transaction when `lock`. PURLIN_NOT_FOUND, without a text. May park. */
 PURLIN_CHECKED purlin_status monitor_find(purlin_ctx *ctx, const char *endpoint, bool lock, monitor *out);
 PURLIN_CHECKED purlin_status monitor_profile(purlin_ctx *ctx, const monitor *of, profile *out);
+/* How many labels an endpoint has, as serving tells the caller. PURLIN_NOT_FOUND is recorded. May park. */
+PURLIN_CHECKED purlin_status endpoint_labels(purlin_ctx *ctx, const char *endpoint, int64_t *labelled);
 /* Records "no monitor of the endpoint" in place of a bare PURLIN_NOT_FOUND. */
 PURLIN_CHECKED purlin_status monitor_named(purlin_ctx *ctx, purlin_status status, const char *endpoint);
 

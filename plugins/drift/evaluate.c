@@ -339,10 +339,14 @@ PURLIN_OPERATION(evaluate, evaluate_in, evaluate_out,
     .description = "Labels do this by themselves; it is for those who changed something and do not want to wait. Doing it twice changes nothing.") {
   monitor of;
   size_t done = 0;
-  purlin_status status = evaluate_round(ctx, in->endpoint, in->labelled, &of, &done);
+  int64_t labelled = 0;
+  purlin_status status = endpoint_labels(ctx, in->endpoint, &labelled);
+  if (status != PURLIN_OK) return status;
+  if (labelled > in->labelled) labelled = in->labelled; /* and never rows that are still to come */
+  status = evaluate_round(ctx, in->endpoint, labelled, &of, &done);
   if (status != PURLIN_OK) return monitor_named(ctx, status, in->endpoint);
   out->evaluations = (int64_t)done;
   out->evaluated = of.evaluated + (int64_t)done * of.every;
-  out->more = out->evaluated + of.every <= in->labelled;
+  out->more = out->evaluated + of.every <= labelled;
   return PURLIN_OK;
 }

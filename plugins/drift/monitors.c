@@ -18,6 +18,10 @@ static const char CROWN[] =
     "UPDATE drift_monitors SET model = ?, version = ?, dataset = ?, dataset_version = ?, baseline_accuracy = ?,"
     " champion_since = ?, profile = ? WHERE workspace = ? AND endpoint = ?";
 
+static const char DELETE_REPORTS[] = "DELETE FROM drift_reports WHERE monitor_id = ?";
+static const char DELETE_ALERTS[] = "DELETE FROM drift_alerts WHERE monitor_id = ?";
+static const char DELETE_MONITOR[] = "DELETE FROM drift_monitors WHERE id = ?";
+
 purlin_status monitor_find(purlin_ctx *ctx, const char *endpoint, bool lock, monitor *out) {
   return lock ? purlin_db_row(ctx, monitor, out, SELECT_LOCKED, purlin_workspace(ctx), endpoint)
               : purlin_db_row(ctx, monitor, out, SELECT_ONE, purlin_workspace(ctx), endpoint);
@@ -25,6 +29,23 @@ purlin_status monitor_find(purlin_ctx *ctx, const char *endpoint, bool lock, mon
 
 purlin_status monitor_named(purlin_ctx *ctx, purlin_status status, const char *endpoint) {
   return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no monitor of the endpoint '%s'", endpoint) : status;
+}
+
+typedef struct endpoint_in {
+  const char *name;
+} endpoint_in;
+PURLIN_SCHEMA(endpoint_in, "Which endpoint", PURLIN_REQUIRED(name, "Its name"));
+typedef struct endpoint_out {
+  int64_t labelled;
+} endpoint_out;
+PURLIN_SCHEMA(endpoint_out, "An endpoint", PURLIN_REQUIRED(labelled, "How many labels have come"));
+
+purlin_status endpoint_labels(purlin_ctx *ctx, const char *endpoint, int64_t *labelled) {
+  endpoint_out found = {0};
+  purlin_status status = purlin_call(ctx, "serving.get_endpoint", endpoint_in_schema(), &(endpoint_in){endpoint},
+                                     endpoint_out_schema(), &found);
+  *labelled = found.labelled;
+  return status;
 }
 
 typedef struct profile_row {
@@ -59,8 +80,8 @@ PURLIN_SCHEMA(create_monitor_in, "An endpoint to watch",
     PURLIN_REQUIRED(baseline_accuracy, "What it showed on rows that it had not learned from", .min = 0, .max = 1),
     PURLIN_DEFAULT(since, "0", "Watch the labelled rows from this index on", .min = 0, .max = 9e15),
     PURLIN_DEFAULT(every, "250", "Labelled rows between two evaluations", .min = 1, .max = 1000000),
-    PURLIN_DEFAULT(drift_window, "1000", "Compare the inputs of the last so many rows", .min = 10, .max = 50000),
-    PURLIN_DEFAULT(accuracy_window, "500", "Count the last so many predictions", .min = 10, .max = 50000),
+    PURLIN_DEFAULT(drift_window, "1000", "Compare the inputs of the last so many rows", .min = 10, .max = DRIFT_MOST_ROWS),
+    PURLIN_DEFAULT(accuracy_window, "500", "Count the last so many predictions", .min = 10, .max = DRIFT_MOST_ROWS),
     PURLIN_DEFAULT(psi_threshold, "2", "Drift when the PSI of an input is above this", .min = 0.001, .max = 1000),
     PURLIN_OPTIONAL(ks_threshold, "Drift also when the KS of an input is above this", .min = 0.001, .max = 1),
     PURLIN_DEFAULT(accuracy_margin, "0.05", "Alert when accuracy is this much below the baseline", .min = 0.001, .max = 1));
@@ -68,7 +89,9 @@ PURLIN_SCHEMA(create_monitor_in, "An endpoint to watch",
 PURLIN_OPERATION(create_monitor, create_monitor_in, monitor,
     .summary = "Watch an endpoint", .permission = "drift:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/monitors") {
   purlin_json learned;
-  purlin_status status = profile_load(ctx, in->model, in->version, in->dataset, in->dataset_version, &learned);
+  int64_t labelled = 0;
+  purlin_status status = endpoint_labels(ctx, in->endpoint, &labelled);
+  if (status == PURLIN_OK) status = profile_load(ctx, in->model, in->version, in->dataset, in->dataset_version, &learned);
   if (status != PURLIN_OK) return status;
   status = purlin_db_run(ctx, INSERT, purlin_new_id(ctx, "mon"), purlin_workspace(ctx), purlin_project(ctx), in->endpoint,
                          in->model, in->version, in->dataset, in->dataset_version, in->baseline_accuracy, in->since,
@@ -133,4 +156,41 @@ PURLIN_OPERATION(set_champion, set_champion_in, monitor,
                            in->since, learned, purlin_workspace(ctx), in->endpoint);
   if (status != PURLIN_OK) return status;
   return monitor_named(ctx, monitor_find(ctx, in->endpoint, false, out), in->endpoint);
+}
+
+/* ---- Their end ------------------------------------------------------------------------------------------------------------------------- */
+
+static purlin_status remove_monitor(purlin_ctx *ctx, const monitor *of) {
+  purlin_status status = purlin_db_run(ctx, DELETE_REPORTS, of->id);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, DELETE_ALERTS, of->id);
+  return status == PURLIN_OK ? purlin_db_run(ctx, DELETE_MONITOR, of->id) : status;
+}
+
+PURLIN_OPERATION(delete_monitor, monitor_in, purlin_nothing,
+    .summary = "Watch an endpoint no more", .permission = "drift:write", .effect = PURLIN_CHANGES, .http = "DELETE /api/v1/monitors/{endpoint}",
+    .description = "Its reports and alerts go with it.") {
+  monitor of;
+  purlin_status status = monitor_named(ctx, monitor_find(ctx, in->endpoint, true, &of), in->endpoint);
+  return status == PURLIN_OK ? remove_monitor(ctx, &of) : status;
+}
+
+typedef struct deleted_event {
+  const char *endpoint;
+  purlin_time deleted_at;
+} deleted_event;
+PURLIN_SCHEMA(deleted_event, "An endpoint is gone", PURLIN_REQUIRED(endpoint, "The endpoint"), PURLIN_REQUIRED(deleted_at, "Since when"));
+
+/* A monitor that was made later is of another endpoint with the same name. */
+static purlin_status remove_older(purlin_ctx *ctx, void *argument) {
+  const deleted_event *event = argument;
+  monitor of;
+  purlin_status status = monitor_find(ctx, event->endpoint, true, &of);
+  if (status == PURLIN_NOT_FOUND) return PURLIN_OK;
+  if (status != PURLIN_OK || of.created_at.unix_us > event->deleted_at.unix_us) return status;
+  return remove_monitor(ctx, &of);
+}
+
+PURLIN_LISTENER(on_deleted, "serving.deleted", deleted_event) {
+  deleted_event gone = *event;
+  return purlin_transaction(ctx, remove_older, &gone);
 }

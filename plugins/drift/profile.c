@@ -1,5 +1,7 @@
 #include "drift.h"
 #include <purlin/contracts/predictor.h>
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 /* What we need of registry.get_version and datasets.get_version. */
@@ -33,6 +35,15 @@ static const data_column *column_named(const data_out *data, const char *name) {
   return NULL;
 }
 
+/* Values are compared as floats: what is beyond them is as far as they go. */
+static purlin_status within_floats(purlin_ctx *ctx, purlin_doubles from, purlin_doubles *out) {
+  double *values = purlin_alloc_array(ctx, from.count, sizeof *values);
+  if (!values) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < from.count; i++) values[i] = fmin(fmax(from.items[i], -(double)FLT_MAX), (double)FLT_MAX);
+  *out = (purlin_doubles){values, from.count};
+  return PURLIN_OK;
+}
+
 static purlin_status match(purlin_ctx *ctx, const purlin_signature *signature, const data_out *data, const char *dataset,
                            profile *out) {
   size_t count = signature->inputs.count;
@@ -46,7 +57,9 @@ static purlin_status match(purlin_ctx *ctx, const purlin_signature *signature, c
     if (found->quantiles.count != STATISTICS_PERCENTILES)
       return purlin_fail_field(ctx, "dataset", "the column '%s' of '%s' has no percentiles: it holds no numbers", name,
                                dataset);
-    out->columns.items[i] = (profile_column){name, found->quantiles};
+    out->columns.items[i].name = name;
+    purlin_status status = within_floats(ctx, found->quantiles, &out->columns.items[i].quantiles);
+    if (status != PURLIN_OK) return status;
   }
   return PURLIN_OK;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_ENDPOINTS = 100000 };
 #define SUSPECT_NS UINT64_C(5000000000)
 #define REFRESH_NS UINT64_C(900000000)
 
@@ -10,6 +11,7 @@ static const char SELECT_ONE[] =
     "SELECT e.id, e.name, e.workspace, e.project, e.deployment, d.model, d.version, d.framework, d.sha256, d.size, d.signature"
     " FROM serving_endpoints e JOIN serving_deployments d ON d.endpoint_id = e.id AND d.number = e.deployment WHERE e.workspace = ? AND e.name = ?";
 static const char SELECT_DEPLOYMENT[] = "SELECT deployment FROM serving_endpoints WHERE id = ?";
+static const char SELECT_KNOWN[] = "SELECT id, deployment FROM serving_endpoints WHERE workspace = ? AND name = ?";
 static const char SELECT_ALL[] = "SELECT id, deployment FROM serving_endpoints ORDER BY id LIMIT 100000";
 
 typedef struct serving_row {
@@ -68,11 +70,16 @@ static endpoint *make(const serving_row *row, served *s) {
   return NULL;
 }
 
+static bool is_of(const endpoint *e, const char *workspace, const char *name) {
+  return strcmp(e->name, name) == 0 && strcmp(e->workspace, workspace) == 0;
+}
+
+/* In place of the one of this name: the same endpoint, or one that was deleted. */
 static void publish(endpoint *e) {
   endpoint *old = NULL;
   (void)pthread_mutex_lock(&lock);
   for (endpoint **at = &published; *at; at = &(*at)->next)
-    if (strcmp((*at)->id, e->id) == 0) {
+    if (is_of(*at, e->workspace, e->name)) {
       old = *at;
       *at = old->next;
       break;
@@ -84,11 +91,35 @@ static void publish(endpoint *e) {
   if (old) leave(old);
 }
 
+/* Serves the endpoints no more for which `gone` says so. */
+static void withdraw(bool (*gone)(const endpoint *e, const void *what), const void *what) {
+  endpoint *old = NULL;
+  (void)pthread_mutex_lock(&lock);
+  for (endpoint **at = &published; *at;) {
+    endpoint *e = *at;
+    if (!gone(e, what)) {
+      at = &e->next;
+      continue;
+    }
+    *at = e->next;
+    e->next = old;
+    old = e;
+    atomic_fetch_add(&generation, 1);
+  }
+  (void)pthread_mutex_unlock(&lock);
+  while (old) {
+    endpoint *next = old->next;
+    leave(old);
+    old = next;
+  }
+}
+
+static bool has_id(const endpoint *e, const void *id) { return strcmp(e->id, id) == 0; }
+
 void endpoint_suspect(const char *workspace, const char *name) {
   (void)pthread_mutex_lock(&lock);
   for (endpoint *e = published; e; e = e->next)
-    if (strcmp(e->name, name) == 0 && strcmp(e->workspace, workspace) == 0)
-      atomic_store(&e->suspect_until_ns, purlin_ticks_ns() + SUSPECT_NS);
+    if (is_of(e, workspace, name)) atomic_store(&e->suspect_until_ns, purlin_ticks_ns() + SUSPECT_NS);
   (void)pthread_mutex_unlock(&lock);
 }
 
@@ -141,9 +172,7 @@ static size_t hash_of(const char *workspace, const char *name) {
 
 static slot **place_of(const table *t, const char *workspace, const char *name) {
   size_t at = hash_of(workspace, name) & (t->capacity - 1);
-  while (t->slots[at] &&
-         (strcmp(t->slots[at]->endpoint->name, name) != 0 || strcmp(t->slots[at]->endpoint->workspace, workspace) != 0))
-    at = (at + 1) & (t->capacity - 1);
+  while (t->slots[at] && !is_of(t->slots[at]->endpoint, workspace, name)) at = (at + 1) & (t->capacity - 1);
   return &t->slots[at];
 }
 
@@ -206,13 +235,14 @@ static slot *look_up(purlin_ctx *ctx, const char *name) {
   return t->capacity ? *place_of(t, purlin_workspace(ctx), name) : NULL;
 }
 
-/* A deployment is under way: has it committed? Its model is loaded already, so switching costs two queries. */
+/* A deployment, or a deletion, is under way: has it committed? The model is loaded already, so switching costs two queries. */
 static purlin_status ask(purlin_ctx *ctx, slot *s) {
   endpoint *e = s->endpoint;
   number_row row;
   s->uses++;
   purlin_status status = purlin_db_row(ctx, number_row, &row, SELECT_DEPLOYMENT, e->id);
   if (status == PURLIN_OK && row.deployment != e->deployment) status = switch_to_newest(ctx, e->workspace, e->name);
+  else if (status == PURLIN_NOT_FOUND) withdraw(has_id, e->id);
   else if (purlin_ticks_ns() > atomic_load(&e->suspect_until_ns)) atomic_store(&e->suspect_until_ns, 0);
   slot_leave(s);
   return status;
@@ -225,7 +255,11 @@ purlin_status slot_find(purlin_ctx *ctx, const char *name, slot **out) {
     s = look_up(ctx, name);
   }
   if (!s) {
-    purlin_status status = switch_to_newest(ctx, purlin_workspace(ctx), name);
+    /* Those who ask for what is not there shall not wait in line with those who deploy. */
+    known_row known;
+    purlin_status status = purlin_db_row(ctx, known_row, &known, SELECT_KNOWN, purlin_workspace(ctx), name);
+    if (status == PURLIN_NOT_FOUND) return purlin_fail(ctx, status, "no endpoint named '%s'", name);
+    if (status == PURLIN_OK) status = switch_to_newest(ctx, purlin_workspace(ctx), name);
     if (status != PURLIN_OK) return status;
     s = look_up(ctx, name);
   }
@@ -255,6 +289,19 @@ static bool is_stale(const known_row *row, stale *out) {
   return found;
 }
 
+typedef struct known_rows {
+  known_row *items; /* sorted by id, in bytes */
+  size_t count;
+} known_rows;
+
+static int by_id(const void *a, const void *b) { return strcmp(((const known_row *)a)->id, ((const known_row *)b)->id); }
+
+static bool is_missing(const endpoint *e, const void *what) {
+  const known_rows *rows = what;
+  const known_row key = {e->id, 0};
+  return rows->count == 0 || !bsearch(&key, rows->items, rows->count, sizeof key, by_id);
+}
+
 void endpoints_refresh(purlin_ctx *ctx, void *unused) {
   (void)unused;
   static atomic_uint_fast64_t last_ns;
@@ -262,11 +309,9 @@ void endpoints_refresh(purlin_ctx *ctx, void *unused) {
   if (now - last < REFRESH_NS || !atomic_compare_exchange_strong(&last_ns, &last, now)) return; /* one loop is enough */
   served_sweep();
   if (atomic_load(&generation) == 0) return; /* nothing is served here yet */
-  struct {
-    known_row *items;
-    size_t count;
-  } rows = {0};
+  known_rows rows = {0};
   if (purlin_db_list(ctx, known_row, &rows, SELECT_ALL) != PURLIN_OK) return;
+  if (rows.count < MOST_ENDPOINTS) withdraw(is_missing, &rows);
   for (size_t i = 0; i < rows.count; i++) {
     stale found = {{0}, {0}};
     if (!is_stale(&rows.items[i], &found)) continue;

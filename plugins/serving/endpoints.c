@@ -7,7 +7,8 @@
 #define SOURCE_COLUMNS "model, version, framework, sha256, size, signature"
 
 static const char MAKE[] =
-    "INSERT IGNORE INTO serving_endpoints (id, workspace, project, name, created_at, created_by) VALUES (?, ?, ?, ?, NOW(6), ?)";
+    "INSERT INTO serving_endpoints (id, workspace, project, name, created_at, created_by) VALUES (?, ?, ?, ?, NOW(6), ?)"
+    " ON DUPLICATE KEY UPDATE name = VALUES(name)"; /* locks the row that is there, at once for writing */
 static const char FIND[] =
     "SELECT id, project, deployment, labelled FROM serving_endpoints WHERE workspace = ? AND name = ?";
 static const char FIND_LOCKED[] =
@@ -25,6 +26,11 @@ static const char SELECT_BEFORE[] =
     "SELECT b.model, b.version, b.framework, b.sha256, b.size, b.signature FROM serving_deployments b JOIN serving_deployments now ON now.endpoint_id = b.endpoint_id"
     " WHERE now.endpoint_id = ? AND now.number = ? AND b.number < now.number AND (b.version <> now.version OR b.model <> now.model)"
     " ORDER BY b.number DESC LIMIT 1";
+static const char LEAVE[] =
+    "INSERT INTO serving_leftovers (endpoint_id, workspace, project, name, deleted_at, deleted_by) VALUES (?, ?, ?, ?, NOW(6), ?)";
+static const char SELECT_LEFT[] = "SELECT deleted_at FROM serving_leftovers WHERE endpoint_id = ?";
+static const char DELETE_DEPLOYMENTS[] = "DELETE FROM serving_deployments WHERE endpoint_id = ?";
+static const char DELETE_ENDPOINT[] = "DELETE FROM serving_endpoints WHERE id = ?";
 static const char SELECT_HISTORY[] =
     "SELECT number, model, version, cause, deployed_at, deployed_by FROM serving_deployments"
     " WHERE endpoint_id = ? AND number < ? ORDER BY number DESC LIMIT ?";
@@ -177,6 +183,45 @@ PURLIN_OPERATION(rollback, rollback_in, endpoint_out,
   if (status == PURLIN_OK && locked.deployment != row.deployment)
     return purlin_fail(ctx, PURLIN_CONFLICT, "somebody else has just deployed to '%s'; look again", in->name);
   return status == PURLIN_OK ? make_switch(ctx, &(switching){in->name, &before, in->cause}, &locked, out) : status;
+}
+
+/* ---- Deleting ---------------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct deletion {
+  const char *endpoint;
+  purlin_time deleted_at;
+} deletion;
+PURLIN_SCHEMA(deletion, "An endpoint is gone",
+    PURLIN_REQUIRED(endpoint, "The endpoint"),
+    PURLIN_REQUIRED(deleted_at, "Since when; one of this name that was made later is another"));
+PURLIN_EVENT(deleted, deletion, "An endpoint was deleted, with its history, its prediction log and its labels");
+
+typedef struct left_row {
+  purlin_time deleted_at;
+} left_row;
+PURLIN_SCHEMA(left_row, "When it was deleted", PURLIN_REQUIRED(deleted_at, "time"));
+
+typedef struct delete_endpoint_in {
+  const char *name;
+} delete_endpoint_in;
+PURLIN_SCHEMA(delete_endpoint_in, "Which endpoint", PURLIN_REQUIRED(name, "Its name", .max_length = 250));
+
+PURLIN_OPERATION(delete_endpoint, delete_endpoint_in, purlin_nothing,
+    .summary = "Delete an endpoint", .permission = "models:deploy", .effect = PURLIN_CHANGES, .http = "DELETE /api/v1/endpoints/{name}",
+    .description = "It serves no more, and its history is gone. Its prediction log and its labels are swept in the background.") {
+  endpoint_row row;
+  left_row left;
+  purlin_status status = endpoint_find(ctx, in->name, true, &row);
+  if (status == PURLIN_OK)
+    status = purlin_db_run(ctx, LEAVE, row.id, purlin_workspace(ctx), row.project, in->name, purlin_actor(ctx));
+  if (status == PURLIN_OK) status = purlin_db_row(ctx, left_row, &left, SELECT_LEFT, row.id);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, DELETE_DEPLOYMENTS, row.id);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, DELETE_ENDPOINT, row.id);
+  if (status != PURLIN_OK) return status;
+  const deletion event = {in->name, left.deleted_at};
+  status = purlin_emit(ctx, deleted, &event, in->name);
+  if (status == PURLIN_OK) endpoint_suspect(purlin_workspace(ctx), in->name);
+  return status;
 }
 
 /* ---- Looking ---------------------------------------------------------------------------------------------------------------------------------- */

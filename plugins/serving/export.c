@@ -137,6 +137,8 @@ PURLIN_OPERATION(export, export_in, export_out,
   source now;
   purlin_signature signature = {0};
   purlin_blob blob = {0};
+  if (!purlin_permitted(ctx, "models:read")) /* who may not read predictions must not get them as a dataset */
+    return purlin_fail(ctx, PURLIN_FORBIDDEN, "this needs the permission 'models:read'");
   if (in->to <= in->from) return purlin_fail_field(ctx, "to", "expected more than from");
   purlin_status status = endpoint_find(ctx, in->endpoint, false, &of);
   if (status == PURLIN_OK) status = endpoint_source(ctx, &of, &now);

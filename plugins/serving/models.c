@@ -30,15 +30,21 @@ void served_leave(served *s) {
   free(s->sha256);
   free(s->output_name);
   free(s->platform);
+  free(s->signature);
   free(s);
+}
+
+/* All that a version is made of: another workspace may have the same bytes under the same name with other columns. */
+static bool is_from(const served *s, const source *from) {
+  return s->version == from->version && strcmp(s->sha256, from->sha256) == 0 && strcmp(s->name, from->model) == 0 &&
+         strcmp(s->framework, from->framework) == 0 && strlen(s->signature) == from->signature.size &&
+         memcmp(s->signature, from->signature.text, from->signature.size) == 0;
 }
 
 static served *find(const source *from) {
   (void)pthread_mutex_lock(&lock);
   served *s = all;
-  while (s && (s->version != from->version || strcmp(s->sha256, from->sha256) != 0 || strcmp(s->name, from->model) != 0 ||
-               strcmp(s->framework, from->framework) != 0))
-    s = s->next;
+  while (s && !is_from(s, from)) s = s->next;
   if (s) {
     served_keep(s);
     atomic_store(&s->used_ns, purlin_ticks_ns());
@@ -89,13 +95,14 @@ static served *describe(const source *from, const purlin_signature *signature) {
   s->version_text = strdup(version);
   s->framework = strdup(from->framework);
   s->platform = strdup(platform);
+  s->signature = strndup(from->signature.text, from->signature.size);
   s->sha256 = strdup(from->sha256);
   s->output_name = strdup(signature->outputs.count ? signature->outputs.items[0].name : "output");
   s->column_names = calloc(count + 1, sizeof(char *));
   s->column_types = calloc(count + 1, sizeof(char *));
   s->columns.names = (const char *const *)s->column_names;
-  bool fine = s->name && s->version_text && s->framework && s->platform && s->sha256 && s->output_name && s->column_names &&
-              s->column_types;
+  bool fine = s->name && s->version_text && s->framework && s->platform && s->signature && s->sha256 && s->output_name &&
+              s->column_names && s->column_types;
   for (size_t i = 0; fine && i < count; i++) {
     s->column_names[i] = strdup(signature->inputs.items[i].name);
     s->column_types[i] = strdup(signature->inputs.items[i].datatype);

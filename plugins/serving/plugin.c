@@ -22,5 +22,6 @@ static purlin_status stop(purlin_ctx *ctx) {
 PURLIN_PLUGIN("serving", SERVING_RELEASE,
     .summary = "Endpoints that serve models, their prediction log and the labels that come later",
     .license = "Apache-2.0",
+    .configuration = serving_configuration_schema,
     .start = start,
     .stop = stop);

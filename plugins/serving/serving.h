@@ -24,6 +24,13 @@
 #define SERVING_RELEASE "0.1.0"
 #define SERVING_NAME_RULE .pattern = "[^/:@]+", .min_length = 1, .max_length = 250
 
+typedef struct serving_configuration {
+  int64_t prediction_days, prediction_rows;
+} serving_configuration;
+PURLIN_SCHEMA(serving_configuration, "What is kept, and how long",
+    PURLIN_DEFAULT(prediction_days, "90", "Days for which a prediction stays in the log; 0: for ever", .min = 0, .max = 36500),
+    PURLIN_DEFAULT(prediction_rows, "0", "At most so many of the newest predictions stay in the log; 0: any number", .min = 0, .max = 9e15));
+
 /* ---- models.c ------------------------------------------------------------------------------------------------------------------------- */
 
 /* Where a version's model is; all that loading needs, so that it needs no identity. */
@@ -43,7 +50,7 @@ typedef struct served {
   atomic_size_t references;
   const purlin_predictor *predictor;
   purlin_model *model;
-  char *name, *version_text, *framework, *sha256, *output_name, *platform;
+  char *name, *version_text, *framework, *sha256, *output_name, *platform, *signature;
   int64_t version;
   tensor_columns columns;
   char **column_names, **column_types;

@@ -65,7 +65,7 @@ def test_several_outputs_have_a_second_dimension(server, client):
 
 
 def test_index_lists_what_serves(server, client, endpoint):
-    other = Client(server.port, server.token_for("elsewhere"))
+    other = Client(server.port, server.token_for(unique("empty")))
     assert other.post("/v2/repository/index").json == []
     other.close()
     for body in (None, {}, {"ready": True}):
