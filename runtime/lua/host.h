@@ -33,7 +33,8 @@ lua_run *host_run(lua_State *L);
  * `what`. nil and none: {}. */
 purlin_json host_json(lua_State *L, int index, const purlin_schema *schema, const char *what);
 /* Around calls in a loop: what they leave in the arena goes when their result has become a Lua value. Not inside a transaction,
- * which may hold on to something until it commits. */
+ * which may hold on to something until it commits. No Lua code may run in between, not even a metamethod that is asked for an option:
+ * what it leaves there may be needed later. */
 purlin_mark host_mark(const lua_run *run);
 void host_reset(const lua_run *run, purlin_mark mark);
 /* Refuses members of the options table (if it is one) that are not among `known`, which ends with NULL; says which one was meant. */

@@ -58,7 +58,6 @@ static int request_as(lua_State *L, const char *method) {
   lua_settop(L, 1);
   host_check_options(L, 1, known);
   lua_run *run = host_run(L);
-  purlin_mark mark = host_mark(run);
   const char *headers[MAX_HEADERS + 1] = {0};
   purlin_http_call call = {.headers = headers, .max_answer = MAX_ANSWER_BYTES};
   call.method = text_option(L, "method", method);
@@ -66,16 +65,18 @@ static int request_as(lua_State *L, const char *method) {
   if (call.url == NULL) return luaL_error(L, "'url' is missing");
   call.body = text_option(L, "body", NULL);
   if (call.body != NULL) call.body_size = lua_rawlen(L, -1);
-  size_t first = 0;
-  if (lua_getfield(L, 1, "json") != LUA_TNIL) {
-    purlin_json json = host_json(L, lua_gettop(L), NULL, "'json'");
-    call.body = json.text;
-    call.body_size = json.size;
-    headers[first++] = json_type;
-  }
-  headers_option(L, headers, first);
+  bool is_json = lua_getfield(L, 1, "json") != LUA_TNIL;
+  int json_index = lua_gettop(L);
+  if (is_json) headers[0] = json_type;
+  headers_option(L, headers, is_json ? 1 : 0);
   call.timeout_ms = (uint32_t)host_integer_option(L, 1, "timeout_ms", 10000, 1, 600000);
   call.retries = (uint32_t)host_integer_option(L, 1, "retries", 0, 0, 10);
+  purlin_mark mark = host_mark(run);
+  if (is_json) {
+    purlin_json json = host_json(L, json_index, NULL, "'json'");
+    call.body = json.text;
+    call.body_size = json.size;
+  }
   purlin_http_answer answer = {0};
   run_set_aside(run);
   purlin_status status = purlin_http(run->ctx, &call, &answer);

@@ -7,8 +7,6 @@
 static int enqueue(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   lua_run *run = host_run(L);
-  purlin_mark mark = host_mark(run);
-  purlin_json payload = host_json(L, 2, NULL, name);
   purlin_enqueue_options options = {0};
   static const char *const known[] = {"priority", "delay_ms", "unique_key", NULL};
   if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
@@ -16,6 +14,8 @@ static int enqueue(lua_State *L) {
   options.priority = (int32_t)host_integer_option(L, 3, "priority", 0, INT32_MIN, INT32_MAX);
   options.delay_ms = (uint32_t)host_integer_option(L, 3, "delay_ms", 0, 0, UINT32_MAX);
   if (lua_istable(L, 3) && lua_getfield(L, 3, "unique_key") != LUA_TNIL) options.unique_key = luaL_checkstring(L, -1);
+  purlin_mark mark = host_mark(run);
+  purlin_json payload = host_json(L, 2, NULL, name);
   const char *id = NULL;
   run_set_aside(run);
   purlin_status status = jobs_enqueue_json(run->ctx, name, payload, &options, &id);

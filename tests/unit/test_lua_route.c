@@ -79,6 +79,10 @@ static void routes(purlin_ctx *ctx, void *unused) {
   CHECK(call(ctx, "POST", "/echo", "{\"n\":[1,2]}", "X-Thing: yes", &answered) == 200);
   CHECK(text_has(answered, "\"n\":2") && text_has(answered, "\"thing\":\"yes\"") && text_has(answered, "\"size\":11"));
   CHECK(call(ctx, "POST", "/echo", "{", NULL, &answered) == 500);
+  CHECK(call(ctx, "POST", "/late/job", "first read while a job is put into the queue", NULL, &answered) == 200);
+  CHECK(text_has(answered, " first read while a job is put into the queue"));
+  CHECK(call(ctx, "POST", "/late/call", "first read while a call is made", NULL, &answered) == 200);
+  CHECK(text_has(answered, " first read while a call is made"));
   expect(ctx, "/missing", 404, "no model named '7'");
   expect(ctx, "/invalid", 400, "{\"field\":\"a\"");
   expect(ctx, "/broken", 500, "application/problem+json");
@@ -121,6 +125,11 @@ static const char web_script[] =
     "} } end)\n"
     "route('POST /echo', function(r) local j = r:json() return { body = { n = #j.n, thing = r:header('x-thing'), size = "
     "#r.body } } end)\n"
+    "local function late(r, options)\n"
+    "  return setmetatable(options, { __index = function(_, name) assert(#r.body > 0) end }) end\n"
+    "route('POST /late/job', function(r) purlin.jobs.enqueue('demo.work', {}, late(r, {})) return r.body end)\n"
+    "route('POST /late/call', function(r)\n"
+    "  purlin.http.get(late(r, { url = 'http://' .. r:header('host') .. '/hello' })) return r.body end)\n"
     "route('GET /missing', function() purlin.op.demo.missing{ a = 7 } end)\n"
     "route('GET /invalid', function() purlin.op.demo.add{ a = 'x' } end)\n"
     "route('GET /broken', function() error('secret') end)\n"
