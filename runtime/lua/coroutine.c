@@ -125,8 +125,7 @@ void coroutine_open(lua_State *L) {
 
 /* A handler runs where hooks are off when the error came from a hook: after a stop it must not run at all. */
 static int handle(lua_State *L) {
-  sandbox *box = sandbox_of(L);
-  if (box->slot != NULL && budget_stopped(box->slot) != BUDGET_RUNS) return 1;
+  if (sandbox_is_stopped(L)) return 1;
   sandbox_check_stack(L);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);

@@ -6,7 +6,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
-enum { MAX_CAPTURES = 32, MAX_DEPTH = 200, STEPS_BETWEEN_CHECKS = 4096, CHECKS_UNWATCHED = 5000 };
+enum { MAX_CAPTURES = 32, MAX_DEPTH = 200, STEPS_BETWEEN_CHECKS = 4096, BYTES_IN_A_STEP = 64, CHECKS_UNWATCHED = 5000 };
 
 typedef struct capture {
   const char *at;
@@ -25,8 +25,11 @@ typedef struct matcher {
 
 static const char *match(matcher *m, const char *s, const char *p);
 
-static void step(matcher *m) {
-  if (++m->steps < STEPS_BETWEEN_CHECKS) return;
+/* Counts a step that looks at so many bytes of a set or a capture: either may have megabytes. */
+static void step(matcher *m, size_t bytes) {
+  size_t cost = 1 + bytes / BYTES_IN_A_STEP;
+  m->steps += cost < STEPS_BETWEEN_CHECKS ? (uint32_t)cost : STEPS_BETWEEN_CHECKS;
+  if (m->steps < STEPS_BETWEEN_CHECKS) return;
   m->steps = 0;
   if (sandbox_of(m->L)->slot != NULL) sandbox_check(m->L);
   else if (++m->checks > CHECKS_UNWATCHED) luaL_error(m->L, "pattern too complex for this text");
@@ -109,7 +112,7 @@ static bool fits(const matcher *m, const char *s, const char *p, const char *ite
 static const char *match_most(matcher *m, const char *s, const char *p, const char *item_ends) {
   size_t count = 0;
   while (fits(m, s + count, p, item_ends)) {
-    step(m);
+    step(m, (size_t)(item_ends - p));
     count++;
   }
   for (;; count--) {
@@ -121,6 +124,7 @@ static const char *match_most(matcher *m, const char *s, const char *p, const ch
 static const char *match_least(matcher *m, const char *s, const char *p, const char *item_ends) {
   for (;; s++) {
     const char *end = match(m, s, item_ends + 1);
+    step(m, (size_t)(item_ends - p));
     if (end != NULL || !fits(m, s, p, item_ends)) return end;
   }
 }
@@ -154,6 +158,7 @@ static const capture *finished_capture(const matcher *m, int index, const char *
 static const char *match_again(matcher *m, const char *s, char digit) {
   const char name[] = {digit, '\0'};
   const capture *c = finished_capture(m, digit - '1', name);
+  step(m, c->size);
   if (c->kind == POSITION || (size_t)(m->end - s) < c->size || memcmp(c->at, s, c->size) != 0) return NULL;
   return s + c->size;
 }
@@ -164,7 +169,7 @@ static const char *match_balanced(matcher *m, const char *s, const char *p) {
   if (s >= m->end || *s != p[0]) return NULL;
   size_t open = 1;
   for (s++; s < m->end; s++) {
-    step(m);
+    step(m, 1);
     if (*s == p[1]) {
       if (--open == 0) return s + 1;
     } else if (*s == p[0]) {
@@ -193,6 +198,7 @@ static bool match_special(matcher *m, const char **s, const char **p) {
   if (*at == 'f') {
     if (at + 1 >= m->pattern_end || at[1] != '[') luaL_error(m->L, "missing '[' after '%%f' in pattern");
     const char *set_end = item_end(m, at + 1);
+    step(m, (size_t)(set_end - at));
     if (!at_frontier(m, *s, at + 1, set_end)) *s = NULL;
     *p = set_end;
     return true;
@@ -206,7 +212,7 @@ static bool match_special(matcher *m, const char **s, const char **p) {
 /* Where the match of the pattern p.. at s ends; NULL: it does not match. */
 static const char *match_here(matcher *m, const char *s, const char *p) {
   while (s != NULL && p < m->pattern_end) {
-    step(m);
+    step(m, 1);
     if (*p == '(') {
       bool position = p + 1 < m->pattern_end && p[1] == ')';
       return open_capture(m, s, position ? p + 2 : p + 1, position);
@@ -215,6 +221,7 @@ static const char *match_here(matcher *m, const char *s, const char *p) {
     if (*p == '$' && p + 1 == m->pattern_end) return s == m->end ? s : NULL;
     if (*p == '%' && match_special(m, &s, &p)) continue;
     const char *item_ends = item_end(m, p);
+    step(m, (size_t)(item_ends - p));
     char repeat = item_ends < m->pattern_end ? *item_ends : '\0';
     if (repeat == '*') return match_most(m, s, p, item_ends);
     if (repeat == '-') return match_least(m, s, p, item_ends);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* What a library function may use of the C stack before it calls Lua again, with room for the handler of errors. */
-enum { STACK_NEEDED_BYTES = 64 * 1024, STACK_FOR_PARSER_BYTES = 288 * 1024 };
+enum { STACK_NEEDED_BYTES = 64 * 1024, STACK_FOR_PARSER_BYTES = 288 * 1024, LARGEST_CHUNK_BYTES = 64 * 1024 };
 
 static void *allocate(void *data, void *block, size_t old_size, size_t size) {
   sandbox *box = data;
@@ -51,10 +51,33 @@ static int guarded_call(lua_State *L) {
   return original(L);
 }
 
-/* Bytecode could crash the process: text only. */
+/* Puts one text in the place of a function that gives it in pieces. */
+static void gather_chunk(lua_State *L) {
+  luaL_Buffer text;
+  luaL_buffinit(L, &text);
+  for (size_t size = 1; size > 0 && luaL_bufflen(&text) <= LARGEST_CHUNK_BYTES;) {
+    lua_pushvalue(L, 1);
+    lua_call(L, 0, 1);
+    if (!lua_isnil(L, -1)) luaL_checktype(L, -1, LUA_TSTRING);
+    else lua_pushliteral(L, ""), lua_replace(L, -2);
+    size = lua_rawlen(L, -1);
+    luaL_addvalue(&text);
+  }
+  luaL_pushresult(&text);
+  lua_replace(L, 1);
+  if (!lua_isnil(L, 2)) return;
+  lua_pushliteral(L, "=(load)");
+  lua_replace(L, 2);
+}
+
+/* Bytecode could crash the process: text only. Nothing stops the parser, which looks for each label among all others: little text. */
 static int guarded_load(lua_State *L) {
+  size_t size;
   if (fiber_stack_left() < STACK_FOR_PARSER_BYTES) luaL_error(L, "stack overflow (load needs more of it)");
   lua_settop(L, lua_isnone(L, 4) ? 3 : 4);
+  if (lua_isfunction(L, 1)) gather_chunk(L);
+  (void)luaL_checklstring(L, 1, &size);
+  if (size > LARGEST_CHUNK_BYTES) luaL_error(L, "load takes at most %d KiB of text", LARGEST_CHUNK_BYTES / 1024);
   lua_pushliteral(L, "t");
   lua_replace(L, 3);
   return original(L);
@@ -148,9 +171,32 @@ static void check_range(lua_State *L, int first, int last) {
     luaL_argerror(L, last, "too many items");
 }
 
-static int guarded_list(lua_State *L) { /* insert, remove, sort */
+static int guarded_list(lua_State *L) { /* insert, remove */
   sandbox_check_stack(L);
   check_plain(L, 1);
+  return original(L);
+}
+
+/* The order of two items; by the function in the first upvalue, if there is one. The library sorts in C, where nothing but this sees
+ * a stop: texts may have megabytes, and the function may be one of C. */
+static int is_less(lua_State *L) {
+  sandbox_check(L);
+  if (lua_isnil(L, lua_upvalueindex(1))) {
+    lua_pushboolean(L, lua_compare(L, 1, 2, LUA_OPLT));
+    return 1;
+  }
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, 2, 1);
+  return 1;
+}
+
+static int guarded_sort(lua_State *L) {
+  sandbox_check_stack(L);
+  check_plain(L, 1);
+  if (!lua_isnoneornil(L, 2)) luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  lua_pushcclosure(L, is_less, 1);
   return original(L);
 }
 
@@ -197,7 +243,7 @@ static const change string_changes[] = {
     {"match", pattern_match}, {"gmatch", pattern_gmatch}, {"gsub", pattern_gsub},   {NULL, NULL}};
 static const change table_changes[] = {{"insert", guarded_list},
                                        {"remove", guarded_list},
-                                       {"sort", guarded_list},
+                                       {"sort", guarded_sort},
                                        {"concat", guarded_concat},
                                        {"unpack", guarded_unpack},
                                        {"move", guarded_move},

@@ -21,6 +21,11 @@ lua_State *sandbox_state(sandbox *box);
 /* Opens the allowed part of base, string, table, math, utf8 and, with a slot, coroutine. Raises Lua errors. */
 void sandbox_open(lua_State *L);
 
+/* Whether what runs has been told to stop. */
+static inline bool sandbox_is_stopped(lua_State *L) {
+  const budget_slot *slot = sandbox_of(L)->slot;
+  return slot != NULL && budget_stopped(slot) != BUDGET_RUNS;
+}
 /* For C functions that call Lua, or work long: raises "stack overflow" when the fiber's stack runs low, the stop when there is one. */
 void sandbox_check_stack(lua_State *L);
 void sandbox_check(lua_State *L);

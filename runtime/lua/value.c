@@ -1,6 +1,7 @@
 #include "lua/value.h"
 
 #include "core/text.h"
+#include "lua/sandbox.h"
 
 #include <lauxlib.h>
 #include <math.h>
@@ -224,6 +225,7 @@ static bool has_only(lua_State *L, int index, lua_Integer count) {
 }
 
 static bool write_table(writing *w, int index) {
+  if (sandbox_is_stopped(w->L)) return refuse(w, "took too long");
   if (w->depth == MAX_DEPTH) return refuse(w, "is nested more than 64 deep, or holds itself");
   w->places[w->depth++] = (place){0};
   bool marked = is_marked_list(w->L, index), done;

@@ -118,6 +118,12 @@ static const attempt excesses[] = {
     {"load('return ' .. ('('):rep(190) .. '1' .. (')'):rep(190))(); error('went well')", "went well"},
     {"load('return ' .. ('{'):rep(190) .. (' }'):rep(190))(); error('went well')", "went well"},
     {"local f, why = load('return ' .. ('('):rep(1000) .. '1'); error(why)", "overflow"},
+    {"load(('x'):rep(70000))", "load takes at most 64 KiB"},
+    {"load(function() return ('x'):rep(100) end)", "load takes at most 64 KiB"},
+    {"load(function() return {} end)", "string expected, got table"},
+    {"local n = 0; local f = load(function() n = n + 1; return ({ 'return ', '1 + ', '2' })[n] end); error('gives ' "
+     ".. f())",
+     "gives 3"},
     {"return require('io')", "belongs at the top"},
     {"purlin.policy('demo.promote', print)", "belongs at the top"},
     {"purlin.on('x.y', print)", "belongs at the top"},
@@ -190,6 +196,13 @@ static const char *const endless[] = {
     "tostring(setmetatable({}, { __tostring = function() while true do end end }))",
     "goto again; ::again:: goto again",
     "error(setmetatable({}, { __tostring = function() while true do end end }))",
+    /* No instruction of Lua is run between the steps of these: each is one call of a library function. */
+    "local s, t = ('x'):rep(2000000), {}; for i = 1, 20000 do t[i] = s end; table.sort(t)",
+    "local s, t = ('x'):rep(2000000) .. 'y', {}; for i = 1, 20000 do t[i] = s end; pcall(table.sort, t, string.find)",
+    "('x'):rep(100000):find('[' .. ('a'):rep(1000000) .. ']')",
+    "('x'):rep(100000):find('%f[' .. ('a'):rep(1000000) .. ']y')",
+    "local t, l = {}, {}; for i = 1, 100000 do t[i + 0.5] = 1 end; for i = 1, 100000 do t[i + 0.5] = nil end; t.x = 1; "
+    "for i = 1, 100000 do l[i] = t end; purlin.json.encode(l)",
 };
 
 static void each_is_stopped(purlin_ctx *ctx, void *unused) {
