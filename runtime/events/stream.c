@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 100, LONGEST_PREFIX = 250 };
+enum { BATCH = 100, LONGEST_PREFIX = 250, MUCH_UNSENT_BYTES = 256 * 1024, WAIT_FOR_CLIENT_MS = 20, AFTER_ERROR_MS = 1000 };
 
 typedef struct subscription {
   http_stream *stream; /* NULL: the client has gone */
@@ -41,13 +41,18 @@ static void closed(void *argument) {
   forget(s);
 }
 
+static void write_id(char id[24], int64_t sequence) { (void)snprintf(id, 24, "%lld", (long long)sequence); }
+
 static bool send_one(purlin_ctx *ctx, subscription *s, const event_record *event) {
   purlin_json encoded;
   char id[24];
   event_row row;
   memcpy(&row, event, sizeof row);
   if (purlin_encode(ctx, event_row_schema(), &row, &encoded) != PURLIN_OK) return false;
-  (void)snprintf(id, sizeof id, "%lld", (long long)event->sequence);
+  /* A batch may be more than a stream holds, however fast the client is. */
+  while (s->stream && http_stream_unsent(s->stream) > MUCH_UNSENT_BYTES)
+    if (purlin_sleep(ctx, WAIT_FOR_CLIENT_MS) != PURLIN_OK) return false;
+  write_id(id, event->sequence);
   s->after = event->sequence;
   return s->stream && http_stream_send(s->stream, id, event->name, encoded.text, encoded.size);
 }
@@ -62,9 +67,10 @@ static void feed(purlin_ctx *ctx, void *argument) {
     purlin_status status = events_read(ctx, s->workspace, s->after, s->prefix, BATCH, &found);
     for (size_t i = 0; i < found.count && s->stream && status == PURLIN_OK; i++)
       if (!send_one(ctx, s, &found.items[i])) break;
-    more = status == PURLIN_OK && (found.count == BATCH || s->again);
+    more = status != PURLIN_OK || found.count == BATCH || s->again;
     purlin_clear_failure(ctx);
     purlin_arena_reset(ctx, mark);
+    if (status != PURLIN_OK && purlin_sleep(ctx, AFTER_ERROR_MS) != PURLIN_OK) break;
   }
   s->reading = false;
   if (!s->stream) forget(s);
@@ -150,6 +156,9 @@ PURLIN_ROUTE(events_stream, "GET /api/v1/events", .summary = "Events as they hap
   s->previous = &all->first;
   if (s->next) s->next->previous = &s->next;
   all->first = s;
+  char id[24]; /* so that a client that comes back before the first event misses none */
+  write_id(id, s->after);
+  (void)http_stream_send(s->stream, id, NULL, NULL, 0);
   begin_feed(s);
   return PURLIN_OK;
 }

@@ -48,6 +48,7 @@ void http_options_default(http_options *options) {
                             .body_timeout_ms = 20000,
                             .write_timeout_ms = 30000,
                             .request_timeout_ms = 30000,
+                            .stream_life_ms = 600000,
                             .server = "purlin"};
 }
 

@@ -25,6 +25,7 @@ typedef struct http_options {
   uint32_t body_timeout_ms;    /* without progress: 20 s; also the minimum rate: 1 KiB/s over that time */
   uint32_t write_timeout_ms;   /* without progress: 30 s */
   uint32_t request_timeout_ms; /* default deadline of a context: 30 s */
+  uint32_t stream_life_ms;     /* of server-sent events: 10 min. Clients come back by themselves, if they still may */
   const char *server;          /* value of Server:, NULL: none */
 } http_options;
 
@@ -66,12 +67,14 @@ void http_retry_after(purlin_ctx *ctx, purlin_request *request);
 typedef struct http_stream http_stream;
 /* From a route's handler: begins a text/event-stream answer and detaches it from the fiber; the handler then returns.
  * `closed(argument)` is called exactly once, on the loop and never inside a call below, however the stream ends: the client has
- * gone, the server drains, http_stream_close. Until then the pointer is good, and sending to an ended stream is false; after it the
- * stream is gone. A comment is sent when nothing was for 15 s. */
+ * gone, the server drains, its life is over, http_stream_close. Until then the pointer is good, and sending to an ended stream is
+ * false; after it the stream is gone. A comment is sent when nothing was for 15 s. */
 PURLIN_CHECKED purlin_status http_stream_open(purlin_ctx *ctx, purlin_request *request, void (*closed)(void *argument),
                                               void *argument, http_stream **stream);
-/* On the stream's loop. False when more than 1 MiB waits: the client is too slow, the stream is closed. */
+/* On the stream's loop. False when more than 1 MiB waits already: the client is too slow, the stream is closed. Without `data` (NULL)
+ * the client only notes the id. */
 bool http_stream_send(http_stream *stream, const char *id, const char *event, const char *data, size_t size);
+size_t http_stream_unsent(const http_stream *stream); /* bytes that the client has not taken yet */
 void http_stream_close(http_stream *stream);
 
 #endif

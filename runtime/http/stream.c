@@ -12,7 +12,7 @@ struct http_stream {
   loop *loop;
   void (*closed)(void *argument);
   void *argument;
-  uint64_t beat_due_ms;
+  uint64_t beat_due_ms, end_due_ms;
   bool chunked;
   loop_post_item notice;
 };
@@ -49,6 +49,7 @@ purlin_status http_stream_open(purlin_ctx *ctx, purlin_request *request, void (*
   *stream = (http_stream){
       .connection = c, .loop = c->home->loop, .closed = closed, .argument = argument, .chunked = request->chunked};
   stream->beat_due_ms = loop_now_ms(stream->loop) + BEAT_MS;
+  stream->end_due_ms = loop_now_ms(stream->loop) + http_settings.stream_life_ms;
   c->stream = stream;
   *out = stream;
   if (request->no_body) detach(stream);
@@ -59,7 +60,7 @@ purlin_status http_stream_open(purlin_ctx *ctx, purlin_request *request, void (*
 static bool send_text(http_stream *stream, const buffer *text) {
   http_connection *c = stream->connection;
   buffer *out = connection_output(c);
-  if (text->failed || connection_unsent(c) + text->size > MOST_UNSENT) {
+  if (text->failed || connection_unsent(c) > MOST_UNSENT) {
     connection_close(c);
     return false;
   }
@@ -103,12 +104,20 @@ bool http_stream_send(http_stream *stream, const char *id, const char *event, co
   buffer_clear(text);
   add_name(text, "id: ", id);
   add_name(text, "event: ", event);
-  add_lines(text, "data: ", data, size);
+  if (data != NULL) add_lines(text, "data: ", data, size);
   buffer_char(text, '\n');
   return send_text(stream, text);
 }
 
+size_t http_stream_unsent(const http_stream *stream) {
+  return stream->connection == NULL ? 0 : connection_unsent(stream->connection);
+}
+
 void stream_sweep(http_stream *stream, uint64_t now_ms) {
+  if (now_ms >= stream->end_due_ms) {
+    http_stream_close(stream);
+    return;
+  }
   if (now_ms < stream->beat_due_ms) return;
   buffer *text = &stream->connection->home->scratch;
   buffer_clear(text);

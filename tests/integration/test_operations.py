@@ -319,8 +319,9 @@ class Stream:
             if line.startswith(":"):
                 continue
             if not line:
-                if event:
+                if "data" in event:  # without it only the id is to be noted
                     return event
+                event = {}
                 continue
             name, _, value = line.partition(": ")
             event[name] = value

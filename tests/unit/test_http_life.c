@@ -296,6 +296,25 @@ static void slow_listeners(void **state) {
   server_end();
 }
 
+/* So that who may listen is asked anew now and then. */
+static void streams_have_an_end(void **state) {
+  (void)state;
+  http_options options = hasty();
+  options.stream_life_ms = 300;
+  begin_with(&options, 1);
+  client listener = {.fd = dial()};
+  uint64_t began_ns = purlin_ticks_ns();
+  send_text(listener.fd, "GET /events HTTP/1.1\r\n" H "\r\n");
+  receive_text(&listener, "data: welcome\n\n");
+  receive_text(&listener, "\r\n0\r\n\r\n");
+  while (receive(&listener)) {}
+  assert_false(listener.reset);
+  assert_true(purlin_ticks_ns() - began_ns >= 290000000u);
+  wait_for(&closed_streams, 1);
+  hang_up(&listener);
+  server_end();
+}
+
 /* ---- Draining ----------------------------------------------------------------------------------------------------------------------------------- */
 
 static void drains(void **state) {
@@ -455,6 +474,7 @@ int main(void) {
       cmocka_unit_test(clients_that_go_away),
       cmocka_unit_test(events),
       cmocka_unit_test(slow_listeners),
+      cmocka_unit_test(streams_have_an_end),
       cmocka_unit_test(drains),
       cmocka_unit_test(grace_ends),
       cmocka_unit_test(idle_connections_are_cheap),
