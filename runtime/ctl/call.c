@@ -21,13 +21,13 @@ static void print_field(void *to, const char *name, const cJSON *schema, bool re
   for (char *at = flag; *at; at++)
     if (*at == '_') *at = '-';
   const char *description = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(schema, "description"));
-  (void)printf("  %-22s %-8s %s%s\n", flag, type_name(schema), description ? description : "",
-               required ? " (required)" : "");
+  print(stdout, "  %-22s %-8s %s%s\n", flag, type_name(schema), description ? description : "",
+        required ? " (required)" : "");
 }
 
 static void print_help(const catalogue_entry *entry) {
-  (void)printf("%s: %s\n\nNeeds the permission %s.\n\n", entry->id, entry->summary,
-               entry->permission ? entry->permission : "");
+  print(stdout, "%s: %s\n\nNeeds the permission %s.\n\n", entry->id, entry->summary,
+        entry->permission ? entry->permission : "");
   catalogue_fields(entry, print_field, NULL);
   (void)printf("\nOr the whole input as JSON: one argument that begins with '{', or '-' for standard input.\n");
 }
@@ -98,7 +98,7 @@ static cJSON *to_input(const catalogue_entry *entry, int count, char **arguments
                         : !set(input, &l, arguments[i + 1]) ? "has a value of another type"
                                                             : NULL;
     if (!wrong) continue;
-    (void)fprintf(stderr, "purlin: %s %s; --help lists the fields of %s\n", arguments[i], wrong, entry->id);
+    print(stderr, "purlin: %s %s; --help lists the fields of %s\n", arguments[i], wrong, entry->id);
     cJSON_Delete(input);
     input = NULL;
   }
@@ -107,14 +107,20 @@ static cJSON *to_input(const catalogue_entry *entry, int count, char **arguments
 
 /* ---- The answer: a table when it is one list of objects, else JSON ------------------------------------------------------------------------------- */
 
+/* At most `size` - 1 bytes, in one line. */
 static void cell(const cJSON *value, char *out, size_t size) {
-  if (cJSON_IsString(value)) (void)snprintf(out, size, "%s", value->valuestring);
-  else if (!value || cJSON_IsNull(value) || cJSON_IsObject(value) || cJSON_IsArray(value)) out[0] = '\0';
-  else {
-    char *text = cJSON_PrintUnformatted(value);
-    (void)snprintf(out, size, "%s", text ? text : "");
-    cJSON_free(text);
+  buffer text = {0};
+  if (cJSON_IsString(value)) add_visible(&text, value->valuestring, strlen(value->valuestring), "");
+  else if (value && !cJSON_IsNull(value) && !cJSON_IsObject(value) && !cJSON_IsArray(value)) {
+    char *printed = cJSON_PrintUnformatted(value);
+    if (printed) buffer_text(&text, printed);
+    cJSON_free(printed);
   }
+  size_t shown = text.size < size - 1 ? text.size : size - 1;
+  while (shown < text.size && shown > 0 && ((unsigned char)text.data[shown] & 0xc0) == 0x80) shown--; /* whole characters */
+  memcpy(out, buffer_end(&text), shown);
+  out[shown] = '\0';
+  buffer_free(&text);
 }
 
 static const cJSON *only_list(const cJSON *answer) {
@@ -137,7 +143,7 @@ static void print_table(const cJSON *list) {
     cell(cJSON_GetObjectItemCaseSensitive(row, names[i]), text, sizeof text);
     if ((int)strlen(text) > widths[i]) widths[i] = (int)strlen(text);
   }
-  for (size_t i = 0; i < columns; i++) (void)printf("%-*s  ", widths[i], names[i]);
+  for (size_t i = 0; i < columns; i++) print(stdout, "%-*s  ", widths[i], names[i]);
   (void)printf("\n");
   cJSON_ArrayForEach(row, list) {
     for (size_t i = 0; i < columns; i++) {
@@ -156,7 +162,9 @@ static void print_answer(const session *s, buffer *answer) {
     print_table(list);
   } else {
     char *text = s->json ? NULL : cJSON_Print(parsed);
-    (void)printf("%s\n", text ? text : buffer_end(answer));
+    if (text) print_visible(stdout, text, strlen(text));
+    else print_visible(stdout, answer->data, answer->size);
+    (void)printf("\n");
     cJSON_free(text);
   }
   cJSON_Delete(parsed);

@@ -82,14 +82,14 @@ static bool is_required(const cJSON *list, const char *name) {
 
 void catalogue_fields(const catalogue_entry *entry,
                       void (*visit)(void *to, const char *name, const cJSON *schema, bool required), void *to) {
-  const cJSON *item;
-  if (entry->body) {
-    const cJSON *required = cJSON_GetObjectItemCaseSensitive(entry->body, "required");
-    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(entry->body, "properties"))
-        visit(to, item->string, item, is_required(required, item->string));
-    return;
+  const cJSON *item, *required = cJSON_GetObjectItemCaseSensitive(entry->body, "required");
+  cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(entry->body, "properties")) {
+    if (item->string) visit(to, item->string, item, is_required(required, item->string));
   }
-  cJSON_ArrayForEach(item, entry->parameters) visit(
-      to, cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "name")),
-      cJSON_GetObjectItemCaseSensitive(item, "schema"), cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "required")));
+  if (entry->body) return;
+  cJSON_ArrayForEach(item, entry->parameters) {
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "name"));
+    bool asked = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "required"));
+    if (name) visit(to, name, cJSON_GetObjectItemCaseSensitive(item, "schema"), asked);
+  }
 }

@@ -30,7 +30,7 @@ static void print_plugin(void *to, const catalogue_entry *entry) {
   size_t size = strcspn(entry->id, ".");
   if (strncmp(l->last, entry->id, size) == 0 && l->last[size] == '\0') return;
   (void)snprintf(l->last, sizeof l->last, "%.*s", (int)size, entry->id);
-  (void)printf("  %s\n", l->last);
+  print(stdout, "  %s\n", l->last);
 }
 
 static void print_operation(void *to, const catalogue_entry *entry) {
@@ -41,7 +41,7 @@ static void print_operation(void *to, const catalogue_entry *entry) {
   (void)snprintf(name, sizeof name, "%s", entry->id + size + 1);
   for (char *at = name; *at; at++)
     if (*at == '_') *at = '-';
-  (void)printf("  %-24s %s\n", name, entry->summary);
+  print(stdout, "  %-24s %s\n", name, entry->summary);
   l->count++;
 }
 

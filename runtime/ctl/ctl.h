@@ -5,6 +5,7 @@
  * ctl/session.c    talking to the server: address, token, requests, problems
  * ctl/catalogue.c  the operations that the server offers
  * ctl/call.c       one operation: flags to JSON, the answer to a table or JSON
+ * ctl/print.c      what a server says, without what would steer the terminal
  * ctl/plugin.c     `purlin plugin`: show, check, new */
 #ifndef PURLIN_CTL_CTL_H
 #define PURLIN_CTL_CTL_H
@@ -12,6 +13,7 @@
 #include <purlin/base.h>
 #include <cjson/cJSON.h>
 #include "core/buffer.h"
+#include <stdio.h>
 
 /* The whole program; its exit code: 0, 1 when something failed (said on stderr), 2 for wrong arguments. */
 PURLIN_API int purlin_control_main(int count, char **arguments);
@@ -47,6 +49,12 @@ bool catalogue_find(const cJSON *document, const char *plugin, const char *opera
 /* Calls `visit` for each field of an operation's input. */
 void catalogue_fields(const catalogue_entry *entry,
                       void (*visit)(void *to, const char *name, const cJSON *schema, bool required), void *to);
+
+/* Appends a text with its control characters made visible, all but those in `allowed`. */
+void add_visible(buffer *out, const char *text, size_t size, const char *allowed);
+/* For every text that comes from a server; line feeds and tabs are allowed. */
+void print_visible(FILE *to, const char *text, size_t size);
+PURLIN_PRINTF(2, 3) void print(FILE *to, const char *format, ...);
 
 int call_operation(const session *s, const catalogue_entry *entry, int count, char **arguments);
 int plugin_command(int count, char **arguments);

@@ -74,13 +74,13 @@ void session_complain(unsigned http, buffer *answer) {
   cJSON *problem = cJSON_ParseWithLength(answer->data, answer->size);
   const char *title = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(problem, "title"));
   const char *detail = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(problem, "detail"));
-  (void)fprintf(stderr, "purlin: %s%s%s (%u)\n", title ? title : "the server refused", detail ? ": " : "",
-                detail ? detail : "", http);
+  print(stderr, "purlin: %s%s%s (%u)\n", title ? title : "the server refused", detail ? ": " : "", detail ? detail : "",
+        http);
   const cJSON *error;
   cJSON_ArrayForEach(error, cJSON_GetObjectItemCaseSensitive(problem, "errors")) {
     const char *field = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(error, "field"));
     const char *message = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(error, "message"));
-    (void)fprintf(stderr, "  %s: %s\n", field ? field : "", message ? message : "");
+    print(stderr, "  %s: %s\n", field ? field : "", message ? message : "");
   }
   if (http == 401) (void)fprintf(stderr, "  give a token: --token-file FILE, or PURLIN_TOKEN\n");
   cJSON_Delete(problem);
