@@ -332,7 +332,7 @@ static purlin_status take_turn(purlin_ctx *ctx, claimer *c, uint64_t *wait_ms) {
     uint64_t slice_end_ms = now_ms() + SLICE_MS;
     group *g;
     bool served = true;
-    while (served && c->backlog == NULL && (g = choose(c, found)) != NULL) {
+    while (served && c->backlog == NULL && !atomic_load(&node.draining) && (g = choose(c, found)) != NULL) {
       if (now_ms() >= slice_end_ms) {
         c->again = true;
         break;

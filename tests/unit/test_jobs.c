@@ -669,8 +669,12 @@ TEST_IN_DATABASE(gives_back_at_once_what_resumes) {
   start_queue(NULL);
   wait_state(ctx, id, "failed");
   stop_queue(1000);
-  assert_string_equal(notes.text, "more more more more more last ");
-  assert_int_equal(number_of(ctx, "SELECT max_attempts * 10 + attempt AS number FROM purlin_jobs"), 66);
+  /* Four that were stopped and two that failed; a claim that was under way during a stop may have added one. */
+  size_t length = strlen(notes.text), attempts = length / strlen("more ");
+  assert_in_range(attempts, 6, 6 + 4);
+  for (size_t i = 0; i < attempts; i++) assert_memory_equal(notes.text + i * 5, i + 1 < attempts ? "more " : "last ", 5);
+  assert_int_equal(number_of(ctx, "SELECT attempt AS number FROM purlin_jobs"), attempts);
+  assert_int_equal(number_of(ctx, "SELECT max_attempts AS number FROM purlin_jobs"), attempts);
 }
 
 /* ---- Schedules ------------------------------------------------------------------------------------------------------------------------------- */
