@@ -105,16 +105,21 @@ static purlin_status open_folder(finding *f, const char *given) {
     buffer_format(f->why, "cannot read the plugin folder %s", given);
     return PURLIN_INVALID;
   }
-  char *paths[PLUGIN_MOST];
+  char *paths[PLUGIN_MOST + 1] = {NULL}; /* one more, for open_one to refuse */
   size_t count = 0;
-  for (struct dirent *entry = readdir(directory); entry && count < PLUGIN_MOST; entry = readdir(directory)) {
+  purlin_status status = PURLIN_OK;
+  for (struct dirent *entry = readdir(directory); entry && count <= PLUGIN_MOST; entry = readdir(directory)) {
     size_t size = strlen(entry->d_name);
     if (size < 4 || strcmp(entry->d_name + size - 3, ".so") != 0) continue;
-    if (asprintf(&paths[count], "%s/%s", folder, entry->d_name) >= 0) count++;
+    if (asprintf(&paths[count], "%s/%s", folder, entry->d_name) < 0) {
+      buffer_format(f->why, "out of memory while reading the plugin folder %s", folder);
+      status = PURLIN_UNAVAILABLE;
+      break;
+    }
+    count++;
   }
   (void)closedir(directory);
   qsort(paths, count, sizeof paths[0], by_text);
-  purlin_status status = PURLIN_OK;
   for (size_t i = 0; i < count; i++) {
     if (status == PURLIN_OK) status = open_one(f, paths[i]);
     free(paths[i]);
