@@ -41,8 +41,9 @@ __attribute__((format(printf, 2, 3))) static bool refuse(scanner *s, const char 
 }
 
 static bool malformed(scanner *s, const char *expected) {
-  if (s->at >= s->end) return refuse(s, "the JSON ends early; expected %s", expected);
-  return refuse(s, "byte %zu of the JSON: expected %s", (size_t)(s->at - s->start) + 1, expected);
+  if (s->at >= s->end) (void)refuse(s, "the JSON ends early; expected %s", expected);
+  else (void)refuse(s, "byte %zu of the JSON: expected %s", (size_t)(s->at - s->start) + 1, expected);
+  return false;
 }
 
 /* ---- Words of JSON ------------------------------------------------------------------------------------------------------------------- */

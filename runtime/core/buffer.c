@@ -41,7 +41,8 @@ bool buffer_grow(buffer *b, size_t extra) {
 
 void buffer_int(buffer *b, int64_t value) {
   char out[24];
-  buffer_add(b, out, text_from_int(value, out));
+  size_t size = text_from_int(value, out);
+  buffer_add(b, out, size);
 }
 
 void buffer_uint(buffer *b, uint64_t value) {
@@ -59,7 +60,8 @@ void buffer_double(buffer *b, double value) {
     return;
   }
   char out[32];
-  buffer_add(b, out, text_from_double(value, out));
+  size_t size = text_from_double(value, out);
+  buffer_add(b, out, size);
 }
 
 /* What stands for a byte below 0x80 in a JSON text: 0 itself, 'u' a \u00XX escape, otherwise a backslash and this. */

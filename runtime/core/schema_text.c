@@ -30,7 +30,7 @@ static void *append_item(schema_decoding *d, const purlin_field *field, schema_l
     (void)schema_rule_count(d, field, list->count + 1, path);
     return NULL;
   }
-  if (list->items == NULL || (list->count & (list->count - 1)) == 0) {
+  if ((list->count & (list->count - 1)) == 0) {
     void *items = schema_memory(d, (list->count == 0 ? 1 : list->count * 2) * item_size);
     if (items == NULL) return NULL;
     if (list->count > 0) memcpy(items, list->items, list->count * item_size);

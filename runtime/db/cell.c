@@ -35,7 +35,8 @@ db_column db_column_of(const MYSQL_FIELD *field) {
 }
 
 static bool whole(double number, int64_t *value) {
-  if (number != floor(number) || number < -0x1p63 || number >= 0x1p63) return false;
+  const double lowest = (double)INT64_MIN; /* exact: a power of two; the highest is just below its opposite */
+  if (number != floor(number) || number < lowest || number >= -lowest) return false;
   *value = (int64_t)number;
   return true;
 }

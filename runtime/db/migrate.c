@@ -257,7 +257,8 @@ static purlin_status apply_migration(run *r, const purlin_migration *migration) 
   size_t size;
   int64_t number = 0;
   while (status == PURLIN_OK && sql_next(&script, &text, &size)) {
-    step s = {.run = r, .name = migration->name, .number = ++number, .size = size};
+    number++;
+    step s = {.run = r, .name = migration->name, .number = number, .size = size};
     checksum_of(text, size, s.checksum);
     buffer_text(&sums, s.checksum);
     if (whole && !find_record(r, migration->name, number)) break;

@@ -245,7 +245,7 @@ static bool check_character_set(MYSQL *mysql, const db_options *o, buffer *why) 
 static bool check_limits(MYSQL *mysql, db_options *o, buffer *why) {
   uint64_t connections = ask_number(mysql, "SELECT @@max_connections");
   uint64_t statements = ask_number(mysql, "SELECT @@max_prepared_stmt_count");
-  if (connections < o->connections + 8) {
+  if (connections < 8 || o->connections > connections - 8) {
     buffer_format(why,
                   "the server allows %llu connections, %zu and some in reserve are configured: raise max_connections or "
                   "lower ours",

@@ -2,6 +2,7 @@
 #include "db/connection.h"
 #include "db/plan.h"
 
+#include <assert.h>
 #include <errmsg.h>
 #include <mysqld_error.h>
 #include <stdlib.h>
@@ -59,6 +60,13 @@ void db_statement_drop(db_connection *connection, db_statement *statement) {
   remove_from_bucket(all, statement);
   all->count--;
   free_statement(statement);
+}
+
+/* There must be one. */
+static void drop_oldest(db_connection *connection) {
+  db_statement *oldest = connection->statements.oldest;
+  assert(oldest && !oldest->older);
+  db_statement_drop(connection, oldest);
 }
 
 void db_statements_free(db_statements *statements) {
@@ -156,7 +164,7 @@ static bool prepare_on_server(db_connection *connection, db_statement *s) {
   db_connection_failed(connection, mysql_stmt_errno(s->stmt), mysql_stmt_error(s->stmt));
   db_statements *all = &connection->statements;
   if (connection->error != ER_MAX_PREPARED_STMT_COUNT_REACHED || all->count == 0) return false;
-  for (size_t half = (all->count + 1) / 2; half > 0; half--) db_statement_drop(connection, all->oldest);
+  for (size_t half = (all->count + 1) / 2; half > 0; half--) drop_oldest(connection);
   if (mysql_stmt_prepare(s->stmt, s->sql, s->size) == 0) return true;
   return db_connection_failed(connection, mysql_stmt_errno(s->stmt), mysql_stmt_error(s->stmt));
 }
@@ -171,7 +179,7 @@ db_statement *db_statement_prepare(db_connection *connection, const char *sql, s
     }
     return s;
   }
-  while (all->count >= all->most) db_statement_drop(connection, all->oldest);
+  while (all->count >= all->most) drop_oldest(connection);
   s = new_statement(connection, sql, size, hash);
   if (!s) {
     db_connection_failed(connection, CR_OUT_OF_MEMORY, "out of memory");

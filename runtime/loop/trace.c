@@ -14,10 +14,9 @@ static uint64_t random_bits(void) {
   return state[1] + y;
 }
 
-/* `words` * 16 hexadecimal digits, never all zero, which the standard forbids. */
+/* `words` (1 or 2) * 16 hexadecimal digits, never all zero, which the standard forbids. */
 static void new_id(char *out, size_t words) {
-  uint64_t id[2];
-  for (size_t i = 0; i < words; i++) id[i] = random_bits();
+  uint64_t id[2] = {random_bits(), words > 1 ? random_bits() : 0};
   if (!id[0]) id[0] = 1;
   text_hex(id, words * sizeof id[0], out);
 }

@@ -7,6 +7,9 @@
 #include "lua/run.h"
 #include "lua/value.h"
 
+/* Lua says so in its manual only; compilers and analysers should know it, too. */
+__attribute__((noreturn)) LUALIB_API int(luaL_error)(lua_State *L, const char *format, ...);
+
 /* Opens all of it: the global `purlin`, and require. Raises Lua errors. */
 void host_open(lua_State *L);
 

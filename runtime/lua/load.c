@@ -20,8 +20,9 @@ bool script_is_current(const script *s) {
     uint8_t hash[32];
     buffer_clear(&text);
     same = load_read(s->sources[i].path, MAX_SCRIPT_BYTES, &text) == 0;
-    if (same) hash_of(&text, hash);
-    same = same && memcmp(hash, s->sources[i].hash, sizeof hash) == 0;
+    if (!same) break;
+    hash_of(&text, hash);
+    same = memcmp(hash, s->sources[i].hash, sizeof hash) == 0;
   }
   buffer_free(&text);
   return same;

@@ -93,6 +93,7 @@ double metrics_series_counts(const metrics_series *series, uint64_t *counts) {
 typedef struct label_values {
   const char *items[METRICS_MAX_LABELS];
   size_t sizes[METRICS_MAX_LABELS];
+  size_t count;
   uint64_t hash;
 } label_values;
 
@@ -100,20 +101,22 @@ typedef struct label_values {
 static void values_read(const metrics_family *family, const char *const *labels, label_values *values) {
   uint64_t hash = 0;
   bool ended = labels == NULL;
-  for (size_t i = 0; i < family->label_count; i++) {
+  size_t count = family->label_count;
+  for (size_t i = 0; i < count; i++) {
     if (!ended && labels[i] == NULL) ended = true;
     const char *item = ended ? "" : labels[i];
     values->items[i] = item;
     values->sizes[i] = strlen(item);
     hash = (hash ^ text_hash(item, values->sizes[i])) * UINT64_C(0x9e3779b97f4a7c15);
   }
+  values->count = count;
   values->hash = hash ^ (hash >> 32);
 }
 
-static bool series_is(const metrics_series *series, size_t label_count, const label_values *values) {
+static bool series_is(const metrics_series *series, const label_values *values) {
   if (series->hash != values->hash) return false;
   const char *at = series->key;
-  for (size_t i = 0; i < label_count; i++) {
+  for (size_t i = 0; i < values->count; i++) {
     size_t size = values->sizes[i];
     if (strncmp(at, values->items[i], size + 1) != 0) return false;
     at += size + 1;
@@ -125,7 +128,7 @@ static metrics_series *table_find(const metrics_family *family, const label_valu
   metrics_table *table = atomic_load_explicit(&family->table, memory_order_acquire);
   for (size_t i = (size_t)values->hash & table->mask;; i = (i + 1) & table->mask) {
     metrics_series *series = atomic_load_explicit(&table->slots[i], memory_order_acquire);
-    if (series == NULL || series_is(series, family->label_count, values)) return series;
+    if (series == NULL || series_is(series, values)) return series;
   }
 }
 
@@ -219,7 +222,7 @@ static metrics_series *series_new(metrics_family *family, const label_values *va
   static const char *const others[METRICS_MAX_LABELS + 1] = {"other", "other", "other", "other",
                                                              "other", "other", "other", "other"};
   bool fit = atomic_load_explicit(&family->series_count, memory_order_relaxed) < METRICS_MAX_SERIES;
-  for (size_t i = 0; i < family->label_count && fit; i++) {
+  for (size_t i = 0; i < values->count && fit; i++) {
     fit = values->sizes[i] <= METRICS_MAX_LABEL_BYTES && text_is_utf8(values->items[i], values->sizes[i]);
   }
   if (fit) return series_find_or_make(family, values);
@@ -418,6 +421,7 @@ extern const purlin_declaration *const __stop_purlin_declared[] __attribute__((w
 
 purlin_status metrics_register_own(void) {
   purlin_status worst = PURLIN_OK;
+  // cppcheck-suppress comparePointers ; the linker puts both at the ends of one section
   for (const purlin_declaration *const *at = __start_purlin_declared; at < __stop_purlin_declared; at++) {
     if (*at == NULL || (*at)->kind != PURLIN_KIND_METRIC) continue;
     buffer why = {0};
