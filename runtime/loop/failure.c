@@ -65,7 +65,7 @@ static void forget_fields(purlin_ctx *ctx) {
   ctx->field_total = 0;
 }
 
-purlin_status purlin_fail(purlin_ctx *ctx, purlin_status status, const char *format, ...) {
+purlin_status(purlin_fail)(purlin_ctx *ctx, purlin_status status, const char *format, ...) {
   char text[MAX_TEXT]; /* first here: the old text may be one of the values */
   va_list values;
   va_start(values, format);
@@ -78,7 +78,7 @@ purlin_status purlin_fail(purlin_ctx *ctx, purlin_status status, const char *for
   return status;
 }
 
-purlin_status purlin_fail_field(purlin_ctx *ctx, const char *field, const char *format, ...) {
+purlin_status(purlin_fail_field)(purlin_ctx *ctx, const char *field, const char *format, ...) {
   char text[MAX_FIELD_TEXT];
   va_list values;
   va_start(values, format);

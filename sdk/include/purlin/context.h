@@ -39,6 +39,11 @@ PURLIN_API void purlin_arena_reset(purlin_ctx *ctx, purlin_mark mark);
 PURLIN_API PURLIN_PRINTF(3, 4) purlin_status purlin_fail(purlin_ctx *ctx, purlin_status status, const char *format, ...);
 /* Adds a message about one field ("rows[3].step") and returns PURLIN_INVALID. At most 32 are kept. */
 PURLIN_API PURLIN_PRINTF(3, 4) purlin_status purlin_fail_field(purlin_ctx *ctx, const char *field, const char *format, ...);
+#if defined(__clang_analyzer__) && !defined(__cplusplus)
+/* So that clang-tidy and scan-build, which do not look into the library, know what comes back. */
+#define purlin_fail(ctx, status, ...) (purlin_fail(ctx, status, __VA_ARGS__), status)
+#define purlin_fail_field(ctx, field, ...) (purlin_fail_field(ctx, field, __VA_ARGS__), PURLIN_INVALID)
+#endif
 /* Tells the client when to come again (Retry-After), for PURLIN_TOO_MANY and PURLIN_UNAVAILABLE. */
 PURLIN_API void purlin_retry_after(purlin_ctx *ctx, uint32_t seconds);
 /* What was recorded: the text, "" when none. Borrowed until the next failure. */

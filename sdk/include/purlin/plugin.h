@@ -100,7 +100,7 @@ typedef struct purlin_requirement {
 #define PURLIN_PROVIDES(contract_, name_, functions_)                                                                      \
   static const purlin_capability provides_##contract_##_capability = {                                                     \
       PURLIN_HEAD_(purlin_capability, PURLIN_KIND_CAPABILITY), #contract_, name_,                                          \
-      PURLIN_SAME_FUNCTIONS_(purlin_##contract_, &functions_), PURLIN_CONTRACT_##contract_};                               \
+      PURLIN_SAME_FUNCTIONS_(purlin_##contract_, &(functions_)), PURLIN_CONTRACT_##contract_};                             \
   PURLIN_DECLARE_(provides_##contract_##_capability)
 #define PURLIN_SAME_FUNCTIONS_(type, pointer) (1 ? (pointer) : (const type *)NULL)
 
