@@ -38,22 +38,25 @@ static int check(const char *path) {
 
 /* ---- new: the template's files, with NAME and name_ in their place ------------------------------------------------------------------------- */
 
-static const char *template_folder(char *out) {
-  const char *given = getenv("PURLIN_TEMPLATE");
-  if (given) return given;
-  static const char installed[] = "/usr/share/purlin/template";
-  if (access(installed, R_OK) == 0) return installed;
-  /* In a build tree: build/bin/purlin, sdk/template. */
+/* What lies at `path` from the folder of the build tree that this program is in, as build/bin/purlin. */
+static bool in_build_tree(const char *path, char out[PATH_MAX]) {
   char self[PATH_MAX];
   ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
-  if (size <= 0) return installed;
+  if (size <= 0) return false;
   self[size] = '\0';
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < 2; i++) {
     char *slash = strrchr(self, '/');
     if (slash) *slash = '\0';
   }
-  int length = snprintf(out, PATH_MAX, "%s/sdk/template", self);
-  return length > 0 && length < PATH_MAX ? out : installed;
+  int length = snprintf(out, PATH_MAX, "%s/%s", self, path);
+  return length > 0 && length < PATH_MAX && access(out, R_OK) == 0;
+}
+
+static const char *template_folder(char out[PATH_MAX]) {
+  const char *given = getenv("PURLIN_TEMPLATE");
+  if (given) return given;
+  static const char installed[] = "/usr/share/purlin/template";
+  return in_build_tree("../sdk/template", out) ? out : installed;
 }
 
 static void replace(buffer *out, const char *text, size_t size, const char *name) {
@@ -125,9 +128,11 @@ static int make(const char *name) {
     (void)fprintf(stderr, "purlin: cannot make the plugin in the folder %s from %s: %s\n", name, from, strerror(errno));
     return 1;
   }
+  bool build_tree = in_build_tree("sdk/PurlinConfig.cmake", place);
+  if (build_tree) *strrchr(place, '/') = '\0';
   (void)printf(
-      "Made the plugin %s. Next:\n\n  cd %s\n  cmake -S . -B build && cmake --build build && ctest --test-dir build\n",
-      name, name);
+      "Made the plugin %s. Next:\n\n  cd %s\n  cmake -S . -B build -G Ninja%s%s && ninja -C build && ctest --test-dir build\n",
+      name, name, build_tree ? " -DPurlin_DIR=" : "", build_tree ? place : "");
   return 0;
 }
 
