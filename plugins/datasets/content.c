@@ -1,5 +1,6 @@
 #include "datasets.h"
 #include <stdio.h>
+#include <string.h>
 
 enum { BLOCK = 64 * 1024 };
 
@@ -32,6 +33,8 @@ PURLIN_ROUTE(upload, "POST /api/v1/datasets/{name}/versions",
   const purlin_storage *storage = purlin_use(ctx, storage, NULL);
   if (!storage) return PURLIN_UNAVAILABLE;
   new_version what = {.name = purlin_parameter(request, "name"), .origin = "upload"};
+  if (!scan_is_name(what.name) || strchr(what.name, '/'))
+    return purlin_fail_field(ctx, "name", "must be UTF-8 of at most %d bytes, without a slash", SCAN_LONGEST_NAME);
   version made;
   scan *s = NULL;
   purlin_status status = scan_begin(ctx, &s);

@@ -70,12 +70,35 @@ static bool add_number(scan *s, gathered *g, double value) {
   return true;
 }
 
+/* How many bytes the character at `p` has; 0: this is no UTF-8 (overlong forms, halves of pairs and beyond U+10FFFF are none). */
+static size_t character(const unsigned char *p) {
+  if (p[0] < 0x80) return 1;
+  size_t size = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+  if (p[0] < 0xc2 || p[0] > 0xf4) return 0;
+  for (size_t i = 1; i < size; i++)
+    if ((p[i] & 0xc0) != 0x80) return 0;
+  bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
+  bool outside = (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf4 && p[1] > 0x8f);
+  return overlong || outside ? 0 : size;
+}
+
+bool scan_is_name(const char *text) {
+  size_t size = strlen(text);
+  if (size == 0 || size > SCAN_LONGEST_NAME) return false;
+  for (size_t at = 0, step; at < size; at += step)
+    if ((step = character((const unsigned char *)text + at)) == 0) return false;
+  return true;
+}
+
 static purlin_status end_header_field(purlin_ctx *ctx, scan *s) {
   if (s->columns == SCAN_MOST_COLUMNS)
     return purlin_fail(ctx, PURLIN_INVALID, "line 1: more than %d columns", SCAN_MOST_COLUMNS);
   const char *name = s->value;
   if (s->columns == 0 && s->length >= 3 && memcmp(name, "\xef\xbb\xbf", 3) == 0) name += 3; /* a byte order mark */
   if (*name == '\0') return purlin_fail(ctx, PURLIN_INVALID, "line 1: column %zu has no name", s->columns + 1);
+  if (!scan_is_name(name))
+    return purlin_fail(ctx, PURLIN_INVALID, "line 1: the name of column %zu is not UTF-8, or longer than %d bytes",
+                       s->columns + 1, SCAN_LONGEST_NAME);
   for (size_t i = 0; i < s->columns; i++)
     if (strcmp(s->items[i].name, name) == 0)
       return purlin_fail(ctx, PURLIN_INVALID, "line 1: two columns are named '%s'", name);

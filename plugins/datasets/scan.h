@@ -5,7 +5,13 @@
 
 #include <purlin/purlin.h>
 
-enum { SCAN_MOST_COLUMNS = 1000, SCAN_LONGEST_FIELD = 4096, SCAN_SAMPLE = 10000, SCAN_QUANTILES = 101 };
+enum {
+  SCAN_MOST_COLUMNS = 1000,
+  SCAN_LONGEST_FIELD = 4096,
+  SCAN_LONGEST_NAME = 250,
+  SCAN_SAMPLE = 10000,
+  SCAN_QUANTILES = 101
+};
 
 typedef struct column {
   const char *name, *type;
@@ -35,5 +41,7 @@ PURLIN_CHECKED purlin_status scan_begin(purlin_ctx *ctx, scan **out); /* owned: 
 PURLIN_CHECKED purlin_status scan_feed(purlin_ctx *ctx, scan *s, const char *data, size_t size);
 PURLIN_CHECKED purlin_status scan_end(purlin_ctx *ctx, scan *s, columns *out, int64_t *rows); /* out: arena */
 void scan_free(scan *s);
+/* Whether a text is UTF-8, not empty, and no longer than a name may be. */
+bool scan_is_name(const char *text);
 
 #endif

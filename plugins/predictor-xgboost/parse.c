@@ -31,8 +31,9 @@ static const cJSON *at(const cJSON *object, const char *name) {
 /* XGBoost writes its parameters as texts: "num_feature": "8". */
 static bool whole(const cJSON *item, long least, long most, long *out) {
   if (cJSON_IsNumber(item)) {
+    if (!(item->valuedouble >= (double)least && item->valuedouble <= (double)most)) return false;
     *out = (long)item->valuedouble;
-    return item->valuedouble >= (double)least && item->valuedouble <= (double)most;
+    return true;
   }
   if (!cJSON_IsString(item)) return false;
   char *end = NULL;
@@ -254,7 +255,13 @@ static cJSON *parse_text(const char *json, size_t size, char *why) {
   while (start < size && strchr(" \t\r\n", json[start]) && json[start]) start++;
   bool binary =
       start == size || json[start] != '{' || (start + 1 < size && (json[start + 1] == 'L' || json[start + 1] == 'i'));
-  cJSON *root = binary ? NULL : cJSON_ParseWithLength(json, size);
+  const char *end = NULL;
+  cJSON *root = binary ? NULL : cJSON_ParseWithLengthOpts(json, size, &end, false);
+  while (root && end < json + size && (*end == '\0' || strchr(" \t\r\n", *end))) end++;
+  if (root && end < json + size) {
+    cJSON_Delete(root);
+    root = NULL;
+  }
   if (!root)
     (void)snprintf(why, MODEL_WHY, "%s",
                    binary ? "this is not XGBoost's JSON; save the model as JSON: booster.save_model(\"model.json\")"

@@ -5,7 +5,6 @@ static const char UPSERT[] =
     " VALUES (?, ?, ?, ?, ?, NOW(6), ?)"
     " ON DUPLICATE KEY UPDATE version = VALUES(version), updated_at = VALUES(updated_at), updated_by = VALUES(updated_by)";
 static const char REMOVE[] = "DELETE FROM registry_aliases WHERE model_id = ? AND alias = ?";
-static const char HAS_VERSION[] = "SELECT version FROM registry_versions WHERE model_id = ? AND version = ?";
 static const char SELECT_ONE[] =
     "SELECT alias, version, updated_at, updated_by FROM registry_aliases WHERE model_id = ? AND alias = ?";
 static const char SELECT_ALL[] =
@@ -42,23 +41,16 @@ PURLIN_SCHEMA(alias_event, "An alias of a model",
     PURLIN_REQUIRED(version, "Where it points now"));
 PURLIN_EVENT(alias_moved, alias_event, "An alias points at another version");
 
-typedef struct version_row {
-  int64_t version;
-} version_row;
-PURLIN_SCHEMA(version_row, "A number", PURLIN_REQUIRED(version, "The version"));
-
 PURLIN_OPERATION(set_alias, set_alias_in, alias,
     .summary = "Point an alias at a version", .permission = "models:write", .effect = PURLIN_CHANGES,
     .http = "PUT /api/v1/models/{name}/aliases/{alias}") {
   model of;
-  version_row row;
   purlin_status status = registry_model(ctx, in->name, false, &of);
-  if (status == PURLIN_OK) status = purlin_db_row(ctx, version_row, &row, HAS_VERSION, of.id, in->version);
-  if (status == PURLIN_NOT_FOUND && purlin_failure(ctx)[0] == '\0')
+  if (status != PURLIN_OK) return status;
+  status = purlin_db_run(ctx, UPSERT, purlin_workspace(ctx), purlin_project(ctx), of.id, in->alias, in->version,
+                         purlin_actor(ctx));
+  if (status == PURLIN_NOT_FOUND) /* the foreign key knows */
     return purlin_fail(ctx, status, "the model '%s' has no version %lld", in->name, (long long)in->version);
-  if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, UPSERT, purlin_workspace(ctx), purlin_project(ctx), of.id, in->alias, in->version,
-                           purlin_actor(ctx));
   const alias_event event = {in->name, in->alias, in->version};
   if (status == PURLIN_OK) status = purlin_emit(ctx, alias_moved, &event, in->name);
   return status == PURLIN_OK ? purlin_db_row(ctx, alias, out, SELECT_ONE, of.id, in->alias) : status;

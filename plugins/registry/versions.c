@@ -2,6 +2,7 @@
 #include <purlin/contracts/predictor.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define VERSION_COLUMNS                                                                                                           \
   "m.name AS name, v.version, v.framework, v.sha256, v.size, v.signature, v.run_id, v.training_id, v.dataset, v.dataset_version," \
@@ -89,11 +90,30 @@ static purlin_status find(purlin_ctx *ctx, const model *of, int64_t number, vers
   return status;
 }
 
+static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+/* Columns are told apart by name, and clients send them by it. */
+static purlin_status check_columns(purlin_ctx *ctx, const purlin_signature *signature) {
+  size_t count = signature->inputs.count;
+  const char **names = purlin_alloc_array(ctx, count, sizeof *names);
+  if (!names) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < count; i++) names[i] = signature->inputs.items[i].name;
+  qsort((void *)names, count, sizeof *names, by_text);
+  for (size_t i = 1; i < count; i++)
+    if (strcmp(names[i], names[i - 1]) == 0)
+      return purlin_fail_field(ctx, "signature.inputs", "two columns are named '%s'", names[i]);
+  return PURLIN_OK;
+}
+
 PURLIN_OPERATION(create_version, create_version_in, version,
     .summary = "Register a version of a model", .permission = "models:write", .effect = PURLIN_CREATES,
     .http = "POST /api/v1/models/{name}/versions") {
   model of;
-  purlin_status status = registry_model(ctx, in->name, true, &of); /* locked: numbers have no gaps and no twins */
+  purlin_status status = check_columns(ctx, &in->signature);
+  if (status == PURLIN_OK && in->metrics.text && in->metrics.text[0] != '{')
+    status = purlin_fail_field(ctx, "metrics", "expected an object");
+  if (status != PURLIN_OK) return status;
+  status = registry_model(ctx, in->name, true, &of); /* locked: numbers have no gaps and no twins */
   if (status != PURLIN_OK) return status;
   int64_t number = of.versions + 1;
   purlin_json signature;

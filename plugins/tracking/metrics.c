@@ -1,9 +1,17 @@
 #include "tracking.h"
+#include <stdlib.h>
 #include <string.h>
 
 static const char RUN_EXISTS[] = "SELECT id FROM tracking_runs WHERE id = ? AND workspace = ?";
+
+/* Writes nothing where there is no such run; counts one also where the same value is there already. */
+static const char ADD_METRIC[] =
+    "INSERT INTO tracking_metrics (workspace, project, run_id, name, step, at, value)"
+    " SELECT r.workspace, r.project, r.id, ?, ?, ?, ? FROM tracking_runs r WHERE r.id = ? AND r.workspace = ?"
+    " ON DUPLICATE KEY UPDATE value = VALUES(value)";
 static const char INSERT_METRIC[] =
-    "INSERT IGNORE INTO tracking_metrics (workspace, project, run_id, name, step, at, value) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    "INSERT INTO tracking_metrics (workspace, project, run_id, name, step, at, value) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " ON DUPLICATE KEY UPDATE value = VALUES(value)";
 /* The latest is the largest of (step, at, value); a late report of an old step does not move it. */
 static const char UPSERT_LATEST[] =
     "INSERT INTO tracking_latest_metrics (workspace, project, run_id, name, step, at, value) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -25,45 +33,19 @@ typedef struct id_row {
 } id_row;
 PURLIN_SCHEMA(id_row, "An id", PURLIN_REQUIRED(id, "The id"));
 
+static purlin_status no_run(purlin_ctx *ctx, const char *run_id) {
+  return purlin_fail(ctx, PURLIN_NOT_FOUND, "no run '%s'", run_id);
+}
+
 static purlin_status check_run(purlin_ctx *ctx, const char *run_id) {
   id_row row;
   purlin_status status = purlin_db_row(ctx, id_row, &row, RUN_EXISTS, run_id, purlin_workspace(ctx));
-  return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no run '%s'", run_id) : status;
+  return status == PURLIN_NOT_FOUND ? no_run(ctx, run_id) : status;
 }
 
-/* What a client sends: `at` may be left out. */
-typedef struct metric_in {
-  const char *key;
-  double value;
-  int64_t step;
-  purlin_time at;
-} metric_in;
-PURLIN_SCHEMA(metric_in, "A measured value",
-    PURLIN_REQUIRED(key, "What was measured", .min_length = 1, .max_length = 250),
-    PURLIN_REQUIRED(value, "The value"),
-    PURLIN_DEFAULT(step, "0", "At which step", .min = -9e15, .max = 9e15),
-    PURLIN_OPTIONAL(at, "When; now, if it is left out"));
+static purlin_time now_unless(purlin_time given) { return given.unix_us ? given : (purlin_time){purlin_now_us()}; }
 
-static purlin_status write_metric(purlin_ctx *ctx, const char *run_id, const metric_in *m) {
-  purlin_time at = m->at.unix_us ? m->at : (purlin_time){purlin_now_us()};
-  const char *workspace = purlin_workspace(ctx), *project = purlin_project(ctx);
-  purlin_status status = purlin_db_run(ctx, INSERT_METRIC, workspace, project, run_id, m->key, m->step, at, m->value);
-  if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, UPSERT_LATEST, workspace, project, run_id, m->key, m->step, at, m->value);
-  return status;
-}
-
-/* Written once; the same value again is nothing, another one is a conflict. */
-static purlin_status write_parameter(purlin_ctx *ctx, const char *run_id, const pair *p) {
-  purlin_status status =
-      purlin_db_run(ctx, INSERT_PARAMETER, purlin_workspace(ctx), purlin_project(ctx), run_id, p->key, p->value);
-  if (status != PURLIN_OK || purlin_affected(ctx) > 0) return status;
-  pair old;
-  status = purlin_db_row(ctx, pair, &old, SELECT_PARAMETER, run_id, p->key);
-  if (status == PURLIN_OK && strcmp(old.value, p->value) != 0)
-    return purlin_fail(ctx, PURLIN_CONFLICT, "the parameter '%s' is '%s' already and cannot change", p->key, old.value);
-  return status;
-}
+/* ---- One metric: the most frequent write of all, so as few statements as can be --------------------------------------------------- */
 
 typedef struct log_metric_in {
   const char *run_id, *key;
@@ -80,34 +62,132 @@ PURLIN_SCHEMA(log_metric_in, "A measured value of a run",
 
 PURLIN_OPERATION(log_metric, log_metric_in, purlin_nothing,
     .summary = "Log a metric of a run", .permission = "runs:write", .effect = PURLIN_CHANGES, .http = "POST /api/v1/runs/{run_id}/metrics") {
-  purlin_status status = check_run(ctx, in->run_id);
-  return status == PURLIN_OK ? write_metric(ctx, in->run_id, &(metric_in){in->key, in->value, in->step, in->at}) : status;
+  const char *workspace = purlin_workspace(ctx);
+  purlin_time at = now_unless(in->at);
+  purlin_status status = purlin_db_run(ctx, ADD_METRIC, in->key, in->step, at, in->value, in->run_id, workspace);
+  if (status != PURLIN_OK) return status;
+  if (purlin_affected(ctx) == 0) return no_run(ctx, in->run_id);
+  return purlin_db_run(ctx, UPSERT_LATEST, workspace, purlin_project(ctx), in->run_id, in->key, in->step, at, in->value);
 }
+
+/* ---- Many at once: a statement for each table, not for each row ---------------------------------------------------------------------- */
+
+/* What a client sends: `at` may be left out. */
+typedef struct metric_in {
+  const char *key;
+  double value;
+  int64_t step;
+  purlin_time at;
+} metric_in;
+PURLIN_SCHEMA(metric_in, "A measured value",
+    PURLIN_REQUIRED(key, "What was measured", .min_length = 1, .max_length = 250),
+    PURLIN_REQUIRED(value, "The value"),
+    PURLIN_DEFAULT(step, "0", "At which step", .min = -9e15, .max = 9e15),
+    PURLIN_OPTIONAL(at, "When; now, if it is left out"));
+
+typedef struct parameter_in {
+  const char *key, *value;
+} parameter_in;
+PURLIN_SCHEMA(parameter_in, "A parameter",
+    PURLIN_REQUIRED(key, "Its name", .min_length = 1, .max_length = 250),
+    PURLIN_REQUIRED(value, "Its value", .max_length = 6000));
 
 typedef struct log_batch_in {
   const char *run_id;
   PURLIN_LIST_OF(metric_in) metrics;
-  PURLIN_LIST_OF(pair) parameters;
+  PURLIN_LIST_OF(parameter_in) parameters;
   PURLIN_LIST_OF(pair) tags;
 } log_batch_in;
 PURLIN_SCHEMA(log_batch_in, "Metrics, parameters and tags of a run, all or nothing",
     PURLIN_REQUIRED(run_id, "The run", .max_length = 64),
     PURLIN_LIST(metrics, metric_in, "Measured values", .max_length = 1000),
-    PURLIN_LIST(parameters, pair, "Parameters", .max_length = 100),
+    PURLIN_LIST(parameters, parameter_in, "Parameters", .max_length = 100),
     PURLIN_LIST(tags, pair, "Tags", .max_length = 100));
+
+typedef struct metric_row {
+  const char *workspace, *project, *run_id, *name;
+  int64_t step;
+  purlin_time at;
+  double value;
+} metric_row;
+PURLIN_SCHEMA(metric_row, "A row of tracking_metrics",
+    PURLIN_REQUIRED(workspace, "workspace"), PURLIN_REQUIRED(project, "project"), PURLIN_REQUIRED(run_id, "run"), PURLIN_REQUIRED(name, "key"),
+    PURLIN_REQUIRED(step, "step"), PURLIN_REQUIRED(at, "time"), PURLIN_REQUIRED(value, "value"));
+typedef struct pair_row {
+  const char *workspace, *project, *run_id, *name, *value;
+} pair_row;
+PURLIN_SCHEMA(pair_row, "A row of tracking_parameters or tracking_tags",
+    PURLIN_REQUIRED(workspace, "workspace"), PURLIN_REQUIRED(project, "project"), PURLIN_REQUIRED(run_id, "run"), PURLIN_REQUIRED(name, "key"),
+    PURLIN_REQUIRED(value, "value"));
+
+/* By key, the latest first. In the same order for everybody, so that two batches of a run do not wait for each other. */
+static int latest_first(const void *a, const void *b) {
+  const metric_row *x = a, *y = b;
+  int order = strcmp(x->name, y->name);
+  if (order == 0) order = (x->step < y->step) - (x->step > y->step);
+  if (order == 0) order = (x->at.unix_us < y->at.unix_us) - (x->at.unix_us > y->at.unix_us);
+  return order ? order : (x->value < y->value) - (x->value > y->value);
+}
+
+static purlin_status write_metrics(purlin_ctx *ctx, const log_batch_in *in) {
+  size_t count = in->metrics.count, latest = 0;
+  if (count == 0) return PURLIN_OK;
+  metric_row *rows = purlin_alloc_array(ctx, count, sizeof *rows);
+  if (!rows) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < count; i++) {
+    const metric_in *m = &in->metrics.items[i];
+    rows[i] =
+        (metric_row){purlin_workspace(ctx), purlin_project(ctx), in->run_id, m->key, m->step, now_unless(m->at), m->value};
+  }
+  qsort(rows, count, sizeof *rows, latest_first);
+  purlin_status status = purlin_db_bulk(ctx, metric_row, rows, count, INSERT_METRIC);
+  for (size_t i = 0; i < count; i++)
+    if (i == 0 || strcmp(rows[i].name, rows[latest - 1].name) != 0) rows[latest++] = rows[i];
+  return status == PURLIN_OK ? purlin_db_bulk(ctx, metric_row, rows, latest, UPSERT_LATEST) : status;
+}
+
+/* Written once; the same value again is nothing, another one is a conflict. */
+static purlin_status check_parameter(purlin_ctx *ctx, const char *run_id, const parameter_in *p) {
+  pair old;
+  purlin_status status = purlin_db_row(ctx, pair, &old, SELECT_PARAMETER, run_id, p->key);
+  if (status == PURLIN_OK && strcmp(old.value, p->value) != 0)
+    return purlin_fail(ctx, PURLIN_CONFLICT, "the parameter '%s' is '%.500s' already and cannot change", p->key, old.value);
+  return status;
+}
+
+static purlin_status write_parameters(purlin_ctx *ctx, const log_batch_in *in) {
+  size_t count = in->parameters.count;
+  if (count == 0) return PURLIN_OK;
+  pair_row *rows = purlin_alloc_array(ctx, count, sizeof *rows);
+  if (!rows) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < count; i++)
+    rows[i] = (pair_row){purlin_workspace(ctx), purlin_project(ctx), in->run_id, in->parameters.items[i].key,
+                         in->parameters.items[i].value};
+  purlin_status status = purlin_db_bulk(ctx, pair_row, rows, count, INSERT_PARAMETER);
+  if (status != PURLIN_OK || purlin_affected(ctx) == count) return status;
+  for (size_t i = 0; i < count && status == PURLIN_OK; i++)
+    status = check_parameter(ctx, in->run_id, &in->parameters.items[i]);
+  return status;
+}
+
+static purlin_status write_tags(purlin_ctx *ctx, const log_batch_in *in) {
+  size_t count = in->tags.count;
+  if (count == 0) return PURLIN_OK;
+  pair_row *rows = purlin_alloc_array(ctx, count, sizeof *rows);
+  if (!rows) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < count; i++)
+    rows[i] =
+        (pair_row){purlin_workspace(ctx), purlin_project(ctx), in->run_id, in->tags.items[i].key, in->tags.items[i].value};
+  return purlin_db_bulk(ctx, pair_row, rows, count, UPSERT_TAG);
+}
 
 PURLIN_OPERATION(log_batch, log_batch_in, purlin_nothing,
     .summary = "Log metrics, parameters and tags of a run, all or nothing", .permission = "runs:write", .effect = PURLIN_CHANGES,
     .http = "POST /api/v1/runs/{run_id}/batch") {
   purlin_status status = check_run(ctx, in->run_id);
-  for (size_t i = 0; i < in->metrics.count && status == PURLIN_OK; i++)
-    status = write_metric(ctx, in->run_id, &in->metrics.items[i]);
-  for (size_t i = 0; i < in->parameters.count && status == PURLIN_OK; i++)
-    status = write_parameter(ctx, in->run_id, &in->parameters.items[i]);
-  for (size_t i = 0; i < in->tags.count && status == PURLIN_OK; i++)
-    status = purlin_db_run(ctx, UPSERT_TAG, purlin_workspace(ctx), purlin_project(ctx), in->run_id, in->tags.items[i].key,
-                           in->tags.items[i].value);
-  return status;
+  if (status == PURLIN_OK) status = write_metrics(ctx, in);
+  if (status == PURLIN_OK) status = write_parameters(ctx, in);
+  return status == PURLIN_OK ? write_tags(ctx, in) : status;
 }
 
 typedef struct history_in {

@@ -38,7 +38,7 @@ typedef struct pair {
 } pair;
 PURLIN_SCHEMA(pair, "A key and its value",
     PURLIN_REQUIRED(key, "The key", .min_length = 1, .max_length = 250),
-    PURLIN_REQUIRED(value, "The value", .max_length = 6000));
+    PURLIN_REQUIRED(value, "The value", .max_length = 8000));
 
 /* The caller's experiment of this name. PURLIN_NOT_FOUND is recorded. May park. */
 PURLIN_CHECKED purlin_status tracking_experiment(purlin_ctx *ctx, const char *name, experiment *out);

@@ -246,6 +246,96 @@ static void test_names_and_binary(void **state) {
   CALL(XGDMatrixFree(data));
 }
 
+/* ---- Damage ------------------------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t random_state = 88172645463325252u;
+static size_t below(size_t limit) {
+  random_state ^= random_state << 13;
+  random_state ^= random_state >> 7;
+  random_state ^= random_state << 17;
+  return (size_t)(random_state % limit);
+}
+
+/* A copy of exactly that size, so that a byte read beyond it is seen. Whatever is accepted must predict, whatever the row. */
+static bool survives(const char *json, size_t size, size_t columns) {
+  static const float odd[] = {0, -1, 1e30f, -1e30f, 0.5f, NAN, INFINITY, -INFINITY};
+  char *exact = malloc(size ? size : 1), why[MODEL_WHY] = "nothing";
+  assert_non_null(exact);
+  memcpy(exact, json, size);
+  purlin_model *model = model_parse(exact, size, NAMES, columns, why);
+  free(exact);
+  if (!model) {
+    if (why[0] == '\0') fail_msg("refused without a reason: %.*s", (int)size, json);
+    return false;
+  }
+  assert_true(model->outputs >= 1 && model->outputs <= 100000);
+  float row[COLUMNS], *out = calloc(model->outputs, sizeof *out);
+  assert_non_null(out);
+  for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+    for (size_t c = 0; c < COLUMNS; c++) row[c] = odd[(i + c) % (sizeof odd / sizeof odd[0])];
+    assert_true(model_predict(model, row, 1, out));
+  }
+  free(out);
+  model_free(model);
+  return true;
+}
+
+static const char DAMAGEABLE[] =
+    MODEL("5E-1", "3", "multi:softprob", "gbtree", TREE("") "," LEAF "," TREE(",\"categories_nodes\":[]"), "0,1,2");
+
+static void test_truncated_models(void **state) {
+  (void)state;
+  for (size_t size = 0; size + 1 < sizeof DAMAGEABLE; size++)
+    if (survives(DAMAGEABLE, size, 2)) fail_msg("%zu bytes of %zu are a model", size, sizeof DAMAGEABLE - 1);
+  assert_true(survives(DAMAGEABLE, sizeof DAMAGEABLE - 1, 2));
+}
+
+static size_t mutate(char *text, size_t size, size_t room) {
+  static const char *const words[] = {
+      "-1",         "1e999",      "-1e999", "null", "[]",  "{}",      "\"\"",       "99999999999999999999",
+      "1e-9",       "NaN",        "true",   "0",    "[[]", "\"1\"",   "2147483648", "-2147483649",
+      "4294967295", "1073741824", ",",      "}",    "]",   "\\u0000", "\xff",       "100000"};
+  size_t at = below(size), length = 0;
+  switch (below(4)) {
+  case 0: text[at] = (char)below(256); return size;
+  case 1: { /* a number or word in place of one */
+    const char *word = words[below(sizeof words / sizeof words[0])];
+    size_t end = at;
+    while (at > 0 && strchr("0123456789.eE-", text[at - 1])) at--;
+    while (end < size && strchr("0123456789.eE-", text[end])) end++;
+    length = strlen(word);
+    if (size - (end - at) + length > room) return size;
+    memmove(text + at + length, text + end, size - end);
+    memcpy(text + at, word, length);
+    return size - (end - at) + length;
+  }
+  case 2: /* a piece is gone */
+    length = below(size - at < 40 ? size - at : 40) + 1;
+    memmove(text + at, text + at + length, size - at - length);
+    return size - length > 0 ? size - length : 1;
+  default: /* a piece comes twice */
+    length = below(size - at < 40 ? size - at : 40) + 1;
+    if (size + length > room) return size;
+    memmove(text + at + length, text + at, size - at);
+    return size + length;
+  }
+}
+
+static void test_mutated_models(void **state) {
+  (void)state;
+  enum { ROUNDS = 30000, ROOM = 4096 };
+  char text[ROOM];
+  size_t accepted = 0;
+  for (int round = 0; round < ROUNDS; round++) {
+    size_t size = sizeof DAMAGEABLE - 1;
+    memcpy(text, DAMAGEABLE, size);
+    for (size_t i = below(3) + 1; i > 0; i--) size = mutate(text, size, ROOM);
+    accepted += survives(text, size, 2);
+  }
+  print_message("%zu of %d damaged models are models still\n", accepted, ROUNDS);
+  assert_true(accepted > 100 && accepted < ROUNDS / 2);
+}
+
 /* Not a test of speed, which a busy machine would make a lottery: it tells the figure. */
 static void test_time_per_row(void **state) {
   (void)state;
@@ -290,6 +380,8 @@ int main(void) {
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_damaged_trees),
       cmocka_unit_test(test_names_and_binary),
+      cmocka_unit_test(test_truncated_models),
+      cmocka_unit_test(test_mutated_models),
       cmocka_unit_test(test_time_per_row),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
