@@ -1,10 +1,7 @@
 #include "ctl/ctl.h"
+#include "core/text.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-enum { WIDEST_CELL = 48, MOST_COLUMNS = 32 };
 
 /* ---- Help -------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -14,42 +11,87 @@ static const char *type_name(const cJSON *schema) {
   return cJSON_IsString(type) ? type->valuestring : "any";
 }
 
-static void print_field(void *to, const char *name, const cJSON *schema, bool required) {
-  (void)to;
-  char flag[300];
-  (void)snprintf(flag, sizeof flag, "--%s", name);
-  for (char *at = flag; *at; at++)
-    if (*at == '_') *at = '-';
-  const char *description = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(schema, "description"));
-  print(stdout, "  %-22s %-8s %s%s\n", flag, type_name(schema), description ? description : "",
-        required ? " (required)" : "");
+static void flag_of(buffer *out, const char *name) {
+  buffer_text(out, "--");
+  for (; *name; name++) buffer_char(out, *name == '_' ? '-' : *name);
 }
 
-static void print_help(const catalogue_entry *entry) {
-  print(stdout, "%s: %s\n\nNeeds the permission %s.\n\n", entry->id, entry->summary,
-        entry->permission ? entry->permission : "");
-  catalogue_fields(entry, print_field, NULL);
-  (void)printf("\nOr the whole input as JSON: one argument that begins with '{', or '-' for standard input.\n");
+static void measure_field(void *to, const char *name, const cJSON *schema, bool required) {
+  (void)schema;
+  (void)required;
+  size_t *widest = to, width = strlen(name) + 2;
+  if (width > *widest) *widest = width;
+}
+
+static void add_json(buffer *out, const char *before, const cJSON *value) {
+  char *text = value ? cJSON_PrintUnformatted(value) : NULL;
+  if (text) buffer_format(out, "%s%s", before, text);
+  cJSON_free(text);
+}
+
+static void add_choices(buffer *out, const cJSON *schema) {
+  const cJSON *choice;
+  bool first = true;
+  cJSON_ArrayForEach(choice, cJSON_GetObjectItemCaseSensitive(schema, "enum")) {
+    if (!cJSON_IsString(choice)) continue;
+    buffer_format(out, "%s%s", first ? "; one of " : ", ", choice->valuestring);
+    first = false;
+  }
+}
+
+static void print_field(void *to, const char *name, const cJSON *schema, bool required) {
+  const size_t *widest = to;
+  const char *description = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(schema, "description"));
+  buffer line = {0}, shown = {0};
+  flag_of(&line, name);
+  while (line.size < *widest) buffer_char(&line, ' ');
+  buffer_format(&line, "  %-8s %s", type_name(schema), description ? description : "");
+  add_choices(&line, schema);
+  if (required) buffer_text(&line, " (required)");
+  else add_json(&line, " (default ", cJSON_GetObjectItemCaseSensitive(schema, "default"));
+  if (!required && cJSON_HasObjectItem(schema, "default")) buffer_char(&line, ')');
+  display_add(&shown, line.data, line.size);
+  (void)printf("  %s\n", buffer_end(&shown));
+  buffer_free(&line);
+  buffer_free(&shown);
+}
+
+int call_help(const catalogue_entry *entry) {
+  size_t widest = 0;
+  display_text(stdout, entry->id);
+  (void)fputs(": ", stdout);
+  display_text(stdout, entry->summary);
+  (void)fputs("\n\nNeeds the permission ", stdout);
+  display_text(stdout, entry->permission ? entry->permission : "");
+  (void)puts(".\n");
+  catalogue_fields(entry, measure_field, &widest);
+  if (widest == 0) (void)puts("It takes nothing.");
+  catalogue_fields(entry, print_field, &widest);
+  if (widest > 0)
+    (void)puts("\nOr the whole input as JSON: one argument that begins with '{', or '-' for standard input.\n"
+               "A list is a flag for each item, or JSON. --json prints the answer as JSON.");
+  return CTL_FINE;
 }
 
 /* ---- Flags to JSON ---------------------------------------------------------------------------------------------------------------------------- */
 
+/* A flag's field; or, when there is none, the one that may have been meant. */
 typedef struct lookup {
-  const char *flag;
+  const char *flag; /* with '_' for '-' */
   const char *name;
   const cJSON *schema;
+  const char *meant;
+  size_t far;
 } lookup;
-
-static bool same_flag(const char *flag, const char *name) {
-  for (; *flag && *name; flag++, name++)
-    if (*flag != *name && !(*flag == '-' && *name == '_')) return false;
-  return *flag == *name;
-}
 
 static void match(void *to, const char *name, const cJSON *schema, bool required) {
   (void)required;
   lookup *l = to;
-  if (!l->name && same_flag(l->flag, name)) *l = (lookup){l->flag, name, schema};
+  if (strcmp(l->flag, name) == 0) {
+    l->name = name;
+    l->schema = schema;
+  }
+  if (text_is_nearer(l->flag, strlen(l->flag), name, &l->far)) l->meant = name;
 }
 
 static cJSON *to_value(const char *type, const char *text) {
@@ -57,6 +99,14 @@ static cJSON *to_value(const char *type, const char *text) {
   return cJSON_ParseWithOpts(text, NULL, 1); /* numbers, true, objects */
 }
 
+static bool is_type(const cJSON *value, const char *type) {
+  if (strcmp(type, "boolean") == 0) return cJSON_IsBool(value);
+  if (strcmp(type, "integer") == 0 || strcmp(type, "number") == 0) return cJSON_IsNumber(value);
+  if (strcmp(type, "object") == 0) return cJSON_IsObject(value);
+  return strcmp(type, "array") != 0 || cJSON_IsArray(value);
+}
+
+/* False: the text is no value of the field's type. */
 static bool set(cJSON *input, const lookup *l, const char *text) {
   const char *type = type_name(l->schema);
   cJSON *value;
@@ -68,7 +118,10 @@ static bool set(cJSON *input, const lookup *l, const char *text) {
   }
   value = to_value(type, text);
   if (!value && strcmp(type, "any") == 0) value = cJSON_CreateString(text);
-  if (!value) return false;
+  if (!value || !is_type(value, type)) {
+    cJSON_Delete(value);
+    return false;
+  }
   cJSON_DeleteItemFromObjectCaseSensitive(input, l->name);
   return cJSON_AddItemToObject(input, l->name, value);
 }
@@ -83,108 +136,100 @@ static cJSON *whole_input(const char *argument) {
   return input;
 }
 
-static cJSON *to_input(const catalogue_entry *entry, int count, char **arguments) {
-  if (count == 1 && (arguments[0][0] == '{' || strcmp(arguments[0], "-") == 0)) {
-    cJSON *input = whole_input(arguments[0]);
-    if (!input) (void)fprintf(stderr, "purlin: the input is not JSON\n");
-    return input;
-  }
-  cJSON *input = cJSON_CreateObject();
-  for (int i = 0; i < count && input; i += 2) {
-    lookup l = {.flag = strncmp(arguments[i], "--", 2) == 0 ? arguments[i] + 2 : ""};
-    catalogue_fields(entry, match, &l);
-    const char *wrong = !l.name                             ? "is not known here"
-                        : i + 1 == count                    ? "needs a value"
-                        : !set(input, &l, arguments[i + 1]) ? "has a value of another type"
-                                                            : NULL;
-    if (!wrong) continue;
-    print(stderr, "purlin: %s %s; --help lists the fields of %s\n", arguments[i], wrong, entry->id);
-    cJSON_Delete(input);
-    input = NULL;
-  }
-  return input;
+static int refuse_flag(const catalogue_entry *entry, const lookup *l, const char *flag) {
+  buffer meant = {0};
+  if (l->meant) flag_of(&meant, l->meant);
+  (void)fprintf(stderr, "purlin: %s is not known here; %s", flag,
+                l->meant ? "did you mean " : "--help lists the fields of ");
+  display_text(stderr, l->meant ? buffer_end(&meant) : entry->id);
+  (void)fputs(l->meant ? "?\n" : "\n", stderr);
+  buffer_free(&meant);
+  return CTL_USAGE;
 }
 
-/* ---- The answer: a table when it is one list of objects, else JSON ------------------------------------------------------------------------------- */
-
-/* At most `size` - 1 bytes, in one line. */
-static void cell(const cJSON *value, char *out, size_t size) {
-  buffer text = {0};
-  if (cJSON_IsString(value)) add_visible(&text, value->valuestring, strlen(value->valuestring), "");
-  else if (value && !cJSON_IsNull(value) && !cJSON_IsObject(value) && !cJSON_IsArray(value)) {
-    char *printed = cJSON_PrintUnformatted(value);
-    if (printed) buffer_text(&text, printed);
-    cJSON_free(printed);
+/* Takes one flag: "--limit 5", "--limit=5", and of a boolean "--registers" alone. Advances *at. */
+static int take_flag(const catalogue_entry *entry, int count, char **arguments, int *at, cJSON *input) {
+  static char yes[] = "true";
+  char *argument = arguments[*at], *value = strchr(argument, '=');
+  if (strncmp(argument, "--", 2) != 0) {
+    (void)fprintf(stderr, "purlin: '%s' is not expected; a field is said as --FIELD VALUE, see --help\n", argument);
+    return CTL_USAGE;
   }
-  size_t shown = text.size < size - 1 ? text.size : size - 1;
-  while (shown < text.size && shown > 0 && ((unsigned char)text.data[shown] & 0xc0) == 0x80) shown--; /* whole characters */
-  memcpy(out, buffer_end(&text), shown);
-  out[shown] = '\0';
-  buffer_free(&text);
+  if (value) *value++ = '\0';
+  buffer flag = {0};
+  for (const char *c = argument + 2; *c; c++) buffer_char(&flag, *c == '-' ? '_' : *c);
+  lookup l = {.flag = buffer_end(&flag), .far = TEXT_FAR};
+  catalogue_fields(entry, match, &l);
+  int code = l.name ? CTL_FINE : refuse_flag(entry, &l, argument);
+  buffer_free(&flag);
+  if (code != CTL_FINE) return code;
+  bool alone = !value && (*at + 1 == count || strncmp(arguments[*at + 1], "--", 2) == 0);
+  if (alone && strcmp(type_name(l.schema), "boolean") == 0) value = yes;
+  else if (!value && *at + 1 == count) {
+    (void)fprintf(stderr, "purlin: %s needs a value\n", argument);
+    return CTL_USAGE;
+  } else if (!value) value = arguments[++*at];
+  ++*at;
+  if (set(input, &l, value)) return CTL_FINE;
+  const char *type = type_name(l.schema);
+  (void)fprintf(stderr, "purlin: %s wants a", argument);
+  (void)fputs(type[0] && strchr("aeio", type[0]) ? "n " : " ", stderr);
+  display_text(stderr, type);
+  (void)fprintf(stderr, ", not '%s'\n", value);
+  return CTL_USAGE;
 }
 
-static const cJSON *only_list(const cJSON *answer) {
-  const cJSON *first = answer ? answer->child : NULL;
-  return first && !first->next && cJSON_IsArray(first) && (!first->child || cJSON_IsObject(first->child)) ? first : NULL;
-}
-
-static void print_table(const cJSON *list) {
-  const char *names[MOST_COLUMNS];
-  int widths[MOST_COLUMNS];
-  size_t columns = 0;
-  const cJSON *row, *item;
-  cJSON_ArrayForEach(item, list->child) {
-    if (columns == MOST_COLUMNS || cJSON_IsObject(item) || cJSON_IsArray(item)) continue;
-    names[columns] = item->string;
-    widths[columns++] = (int)strlen(item->string);
-  }
-  char text[WIDEST_CELL + 1];
-  cJSON_ArrayForEach(row, list) for (size_t i = 0; i < columns; i++) {
-    cell(cJSON_GetObjectItemCaseSensitive(row, names[i]), text, sizeof text);
-    if ((int)strlen(text) > widths[i]) widths[i] = (int)strlen(text);
-  }
-  for (size_t i = 0; i < columns; i++) print(stdout, "%-*s  ", widths[i], names[i]);
-  (void)printf("\n");
-  cJSON_ArrayForEach(row, list) {
-    for (size_t i = 0; i < columns; i++) {
-      cell(cJSON_GetObjectItemCaseSensitive(row, names[i]), text, sizeof text);
-      (void)printf("%-*s  ", widths[i], text);
+/* The input that the arguments say; NULL: the exit code says why, which is on stderr. */
+static int to_input(session *s, const catalogue_entry *entry, int count, char **arguments, cJSON **out) {
+  cJSON *input = NULL;
+  int code = CTL_FINE;
+  for (int i = 0; i < count && code == CTL_FINE;) {
+    const char *argument = arguments[i];
+    lookup own = {.flag = "json", .far = 0};
+    catalogue_fields(entry, match, &own);
+    if (strcmp(argument, "--json") == 0 && !own.name) {
+      s->json = true;
+      i++;
+    } else if (!input && (argument[0] == '{' || strcmp(argument, "-") == 0)) {
+      input = whole_input(argument);
+      i++;
+      if (input && cJSON_IsObject(input)) continue;
+      (void)fprintf(stderr, "purlin: the input is no JSON object\n");
+      code = CTL_USAGE;
+    } else {
+      if (!input) input = cJSON_CreateObject();
+      code = input ? take_flag(entry, count, arguments, &i, input) : CTL_FAILED;
     }
-    (void)printf("\n");
   }
-  if (columns == 0) (void)printf("(none)\n");
-}
-
-static void print_answer(const session *s, buffer *answer) {
-  cJSON *parsed = cJSON_ParseWithLength(answer->data, answer->size);
-  const cJSON *list = only_list(parsed);
-  if (list && !s->json) {
-    print_table(list);
-  } else {
-    char *text = s->json ? NULL : cJSON_Print(parsed);
-    if (text) print_visible(stdout, text, strlen(text));
-    else print_visible(stdout, answer->data, answer->size);
-    (void)printf("\n");
-    cJSON_free(text);
+  if (!input && code == CTL_FINE) input = cJSON_CreateObject();
+  if (code == CTL_FINE) {
+    *out = input;
+    return input ? CTL_FINE : CTL_FAILED;
   }
-  cJSON_Delete(parsed);
-}
-
-int call_operation(const session *s, const catalogue_entry *entry, int count, char **arguments) {
-  if (count > 0 && (strcmp(arguments[0], "--help") == 0 || strcmp(arguments[0], "-h") == 0)) return print_help(entry), 0;
-  cJSON *input = to_input(entry, count, arguments);
-  char *body = input ? cJSON_PrintUnformatted(input) : NULL;
   cJSON_Delete(input);
-  if (!body) return 2;
+  return code;
+}
+
+/* ---- The call ----------------------------------------------------------------------------------------------------------------------------------- */
+
+int call_operation(session *s, const catalogue_entry *entry, int count, char **arguments) {
+  cJSON *input = NULL;
+  int code = to_input(s, entry, count, arguments, &input);
+  if (!input) return code;
+  char *body = cJSON_PrintUnformatted(input);
+  cJSON_Delete(input);
+  if (!body) return CTL_FAILED;
   buffer path = {0}, answer = {0};
   unsigned http = 0;
   buffer_format(&path, "/api/v1/op/%s", entry->id);
-  bool answered = session_request(s, "POST", buffer_end(&path), body, &http, &answer);
-  bool fine = answered && http >= 200 && http < 300;
-  if (fine) print_answer(s, &answer);
-  else if (answered) session_complain(http, &answer);
+  code = session_request(s, "POST", buffer_end(&path), body, &http, &answer) ? CTL_FINE : CTL_UNREACHABLE;
+  if (code == CTL_FINE && http >= 200 && http < 300) answer_print(s, &answer);
+  else if (code == CTL_FINE) {
+    session_complain(s, http, &answer);
+    code = CTL_FAILED;
+  }
   buffer_free(&path);
   buffer_free(&answer);
   cJSON_free(body);
-  return fine ? 0 : 1;
+  return code;
 }

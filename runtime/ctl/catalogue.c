@@ -1,14 +1,25 @@
 #include "ctl/ctl.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-cJSON *catalogue_load(const session *s) {
+cJSON *catalogue_load(const session *s, int *code) {
   buffer answer = {0};
   unsigned http = 0;
   cJSON *document = NULL;
+  *code = CTL_UNREACHABLE;
   if (session_request(s, "GET", "/openapi.json", NULL, &http, &answer)) {
-    if (http == 200) document = cJSON_ParseWithLength(answer.data, answer.size);
-    if (!document) session_complain(http, &answer);
+    document = http == 200 ? cJSON_ParseWithLength(answer.data, answer.size) : NULL;
+    bool is_ours = cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(document, "paths"));
+    if (!is_ours) {
+      cJSON_Delete(document);
+      document = NULL;
+    }
+    if (!document && http >= 400 && answer.size > 0 && answer.data[0] == '{') {
+      session_complain(s, http, &answer);
+      *code = CTL_FAILED;
+    } else if (!document)
+      (void)fprintf(stderr, "purlin: what answers at %s is no Purlin server (/openapi.json: %u)\n", s->server, http);
   }
   buffer_free(&answer);
   return document;
@@ -29,21 +40,34 @@ static const cJSON *body_of(const cJSON *document, const cJSON *operation) {
   return json ? follow(document, cJSON_GetObjectItemCaseSensitive(json, "schema")) : NULL;
 }
 
+static bool describe(const cJSON *document, const cJSON *operation, catalogue_entry *out) {
+  if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(operation, "x-operation"))) return false;
+  *out = (catalogue_entry){
+      .id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(operation, "operationId")),
+      .summary = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(operation, "summary")),
+      .permission = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(operation, "x-permission")),
+      .parameters = cJSON_GetObjectItemCaseSensitive(operation, "parameters"),
+      .body = body_of(document, operation),
+  };
+  return out->id && strchr(out->id, '.') && out->summary;
+}
+
+static int by_id(const void *a, const void *b) {
+  const catalogue_entry *x = a, *y = b;
+  return strcmp(x->id, y->id);
+}
+
 void catalogue_visit(const cJSON *document, void (*visit)(void *to, const catalogue_entry *entry), void *to) {
   const cJSON *path, *operation;
-  cJSON_ArrayForEach(path, cJSON_GetObjectItemCaseSensitive(document, "paths")) {
-    cJSON_ArrayForEach(operation, path) {
-      if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(operation, "x-operation"))) continue;
-      const catalogue_entry entry = {
-          .id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(operation, "operationId")),
-          .summary = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(operation, "summary")),
-          .permission = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(operation, "x-permission")),
-          .parameters = cJSON_GetObjectItemCaseSensitive(operation, "parameters"),
-          .body = body_of(document, operation),
-      };
-      if (entry.id && entry.summary) visit(to, &entry);
-    }
-  }
+  size_t room = 0, count = 0;
+  cJSON_ArrayForEach(path, cJSON_GetObjectItemCaseSensitive(document, "paths")) room += (size_t)cJSON_GetArraySize(path);
+  catalogue_entry *all = calloc(room + 1, sizeof *all);
+  if (!all) return;
+  cJSON_ArrayForEach(path, cJSON_GetObjectItemCaseSensitive(document, "paths"))
+      cJSON_ArrayForEach(operation, path) if (count < room && describe(document, operation, &all[count])) count++;
+  qsort(all, count, sizeof *all, by_id);
+  for (size_t i = 0; i < count; i++) visit(to, &all[i]);
+  free(all);
 }
 
 /* "create-model" and "create_model" are the same. */

@@ -1,5 +1,7 @@
 #include "ctl/ctl.h"
+#include "core/text.h"
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,98 +10,220 @@ static const char USAGE[] =
     "purlin: the command line of Purlin\n"
     "\n"
     "Usage: purlin [OPTION ...] PLUGIN OPERATION [--FIELD VALUE ...]\n"
+    "       purlin                             this, and the plugins of the server\n"
     "       purlin PLUGIN                      its operations\n"
     "       purlin PLUGIN OPERATION --help     its fields\n"
     "       purlin plugin show FILE.so         a plugin's manifest as documentation\n"
     "       purlin plugin check FILE.so        whether this release can load it\n"
     "       purlin plugin new NAME             a plugin to begin with, in the folder NAME\n"
     "\n"
-    "Options: --server URL      default $PURLIN_SERVER, http://127.0.0.1:8080\n"
-    "         --token-file FILE default $PURLIN_TOKEN, $PURLIN_TOKEN_FILE, var/admin.token, /var/lib/purlin/admin.token\n"
-    "         --json            print JSON, never tables\n"
-    "         --version, --help\n";
+    "Options: --server URL       default $PURLIN_SERVER, http://127.0.0.1:8080\n"
+    "         --token-file FILE  default $PURLIN_TOKEN, the file $PURLIN_TOKEN_FILE; for a server of this machine also\n"
+    "                            var/admin.token and /var/lib/purlin/admin.token\n"
+    "         --json             print the answer as JSON, never as a table\n"
+    "         --version, --help\n"
+    "\n"
+    "Exit codes: 0 done; 1 refused or failed; 2 wrong arguments; 3 no server answered\n";
+
+/* ---- What there is ------------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct listing {
-  const char *plugin;
+  const char *plugin; /* whose operations; NULL: the plugins */
   char last[128];
-  size_t count;
+  size_t count, widest;
 } listing;
 
-static void print_plugin(void *to, const catalogue_entry *entry) {
-  listing *l = to;
-  size_t size = strcspn(entry->id, ".");
-  if (strncmp(l->last, entry->id, size) == 0 && l->last[size] == '\0') return;
-  (void)snprintf(l->last, sizeof l->last, "%.*s", (int)size, entry->id);
-  print(stdout, "  %s\n", l->last);
+static size_t plugin_size(const catalogue_entry *entry) { return strcspn(entry->id, "."); }
+
+static bool is_of(const catalogue_entry *entry, const char *plugin) {
+  size_t size = plugin_size(entry);
+  return strlen(plugin) == size && strncmp(entry->id, plugin, size) == 0;
 }
 
-static void print_operation(void *to, const catalogue_entry *entry) {
+static void end_plugin(const listing *l) {
+  if (l->count == 0) return;
+  (void)fputs("  ", stdout);
+  display_text(stdout, l->last);
+  (void)printf("%*s %zu operation%s\n", (int)(strlen(l->last) < 20 ? 20 - strlen(l->last) : 1), "", l->count,
+               l->count == 1 ? "" : "s");
+}
+
+/* They come in order of their names, so those of a plugin follow each other. */
+static void count_plugin(void *to, const catalogue_entry *entry) {
   listing *l = to;
-  size_t size = strlen(l->plugin);
-  if (strncmp(entry->id, l->plugin, size) != 0 || entry->id[size] != '.') return;
-  char name[128];
-  (void)snprintf(name, sizeof name, "%s", entry->id + size + 1);
-  for (char *at = name; *at; at++)
-    if (*at == '_') *at = '-';
-  print(stdout, "  %-24s %s\n", name, entry->summary);
+  if (l->count == 0 || !is_of(entry, l->last)) {
+    end_plugin(l);
+    (void)snprintf(l->last, sizeof l->last, "%.*s", (int)plugin_size(entry), entry->id);
+    l->count = 0;
+  }
   l->count++;
 }
 
+static void dashed(buffer *out, const char *name) {
+  for (; *name; name++) buffer_char(out, *name == '_' ? '-' : *name);
+}
+
+static void measure_operation(void *to, const catalogue_entry *entry) {
+  listing *l = to;
+  if (!is_of(entry, l->plugin)) return;
+  size_t size = strlen(entry->id + plugin_size(entry));
+  if (size > l->widest) l->widest = size;
+  l->count++;
+}
+
+static void print_operation(void *to, const catalogue_entry *entry) {
+  const listing *l = to;
+  if (!is_of(entry, l->plugin)) return;
+  buffer line = {0}, shown = {0};
+  dashed(&line, entry->id + plugin_size(entry) + 1);
+  while (line.size <= l->widest) buffer_char(&line, ' ');
+  buffer_text(&line, entry->summary);
+  display_add(&shown, line.data, line.size);
+  (void)printf("  %s\n", buffer_end(&shown));
+  buffer_free(&line);
+  buffer_free(&shown);
+}
+
+/* ---- What may have been meant --------------------------------------------------------------------------------------------------------------- */
+
+typedef struct guess {
+  const char *plugin;    /* as given */
+  const char *operation; /* with '_' for '-'; NULL: the plugin is looked for */
+  size_t far;
+  char best[256];
+} guess;
+
+static void look_at(void *to, const catalogue_entry *entry) {
+  guess *g = to;
+  char name[256];
+  if (g->operation && !is_of(entry, g->plugin)) return;
+  if (g->operation) (void)snprintf(name, sizeof name, "%s", entry->id + plugin_size(entry) + 1);
+  else (void)snprintf(name, sizeof name, "%.*s", (int)plugin_size(entry), entry->id);
+  const char *given = g->operation ? g->operation : g->plugin;
+  if (text_is_nearer(given, strlen(given), name, &g->far)) (void)memcpy(g->best, name, sizeof name);
+}
+
+static int refuse(const cJSON *document, const char *plugin, const char *operation) {
+  buffer asked = {0}, meant = {0};
+  for (const char *at = operation; at && *at; at++) buffer_char(&asked, *at == '-' ? '_' : *at);
+  guess g = {.plugin = plugin, .operation = operation ? buffer_end(&asked) : NULL, .far = TEXT_FAR};
+  catalogue_visit(document, look_at, &g);
+  buffer_clear(&asked);
+  dashed(&asked, g.best);
+  if (g.best[0]) display_add(&meant, buffer_end(&asked), asked.size);
+  if (operation) (void)fprintf(stderr, "purlin: '%s' has no operation '%s'", plugin, operation);
+  else (void)fprintf(stderr, "purlin: this server has no plugin '%s' with operations", plugin);
+  if (meant.size > 0 && operation) (void)fprintf(stderr, "; did you mean 'purlin %s %s'?\n", plugin, buffer_end(&meant));
+  else if (meant.size > 0) (void)fprintf(stderr, "; did you mean 'purlin %s'?\n", buffer_end(&meant));
+  else (void)fprintf(stderr, "; 'purlin%s%s' lists them\n", operation ? " " : "", operation ? plugin : "");
+  buffer_free(&asked);
+  buffer_free(&meant);
+  return CTL_USAGE;
+}
+
+/* ---- Which command it is -------------------------------------------------------------------------------------------------------------------- */
+
 static int list_plugins(const cJSON *document) {
   listing l = {0};
-  (void)printf("%s\nPlugins of this server:\n", USAGE);
-  catalogue_visit(document, print_plugin, &l);
-  return 0;
+  (void)puts("\nPlugins of this server:");
+  catalogue_visit(document, count_plugin, &l);
+  end_plugin(&l);
+  return CTL_FINE;
 }
 
 static int list_operations(const cJSON *document, const char *plugin) {
   listing l = {.plugin = plugin};
+  catalogue_visit(document, measure_operation, &l);
+  if (l.count == 0) return refuse(document, plugin, NULL);
   catalogue_visit(document, print_operation, &l);
-  if (l.count > 0) return 0;
-  (void)fprintf(stderr, "purlin: no plugin '%s' with operations on this server; purlin help lists them\n", plugin);
-  return 2;
+  (void)printf("\n'purlin %s OPERATION --help' lists the fields of one.\n", plugin);
+  return CTL_FINE;
 }
 
-static int run(const session *s, int count, char **arguments) {
-  cJSON *document = catalogue_load(s);
-  if (!document) return 1;
-  int code;
-  catalogue_entry entry;
-  if (count == 0 || strcmp(arguments[0], "help") == 0) code = list_plugins(document);
-  else if (count == 1 || strcmp(arguments[1], "--help") == 0) code = list_operations(document, arguments[0]);
-  else if (catalogue_find(document, arguments[0], arguments[1], &entry))
-    code = call_operation(s, &entry, count - 2, arguments + 2);
-  else {
-    (void)fprintf(stderr, "purlin: '%s' has no operation '%s'; purlin %s lists them\n", arguments[0], arguments[1],
-                  arguments[0]);
-    code = 2;
+static bool is_help(const char *argument) {
+  return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0 || strcmp(argument, "help") == 0;
+}
+
+static bool asks_for_help(int count, char **arguments) {
+  for (int i = 0; i < count; i++)
+    if (strcmp(arguments[i], "--help") == 0 || strcmp(arguments[i], "-h") == 0) return true;
+  return false;
+}
+
+static int run_on(session *s, const cJSON *document, int count, char **arguments) {
+  if (count == 0) return list_plugins(document);
+  char plugin[128];
+  const char *dot = strchr(arguments[0], '.');
+  size_t size = dot ? (size_t)(dot - arguments[0]) : strlen(arguments[0]);
+  (void)snprintf(plugin, sizeof plugin, "%.*s", (int)(size < sizeof plugin ? size : sizeof plugin - 1), arguments[0]);
+  const char *operation = dot ? dot + 1 : NULL; /* "registry.list_models", as documents say it */
+  count--;
+  arguments++;
+  if (!operation && (count == 0 || is_help(arguments[0]))) return list_operations(document, plugin);
+  if (!operation) {
+    operation = arguments[0];
+    count--;
+    arguments++;
   }
+  catalogue_entry entry;
+  listing known = {.plugin = plugin};
+  if (catalogue_find(document, plugin, operation, &entry))
+    return asks_for_help(count, arguments) ? call_help(&entry) : call_operation(s, &entry, count, arguments);
+  catalogue_visit(document, measure_operation, &known);
+  return refuse(document, plugin, known.count > 0 ? operation : NULL);
+}
+
+static int run(session *s, int count, char **arguments) {
+  bool help = count > 0 && is_help(arguments[0]);
+  if (count == 0 || (help && count == 1)) (void)fputs(USAGE, stdout);
+  (void)fflush(stdout);
+  if (!session_complete(s)) return CTL_USAGE;
+  int code;
+  cJSON *document = catalogue_load(s, &code);
+  if (!document) return code;
+  if (help && count > 2) { /* "help registry list-models" */
+    static char asked[] = "--help";
+    char *moved[] = {arguments[1], arguments[2], asked};
+    code = run_on(s, document, 3, moved);
+  } else code = run_on(s, document, help ? count - 1 : count, help ? arguments + 1 : arguments);
   cJSON_Delete(document);
   return code;
 }
 
-int purlin_control_main(int count, char **arguments) {
-  session s = {0};
-  buffer token = {0};
+/* Takes the options before the first word. Returns the index of that; 0: the program ends with *code. */
+static int take_options(session *s, int count, char **arguments, int *code) {
   int i = 1;
-  for (; i < count && strncmp(arguments[i], "--", 2) == 0; i++) {
+  for (; i < count && arguments[i][0] == '-' && arguments[i][1]; i++) {
     const char *option = arguments[i];
-    if (strcmp(option, "--json") == 0) s.json = true;
-    else if (strcmp(option, "--version") == 0) return (void)puts("purlin " PURLIN_VERSION), 0;
-    else if (strcmp(option, "--help") == 0) return (void)fputs(USAGE, stdout), 0;
-    else if (strcmp(option, "--server") == 0 && i + 1 < count) s.server = arguments[++i];
-    else if (strcmp(option, "--token-file") == 0 && i + 1 < count) {
-      if (setenv("PURLIN_TOKEN_FILE", arguments[++i], 1) != 0 || unsetenv("PURLIN_TOKEN") != 0) return 1;
+    if (strcmp(option, "--json") == 0) s->json = true;
+    else if (strcmp(option, "--server") == 0 && i + 1 < count) s->server = arguments[++i];
+    else if (strcmp(option, "--token-file") == 0 && i + 1 < count) s->token_file = arguments[++i];
+    else if (strcmp(option, "--version") == 0 || is_help(option)) {
+      (void)fputs(is_help(option) ? USAGE : "purlin " PURLIN_VERSION "\n", stdout);
+      return 0;
     } else {
-      (void)fprintf(stderr, "purlin: unknown option '%s'\n%s", option, USAGE);
-      return 2;
+      bool known = strcmp(option, "--server") == 0 || strcmp(option, "--token-file") == 0;
+      (void)fprintf(
+          stderr, known ? "purlin: %s needs a value\n" : "purlin: unknown option '%s'; purlin --help lists them\n", option);
+      *code = CTL_USAGE;
+      return 0;
     }
   }
-  if (i < count && strcmp(arguments[i], "plugin") == 0) return plugin_command(count - i - 1, arguments + i + 1);
-  session_complete(&s, &token);
-  (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-  int code = run(&s, count - i, arguments + i);
-  curl_global_cleanup();
-  buffer_free(&token);
-  return code;
+  return i;
+}
+
+int purlin_control_main(int count, char **arguments) {
+  session s = {0};
+  int code = CTL_FINE, i = take_options(&s, count, arguments, &code);
+  display_begin();
+  if (i > 0 && i < count && strcmp(arguments[i], "plugin") == 0) code = plugin_command(count - i - 1, arguments + i + 1);
+  else if (i > 0) {
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    code = run(&s, count - i, arguments + i);
+    curl_global_cleanup();
+  }
+  session_end(&s);
+  if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+  (void)fprintf(stderr, "purlin: the output cannot be written: %s\n", strerror(errno));
+  return CTL_FAILED;
 }

@@ -4,33 +4,45 @@
  * ctl/ctl.c        arguments, and which command it is
  * ctl/session.c    talking to the server: address, token, requests, problems
  * ctl/catalogue.c  the operations that the server offers
- * ctl/call.c       one operation: flags to JSON, the answer to a table or JSON
- * ctl/print.c      what a server says, without what would steer the terminal
+ * ctl/call.c       one operation: its help, flags to JSON
+ * ctl/answer.c     an answer as a table or as JSON
+ * ctl/display.c    texts on a terminal: how wide they are, and nothing that the terminal would obey
  * ctl/plugin.c     `purlin plugin`: show, check, new */
 #ifndef PURLIN_CTL_CTL_H
 #define PURLIN_CTL_CTL_H
 
 #include <purlin/base.h>
+#include <stdio.h>
 #include <cjson/cJSON.h>
 #include "core/buffer.h"
-#include <stdio.h>
 
-/* The whole program; its exit code: 0, 1 when something failed (said on stderr), 2 for wrong arguments. */
+/* Exit codes. What went wrong is said on stderr. */
+enum {
+  CTL_FINE = 0,
+  CTL_FAILED = 1,     /* the server refused, or something failed here */
+  CTL_USAGE = 2,      /* wrong arguments */
+  CTL_UNREACHABLE = 3 /* no server answered */
+};
+
+/* The whole program; its exit code. */
 PURLIN_API int purlin_control_main(int count, char **arguments);
 
 typedef struct session {
-  const char *server; /* without a slash at the end */
-  const char *token;  /* NULL: none was found */
-  bool json;          /* print JSON, never tables */
+  const char *server;     /* URL, without a slash at its end */
+  const char *token_file; /* given by hand; NULL: looked for in the usual places */
+  const char *token;      /* NULL: none was found */
+  bool json;              /* print JSON, never tables */
+  buffer server_text, token_text;
 } session;
 
-/* Fills what was not given from the environment and the usual places. `storage` holds the token's text. */
-void session_complete(session *s, buffer *storage);
+/* Fills what was not given from the environment and the usual places. False: said on stderr. */
+bool session_complete(session *s);
+void session_end(session *s);
 /* A request; the answer's body in `answer`. False when no answer came, said on stderr. */
 bool session_request(const session *s, const char *method, const char *path, const char *body, unsigned *http,
                      buffer *answer);
 /* Prints a problem+json for people. */
-void session_complain(unsigned http, buffer *answer);
+void session_complain(const session *s, unsigned http, buffer *answer);
 
 /* One operation as the document describes it; borrowed from the document. */
 typedef struct catalogue_entry {
@@ -41,22 +53,30 @@ typedef struct catalogue_entry {
   const cJSON *body;       /* JSON Schema of the body; NULL */
 } catalogue_entry;
 
-/* The server's document; owned: cJSON_Delete. NULL when it cannot be read, said on stderr. */
-cJSON *catalogue_load(const session *s);
-/* Calls `visit` for each operation, in the order of the document. */
+/* The server's document; owned: cJSON_Delete. NULL when it cannot be read, said on stderr; `code` says which exit code that is. */
+cJSON *catalogue_load(const session *s, int *code);
+/* Calls `visit` for each operation, in order of their names. */
 void catalogue_visit(const cJSON *document, void (*visit)(void *to, const catalogue_entry *entry), void *to);
 bool catalogue_find(const cJSON *document, const char *plugin, const char *operation, catalogue_entry *out);
 /* Calls `visit` for each field of an operation's input. */
 void catalogue_fields(const catalogue_entry *entry,
                       void (*visit)(void *to, const char *name, const cJSON *schema, bool required), void *to);
 
-/* Appends a text with its control characters made visible, all but those in `allowed`. */
-void add_visible(buffer *out, const char *text, size_t size, const char *allowed);
-/* For every text that comes from a server; line feeds and tabs are allowed. */
-void print_visible(FILE *to, const char *text, size_t size);
-PURLIN_PRINTF(2, 3) void print(FILE *to, const char *format, ...);
+int call_operation(session *s, const catalogue_entry *entry, int count, char **arguments);
+int call_help(const catalogue_entry *entry);
 
-int call_operation(const session *s, const catalogue_entry *entry, int count, char **arguments);
+/* Prints the answer of an operation: one list of objects as a table, else JSON. */
+void answer_print(const session *s, const buffer *answer);
+
+/* Whatever a server says may have been written by anybody, so it passes through these on its way to a terminal. */
+void display_begin(void);                                          /* once */
+void display_add(buffer *out, const char *text, size_t size);      /* controls become \n, \u001b, ... */
+void display_text(FILE *to, const char *text);                     /* prints the same */
+size_t display_width(const char *text, size_t size);               /* columns that it takes */
+size_t display_fit(const char *text, size_t size, size_t columns); /* bytes of it that take at most so many */
+bool display_is_terminal(FILE *of);                                /* one that understands more than text */
+bool display_is_coloured(FILE *of);                                /* and NO_COLOR does not forbid */
+
 int plugin_command(int count, char **arguments);
 
 #endif

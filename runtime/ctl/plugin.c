@@ -10,10 +10,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Line by line: what a file says of itself is no more to be trusted than what a server says. */
+static void print_lines(FILE *to, const buffer *text) {
+  buffer line = {0};
+  for (size_t at = 0; at < text->size;) {
+    const char *end = memchr(text->data + at, '\n', text->size - at);
+    size_t size = end ? (size_t)(end - text->data) - at : text->size - at;
+    buffer_clear(&line);
+    display_add(&line, text->data + at, size);
+    (void)fprintf(to, "%s\n", buffer_end(&line));
+    at += size + 1;
+  }
+  buffer_free(&line);
+}
+
 static int refuse(buffer *why) {
-  (void)fprintf(stderr, "purlin: %s\n", buffer_end(why));
+  (void)fputs("purlin: ", stderr);
+  print_lines(stderr, why);
   buffer_free(why);
-  return 1;
+  return CTL_FAILED;
 }
 
 static int show(const char *path) {
@@ -21,7 +36,7 @@ static int show(const char *path) {
   plugin *p = NULL;
   if (plugin_open(path, true, &p, &why) != PURLIN_OK) return refuse(&why);
   plugin_document(p, &out);
-  (void)fputs(buffer_end(&out), stdout);
+  print_lines(stdout, &out);
   buffer_free(&out);
   plugin_free(p);
   return 0;
@@ -143,6 +158,10 @@ int plugin_command(int count, char **arguments) {
   } commands[] = {{"show", show}, {"check", check}, {"new", make}};
   for (size_t i = 0; count == 2 && i < sizeof commands / sizeof commands[0]; i++)
     if (strcmp(arguments[0], commands[i].name) == 0) return commands[i].run(arguments[1]);
-  (void)fprintf(stderr, "Usage: purlin plugin show FILE.so | check FILE.so | new NAME\n");
-  return 2;
+  bool help = count > 0 && (strcmp(arguments[0], "--help") == 0 || strcmp(arguments[0], "-h") == 0);
+  (void)fprintf(help ? stdout : stderr,
+                "Usage: purlin plugin show FILE.so    its manifest as documentation\n"
+                "       purlin plugin check FILE.so   whether this release can load it\n"
+                "       purlin plugin new NAME        a plugin to begin with, in the folder NAME\n");
+  return help ? CTL_FINE : CTL_USAGE;
 }

@@ -194,7 +194,8 @@ static purlin_status look(purlin_ctx *ctx, uint32_t *wait_ms) {
     }
     if (left_us < soonest_us) soonest_us = left_us;
   }
-  *wait_ms = (uint32_t)(soonest_us / 1000) + (soonest_us > 0 ? 1 : 20);
+  uint32_t rounded_ms = (uint32_t)(soonest_us / 1000);
+  *wait_ms = rounded_ms + (soonest_us > 0 ? 1 : 20);
   return status;
 }
 

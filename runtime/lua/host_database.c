@@ -179,19 +179,14 @@ static void commit(lua_State *L, lua_run *run, statement_list *list) {
   if (status != PURLIN_OK) (void)host_raise(L, run->ctx, status);
 }
 
-static statement *room_for(lua_State *L, const lua_run *run, size_t count) {
-  statement *items = purlin_alloc_array(run->ctx, count, sizeof *items);
-  if (items == NULL) luaL_error(L, "too large");
-  return items;
-}
-
 /* execute(sql, ...): how many rows it found and changed, and the AUTO_INCREMENT value that it made. */
 static int execute(lua_State *L) {
   (void)luaL_checkstring(L, 1);
   lua_run *run = host_run(L);
   check_writer(L, run);
   purlin_mark mark = host_mark(run);
-  statement_list list = {room_for(L, run, 1), 1};
+  statement_list list = {purlin_alloc_array(run->ctx, 1, sizeof(statement)), 1};
+  if (list.items == NULL) return luaL_error(L, "too large");
   take_statement(L, 1, lua_gettop(L), run->ctx, list.items);
   commit(L, run, &list);
   lua_pushinteger(L, list.items->affected);
@@ -209,7 +204,8 @@ static int execute_all(lua_State *L) {
   size_t count = lua_rawlen(L, 1);
   luaL_argcheck(L, count > 0 && count <= MAX_STATEMENTS, 1, "1 to 100 statements expected");
   purlin_mark mark = host_mark(run);
-  statement_list list = {room_for(L, run, count), count};
+  statement_list list = {purlin_alloc_array(run->ctx, count, sizeof(statement)), count};
+  if (list.items == NULL) return luaL_error(L, "too large");
   for (size_t i = 0; i < count; i++) {
     if (lua_rawgeti(L, 1, (lua_Integer)i + 1) != LUA_TTABLE) return luaL_error(L, "statement %d is no table", (int)i + 1);
     lua_Integer last = 1; /* a nil among the values ends no list: the highest index counts */

@@ -16,7 +16,7 @@ enum { MOST_PERIODIC_NAME = 100 };
 static const char *kept(lua_State *L, const char *text) {
   const char *copy = arena_copy(&run_of(L)->load->script->memory, text, strlen(text));
   if (copy == NULL) luaL_error(L, "it registers too much");
-  return copy;
+  return copy == NULL ? "" : copy;
 }
 
 static int line_of_caller(lua_State *L) {
@@ -96,10 +96,13 @@ static int register_rule(lua_State *L) {
 
 static const char *option(lua_State *L, int table, const char *name, const char *initial) {
   int type = lua_getfield(L, table, name);
-  if (type == LUA_TNIL && initial == NULL) luaL_error(L, "the option '%s' is missing", name);
-  if (type != LUA_TSTRING && type != LUA_TNIL)
+  const char *said = type == LUA_TNIL ? initial : type == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+  if (said == NULL) {
+    if (type == LUA_TNIL) luaL_error(L, "the option '%s' is missing", name);
     luaL_error(L, "the option '%s' is a text, not a %s", name, luaL_typename(L, -1));
-  const char *text = kept(L, type == LUA_TNIL ? initial : lua_tostring(L, -1));
+    return NULL;
+  }
+  const char *text = kept(L, said);
   lua_pop(L, 1);
   return text;
 }
