@@ -1,5 +1,5 @@
+#include "json.h"
 #include "model.h"
-#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 enum { MOST_GROUPS = 100000, MOST_COLUMNS = 1000000, MOST_DEPTH = 10000 };
 
 typedef struct parsing {
-  const cJSON *learner;
+  json learner;
   const char *const *names;
   size_t columns;
   purlin_model *model;
@@ -24,21 +24,25 @@ __attribute__((format(printf, 2, 3))) static bool refuse(parsing *p, const char 
   return false;
 }
 
-static const cJSON *at(const cJSON *object, const char *name) {
-  return object ? cJSON_GetObjectItemCaseSensitive(object, name) : NULL;
+/* A text's inside, or the value as it stands, for messages: "%.*s" with both. */
+static bool quoted(json value) { return value.at && *value.at == '"'; }
+static const char *text_of(json value) { return value.at ? value.at + quoted(value) : "?"; }
+static int shown(json value) {
+  if (!value.at) return 1;
+  ptrdiff_t size = value.end - value.at - 2 * quoted(value);
+  return size < 80 ? (int)size : 80;
+}
+
+static json parameter(const parsing *p, const char *name) {
+  return json_member(json_member(p->learner, "learner_model_param"), name);
 }
 
 /* XGBoost writes its parameters as texts: "num_feature": "8". */
-static bool whole(const cJSON *item, long least, long most, long *out) {
-  if (cJSON_IsNumber(item)) {
-    if (!(item->valuedouble >= (double)least && item->valuedouble <= (double)most)) return false;
-    *out = (long)item->valuedouble;
-    return true;
-  }
-  if (!cJSON_IsString(item)) return false;
-  char *end = NULL;
-  *out = strtol(item->valuestring, &end, 10);
-  return end != item->valuestring && *end == '\0' && *out >= least && *out <= most;
+static bool whole(json item, long least, long most, long *out) {
+  double value = 0;
+  if (!json_number(item, true, &value) || !(value >= (double)least && value <= (double)most)) return false;
+  *out = (long)value;
+  return value == (double)*out;
 }
 
 /* ---- What is predicted ---------------------------------------------------------------------------------------------------------- */
@@ -59,8 +63,9 @@ static const objective OBJECTIVES[] = {
 /* "5E-1", "[5E-1]" or, with one per class, "[1E-1,2E-1]" (from 3.1 on). */
 static bool read_base(parsing *p, bool logistic) {
   purlin_model *m = p->model;
-  const cJSON *item = at(at(p->learner, "learner_model_param"), "base_score");
-  const char *text = cJSON_IsString(item) ? item->valuestring : "";
+  json item = parameter(p, "base_score");
+  if (!item.at || *item.at != '"') return refuse(p, "the model's base_score is not a text");
+  const char *text = item.at + 1; /* ends with a quote, where every number ends, too */
   if (*text == '[') text++;
   size_t count = 0;
   for (;;) {
@@ -75,26 +80,27 @@ static bool read_base(parsing *p, bool logistic) {
     if (*text != ',') break;
     text++;
   }
-  if (strcmp(text, "]") != 0 && *text != '\0') return refuse(p, "the model's base_score is not a number");
+  if (*text == ']') text++;
+  if (text + 1 != item.end) return refuse(p, "the model's base_score is not a number");
   for (size_t i = 1; count == 1 && i < m->groups; i++) m->base[i] = m->base[0];
   return count == 1 || count == m->groups || refuse(p, "the model has %zu base scores for %zu classes", count, m->groups);
 }
 
 static bool read_objective(parsing *p) {
-  const cJSON *name = at(at(p->learner, "objective"), "name");
+  json name = json_member(json_member(p->learner, "objective"), "name");
   const objective *found = NULL;
-  for (size_t i = 0; cJSON_IsString(name) && i < sizeof OBJECTIVES / sizeof OBJECTIVES[0]; i++)
-    if (strcmp(OBJECTIVES[i].name, name->valuestring) == 0) found = &OBJECTIVES[i];
+  for (size_t i = 0; i < sizeof OBJECTIVES / sizeof OBJECTIVES[0]; i++)
+    if (json_is(name, OBJECTIVES[i].name)) found = &OBJECTIVES[i];
   if (!found)
     return refuse(p,
-                  "the objective '%.80s' is not served; binary:logistic, binary:logitraw, reg:logistic, reg:squarederror,"
+                  "the objective '%.*s' is not served; binary:logistic, binary:logitraw, reg:logistic, reg:squarederror,"
                   " multi:softprob and multi:softmax are",
-                  cJSON_IsString(name) ? name->valuestring : "?");
+                  shown(name), text_of(name));
   long classes = 0, targets = 1;
-  const cJSON *parameters = at(p->learner, "learner_model_param");
-  if (!whole(at(parameters, "num_class"), 0, MOST_GROUPS, &classes))
+  if (!whole(parameter(p, "num_class"), 0, MOST_GROUPS, &classes))
     return refuse(p, "the model's num_class is not a number");
-  if (at(parameters, "num_target") && (!whole(at(parameters, "num_target"), 0, MOST_GROUPS, &targets) || targets > 1))
+  json several = parameter(p, "num_target");
+  if (several.at && (!whole(several, 0, MOST_GROUPS, &targets) || targets > 1))
     return refuse(p, "models with several targets are not served");
   if (found->classes && classes < 2) return refuse(p, "the objective '%s' needs num_class of 2 or more", found->name);
   purlin_model *m = p->model;
@@ -109,18 +115,15 @@ static bool read_objective(parsing *p) {
 
 static bool read_columns(parsing *p) {
   long count = 0;
-  if (!whole(at(at(p->learner, "learner_model_param"), "num_feature"), 1, MOST_COLUMNS, &count))
+  if (!whole(parameter(p, "num_feature"), 1, MOST_COLUMNS, &count))
     return refuse(p, "the model's num_feature is not a number");
   if ((size_t)count != p->columns)
     return refuse(p, "the model takes %ld columns and its signature names %zu", count, p->columns);
-  const cJSON *names = at(p->learner, "feature_names"), *name = NULL;
-  size_t i = 0;
-  cJSON_ArrayForEach(name, names) {
-    if (i < p->columns && cJSON_IsString(name) && strcmp(name->valuestring, p->names[i]) != 0)
-      return refuse(p, "column %zu of the model is '%.100s' and of its signature '%.100s'", i + 1, name->valuestring,
+  json names = json_member(p->learner, "feature_names"), name = {NULL, NULL};
+  for (size_t i = 0; i < p->columns && json_next(names, &name); i++)
+    if (!json_is(name, p->names[i]))
+      return refuse(p, "column %zu of the model is '%.*s' and of its signature '%.100s'", i + 1, shown(name), text_of(name),
                     p->names[i]);
-    i++;
-  }
   p->model->columns = p->columns;
   return true;
 }
@@ -135,36 +138,45 @@ typedef struct arrays {
   size_t count;
 } arrays;
 
-static bool fill(const cJSON *list, size_t count, int32_t *whole_numbers, float *numbers, uint8_t *flags) {
-  if (!cJSON_IsArray(list)) return false;
-  size_t i = 0;
-  const cJSON *item = NULL;
-  cJSON_ArrayForEach(item, list) {
-    if (i == count || !(cJSON_IsNumber(item) || cJSON_IsBool(item))) return false;
-    double value = cJSON_IsBool(item) ? (double)cJSON_IsTrue(item) : item->valuedouble;
+typedef enum member { LEFT, RIGHT, FEATURE, CONDITION, DEFAULT_LEFT, CATEGORIES, PARAMETERS, MEMBERS } member;
+static const char *const MEMBER_NAMES[MEMBERS] = {"left_children", "right_children",   "split_indices", "split_conditions",
+                                                  "default_left",  "categories_nodes", "tree_param"};
+
+static bool fill(json list, size_t count, int32_t *whole_numbers, float *numbers, uint8_t *flags) {
+  json item = {NULL, NULL};
+  for (size_t i = 0; i < count; i++) {
+    double value = 0;
+    if (!json_next(list, &item) || !json_number(item, false, &value)) return false;
     if (whole_numbers) {
       if (!(value >= -1 && value <= (double)INT32_MAX)) return false;
       whole_numbers[i] = (int32_t)value;
     } else if (numbers) numbers[i] = (float)value;
     else flags[i] = value != 0;
-    i++;
   }
-  return i == count;
+  return true;
 }
 
-static bool read_arrays(parsing *p, const cJSON *json, size_t number, arrays *a) {
-  const cJSON *categories = at(json, "categories_nodes");
-  if (cJSON_GetArraySize(categories) > 0) return refuse(p, "tree %zu splits by categories, which is not served", number);
+/* Before memory is taken for it: a tree whose arrays are of one length has ten bytes of text or more for each node. */
+static bool check_tree(parsing *p, const json *members, size_t number, size_t *count) {
+  if (json_count(members[CATEGORIES]) > 0) return refuse(p, "tree %zu splits by categories, which is not served", number);
   long leaf_values = 1;
-  const cJSON *vector = at(at(json, "tree_param"), "size_leaf_vector");
-  if (vector && (!whole(vector, 0, MOST_GROUPS, &leaf_values) || leaf_values > 1))
+  json vector = json_member(members[PARAMETERS], "size_leaf_vector");
+  if (vector.at && (!whole(vector, 0, MOST_GROUPS, &leaf_values) || leaf_values > 1))
     return refuse(p, "tree %zu has several values per leaf, which is not served", number);
-  bool fine = fill(at(json, "left_children"), a->count, a->left, NULL, NULL) &&
-              fill(at(json, "right_children"), a->count, a->right, NULL, NULL) &&
-              fill(at(json, "split_indices"), a->count, a->feature, NULL, NULL) &&
-              fill(at(json, "split_conditions"), a->count, NULL, a->condition, NULL) &&
-              fill(at(json, "default_left"), a->count, NULL, NULL, a->default_left);
-  return fine || refuse(p, "tree %zu is damaged: its arrays are missing or of different lengths", number);
+  *count = json_count(members[LEFT]);
+  if (*count == 0) return refuse(p, "tree %zu is damaged: it has no nodes", number);
+  for (member m = RIGHT; m <= DEFAULT_LEFT; m++)
+    if (json_count(members[m]) != *count)
+      return refuse(p, "tree %zu is damaged: its arrays are missing or of different lengths", number);
+  return true;
+}
+
+static bool read_arrays(parsing *p, const json *members, size_t number, arrays *a) {
+  bool fine = fill(members[LEFT], a->count, a->left, NULL, NULL) && fill(members[RIGHT], a->count, a->right, NULL, NULL) &&
+              fill(members[FEATURE], a->count, a->feature, NULL, NULL) &&
+              fill(members[CONDITION], a->count, NULL, a->condition, NULL) &&
+              fill(members[DEFAULT_LEFT], a->count, NULL, NULL, a->default_left);
+  return fine || refuse(p, "tree %zu is damaged: its arrays hold what is no number", number);
 }
 
 /* Renumbers from the root, level by level, children side by side. `order` maps our numbers to XGBoost's; a node that is reached twice
@@ -201,11 +213,12 @@ static bool place(parsing *p, const arrays *a, size_t number, uint32_t *order, t
   return out->depth <= MOST_DEPTH || refuse(p, "tree %zu is %u levels deep", number, out->depth);
 }
 
-static bool add_tree(parsing *p, const cJSON *json, size_t number, tree *out) {
+static bool add_tree(parsing *p, json text, size_t number, tree *out) {
   purlin_model *m = p->model;
-  int size = cJSON_GetArraySize(at(json, "left_children"));
-  if (size < 1) return refuse(p, "tree %zu is damaged: it has no nodes", number);
-  size_t count = (size_t)size;
+  json members[MEMBERS];
+  size_t count = 0;
+  json_members(text, MEMBER_NAMES, members, MEMBERS);
+  if (!check_tree(p, members, number, &count)) return false;
   if (m->node_count + count > UINT32_MAX / 2) return refuse(p, "the model has more nodes than can be served");
   node *grown = realloc(m->nodes, (m->node_count + count) * sizeof *grown);
   if (!grown) return refuse(p, "out of memory");
@@ -219,69 +232,50 @@ static bool add_tree(parsing *p, const cJSON *json, size_t number, tree *out) {
   a.condition = (float *)(void *)(a.feature + count);
   uint32_t *order = (uint32_t *)(void *)(a.condition + count);
   a.default_left = (uint8_t *)(order + count);
-  bool fine = read_arrays(p, json, number, &a) && place(p, &a, number, order, out);
+  bool fine = read_arrays(p, members, number, &a) && place(p, &a, number, order, out);
   free(block);
   return fine;
 }
 
 static bool read_trees(parsing *p) {
-  const cJSON *booster = at(p->learner, "gradient_booster"), *name = at(booster, "name");
-  if (!cJSON_IsString(name) || strcmp(name->valuestring, "gbtree") != 0)
-    return refuse(p, "the booster '%.40s' is not served; gbtree is", cJSON_IsString(name) ? name->valuestring : "?");
-  const cJSON *trees = at(at(booster, "model"), "trees"), *info = at(at(booster, "model"), "tree_info");
-  if (!cJSON_IsArray(trees)) return refuse(p, "the model has no trees");
+  json booster = json_member(p->learner, "gradient_booster"), name = json_member(booster, "name");
+  if (!json_is(name, "gbtree")) return refuse(p, "the booster '%.*s' is not served; gbtree is", shown(name), text_of(name));
+  json model = json_member(booster, "model"), trees = json_member(model, "trees"), info = json_member(model, "tree_info");
+  if (!json_is_list(trees)) return refuse(p, "the model has no trees");
   purlin_model *m = p->model;
-  size_t count = (size_t)cJSON_GetArraySize(trees);
+  size_t count = json_count(trees);
   m->trees = calloc(count ? count : 1, sizeof *m->trees);
   if (!m->trees) return refuse(p, "out of memory");
-  const cJSON *json = NULL, *group = cJSON_IsArray(info) ? info->child : NULL;
-  cJSON_ArrayForEach(json, trees) {
+  for (json text = {NULL, NULL}, group = {NULL, NULL}; json_next(trees, &text); m->tree_count++) {
     tree *t = &m->trees[m->tree_count];
-    if (!add_tree(p, json, m->tree_count, t)) return false;
+    if (!add_tree(p, text, m->tree_count, t)) return false;
     long number = 0;
-    if (!group || !whole(group, 0, (long)m->groups - 1, &number))
+    if (!json_next(info, &group) || !whole(group, 0, (long)m->groups - 1, &number))
       return refuse(p, "tree %zu belongs to no class of the model", m->tree_count);
     t->group = (uint32_t)number;
-    group = group->next;
-    m->tree_count++;
   }
   return true;
 }
 
 /* ---- All of it ------------------------------------------------------------------------------------------------------------------------ */
 
-static cJSON *parse_text(const char *json, size_t size, char *why) {
+static bool read_text(parsing *p, const char *text, size_t size) {
   size_t start = 0;
-  while (start < size && strchr(" \t\r\n", json[start]) && json[start]) start++;
+  while (start < size && text[start] && strchr(" \t\r\n", text[start])) start++;
   bool binary =
-      start == size || json[start] != '{' || (start + 1 < size && (json[start + 1] == 'L' || json[start + 1] == 'i'));
-  const char *end = NULL;
-  cJSON *root = binary ? NULL : cJSON_ParseWithLengthOpts(json, size, &end, false);
-  while (root && end < json + size && (*end == '\0' || strchr(" \t\r\n", *end))) end++;
-  if (root && end < json + size) {
-    cJSON_Delete(root);
-    root = NULL;
-  }
-  if (!root)
-    (void)snprintf(why, MODEL_WHY, "%s",
-                   binary ? "this is not XGBoost's JSON; save the model as JSON: booster.save_model(\"model.json\")"
-                          : "this is not valid JSON");
-  return root;
+      start == size || text[start] != '{' || (start + 1 < size && (text[start + 1] == 'L' || text[start + 1] == 'i'));
+  if (binary) return refuse(p, "this is not XGBoost's JSON; save the model as JSON: booster.save_model(\"model.json\")");
+  json root;
+  if (!json_whole(text, size, &root)) return refuse(p, "this is not valid JSON");
+  p->learner = json_member(root, "learner");
+  return p->learner.at || refuse(p, "this JSON is no model of XGBoost: it has no 'learner'");
 }
 
-purlin_model *model_parse(const char *json, size_t size, const char *const *names, size_t columns, char *why) {
+purlin_model *model_parse(const char *text, size_t size, const char *const *names, size_t columns, char *why) {
   why[0] = '\0';
-  cJSON *root = parse_text(json, size, why);
-  if (!root) return NULL;
-  parsing p = {.learner = at(root, "learner"),
-               .names = names,
-               .columns = columns,
-               .model = calloc(1, sizeof(purlin_model)),
-               .why = why};
+  parsing p = {.names = names, .columns = columns, .model = calloc(1, sizeof(purlin_model)), .why = why};
   bool fine = p.model != NULL || refuse(&p, "out of memory");
-  if (fine && !p.learner) fine = refuse(&p, "this JSON is no model of XGBoost: it has no 'learner'");
-  fine = fine && read_columns(&p) && read_objective(&p) && read_trees(&p);
-  cJSON_Delete(root);
+  fine = fine && read_text(&p, text, size) && read_columns(&p) && read_objective(&p) && read_trees(&p);
   if (fine) return p.model;
   model_free(p.model);
   return NULL;

@@ -281,6 +281,23 @@ def test_hostile_models_are_refused_and_the_daemon_lives(server, client):
     is_problem(client.post("/api/v1/endpoints", {"name": endpoint, "model": model, "version": "2"}), 404, "f" * 64)
 
 
+def most_memory(server):
+    """Of purlind, so far, in bytes."""
+    status = open(f"/proc/{server.process.pid}/status").read()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def test_a_large_hostile_model_takes_no_more_memory_than_its_bytes(own_server):
+    client = own_server.client()
+    data = json.dumps(model_json(COLUMNS, [{**tree(), "left_children": ["@"]}])).replace('"@"', "0," * 16000000 + "0").encode()
+    model, _ = register(own_server, client, COLUMNS, data=data)
+    before = most_memory(own_server)
+    answer = client.post("/api/v1/endpoints", {"name": "large", "model": model, "version": "1"})
+    assert "different lengths" in is_problem(answer, 400)["detail"]
+    assert most_memory(own_server) - before < 3 * len(data)
+    client.close()
+
+
 def test_a_signature_with_a_column_twice_is_refused(client):
     name = unique("model")
     client.post("/api/v1/models", {"name": name})
