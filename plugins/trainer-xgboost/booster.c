@@ -76,6 +76,7 @@ static size_t list_numbers(const xgboost_specification *s, parameter out[16]) {
   set_number(&out[count++], "alpha", s->alpha);
   set_number(&out[count++], "gamma", s->gamma);
   set_number(&out[count++], "seed", (double)s->seed);
+  set_number(&out[count++], "seed_per_iteration", 1); /* its generator is the thread's, and rounds run on several threads */
   set_number(&out[count++], "nthread", (double)s->threads);
   set_number(&out[count++], "verbosity", 1);
   if (strcmp(s->objective, "multi:softprob") == 0) set_number(&out[count++], "num_class", (double)s->num_class);

@@ -282,7 +282,7 @@ def test_xgboost_is_deterministic_and_finds_numeric_columns(stub, tmp_path):
     stub.parts = {"train": rows(800, 3)}
     models = []
     for _ in range(2):
-        specification = {"label": "class", "rounds": 10, "subsample": 0.7, "seed": 5}
+        specification = {"label": "class", "rounds": 40, "subsample": 0.7, "seed": 5}
         assert run(stub, tmp_path, XGBOOST, "xgboost", specification).returncode == 0
         models.append(stub.artifacts["model"])
     assert models[0] == models[1]
