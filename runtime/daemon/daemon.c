@@ -198,7 +198,7 @@ static purlin_status listen_early(starting *s) {
   options.address = configured->address;
   options.port = (uint16_t)configured->port;
   options.max_body = (uint64_t)configured->max_body_bytes;
-  options.max_connections = (size_t)configured->max_connections;
+  options.max_connections = limits_connections((size_t)configured->max_connections);
   options.request_timeout_ms = (uint32_t)configured->request_timeout_ms;
   options.idle_timeout_ms = (uint32_t)configured->idle_timeout_ms;
   options.write_timeout_ms = (uint32_t)configured->write_timeout_ms;

@@ -4,6 +4,7 @@
  * daemon/settings.c   the sections of purlin.lua that are the runtime's own
  * daemon/daemon.c     start and stop, in order; what fails at start is said once, and nothing is left half-started
  * daemon/health.c     /healthz, /readyz, /metrics, /openapi.json, /docs
+ * daemon/limits.c     descriptors: what clients may take of them
  * daemon/notify.c     telling systemd */
 #ifndef PURLIN_DAEMON_DAEMON_H
 #define PURLIN_DAEMON_DAEMON_H
@@ -35,6 +36,9 @@ extern const char daemon_usage[];
 void health_set_starting(const char *step);
 void health_set_router(const http_router *router);
 extern const char docs_page[];
+
+/* How many of the wanted connections the limit on open files allows, which is raised as far as it may be. */
+size_t limits_connections(size_t wanted);
 
 /* sd_notify: "READY=1", "STOPPING=1", ...; nothing without NOTIFY_SOCKET. */
 void notify_systemd(const char *state);

@@ -323,3 +323,37 @@ def test_uploads_at_once_of_the_same_bytes_are_one_file(own_server):
     assert all(status in (200, 201) for status in answers) and len(answers) == 4
     stored = files_in(own_server.state / "blobs")
     assert len(stored) == 1 and stored[0].read_bytes() == body
+
+
+def test_idle_connections_leave_descriptors_for_the_work(new_daemon):
+    server = new_daemon(start=False)
+    server.command = ["prlimit", "--nofile=200:200", *server.command]
+    server.start()
+    client = server.client()
+    assert client.get("/api/v1/models").status == 200
+    idle = [server.socket() for _ in range(300)]
+    name = unique("crowd")
+    answer = client.post(f"/api/v1/datasets/{name}/versions", b"a\n1\n", headers={"Content-Type": "text/csv"})
+    assert answer.status == 201, answer
+    late = server.client(timeout=5)
+    answer = late.get("/readyz")
+    assert answer.status == 503 and b"Too many connections" in answer.body
+    late.close()
+    for one in idle:
+        one.close()
+    wait_until(server.ready, 5, "it serves again")
+    client.close()
+    server.stop()
+
+
+def test_the_limit_on_open_files_is_raised_as_far_as_it_may(new_daemon):
+    server = new_daemon(start=False)
+    server.command = ["prlimit", "--nofile=200:4000", *server.command]
+    server.start()
+    client = server.client()
+    idle = [server.socket() for _ in range(300)]
+    assert client.get("/readyz").status == 200
+    for one in idle:
+        one.close()
+    client.close()
+    server.stop()
