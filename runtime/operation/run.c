@@ -39,10 +39,10 @@ static purlin_status run_body(purlin_ctx *ctx, void *argument) {
 
 static purlin_status run_with_effect(purlin_ctx *ctx, call *c) {
   if (c->op->declared->effect != PURLIN_READS) return db_transact(ctx, run_body, c);
-  bool inside = db_in_transaction(ctx);
-  if (!inside) db_set_read_only(ctx, true);
+  bool before = ctx->reads_only; /* who called it may be one that reads, or a pure job */
+  if (!db_in_transaction(ctx)) db_set_read_only(ctx, true);
   purlin_status status = run_body(ctx, c);
-  if (!inside) db_set_read_only(ctx, false);
+  db_set_read_only(ctx, before);
   return status;
 }
 
