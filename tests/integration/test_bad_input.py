@@ -2,10 +2,12 @@
 
 Nothing here is written per operation: the operations and their schemas are read from /openapi.json."""
 import json
+import threading
+import time
 
 import pytest
 
-from daemon import Client
+from daemon import Client, Threads
 
 HUGE = 1 << 20
 HTTP_METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
@@ -307,3 +309,33 @@ def test_callbacks_take_no_admin_token_of_nobody(server, document):
 def test_nothing_of_this_was_an_error_inside(server):
     """Runs last of this file: bad input is the client's fault, so it leaves no error in the log."""
     assert [record for record in server.records("error")] == []
+
+
+def test_a_large_body_does_not_hold_up_the_others(new_daemon):
+    server = new_daemon(configuration="server { loops = 1 }")
+    keys = ",".join(f'"{i * 7919 % 1048573:x}":0' for i in range(800_000))
+    body = f'{{"name":"demo.nothing","payload":{{{keys}}}}}'.encode()
+    assert len(body) < 8 * 1024 * 1024
+    shares = []
+    for _ in range(5):  # the machine has other things to do, too: the best of some
+        answers, done = [time.monotonic()], threading.Event()
+
+        def probe():
+            client = server.client()
+            while not done.is_set():
+                assert client.get("/healthz").status == 200
+                answers.append(time.monotonic())
+            client.close()
+
+        probing = Threads(probe)
+        client = server.client()
+        client.get("/healthz")
+        began = time.monotonic()
+        assert client.post("/api/v1/jobs", body, headers={"Content-Type": "application/json"}).status == 404
+        took = time.monotonic() - began
+        done.set()
+        probing.join()
+        client.close()
+        gaps = [after - before for before, after in zip(answers, answers[1:])]
+        shares.append(max(gaps) / took)
+    assert min(shares) < 0.4, f"of the time that a body took, others waited this part at once: {shares}"
