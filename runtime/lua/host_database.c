@@ -154,7 +154,8 @@ static purlin_value kept_value(lua_State *L, int index, purlin_ctx *ctx) {
 /* From the statement at `first` and the values behind it, up to `last`. */
 static void take_statement(lua_State *L, int first, int last, purlin_ctx *ctx, statement *s) {
   if (lua_type(L, first) != LUA_TSTRING) luaL_error(L, "a statement is a text, not a %s", luaL_typename(L, first));
-  const char *refusal = refuse(lua_tostring(L, first), &WRITING);
+  const char *text = lua_tostring(L, first), *refusal = refuse(text, &WRITING);
+  if (strlen(text) != lua_rawlen(L, first)) luaL_error(L, "a statement holds a zero byte"); /* the look at it ended there */
   if (refusal != NULL) luaL_error(L, "%s", refusal);
   if (last - first > MAX_VALUES) luaL_error(L, "too many values");
   for (int i = first; i <= last; i++) s->values[s->count++] = kept_value(L, i, ctx);

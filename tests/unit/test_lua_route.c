@@ -235,6 +235,7 @@ static const char writing_script[] =
     "route('/drop', function() return refused(execute, 'DROP TABLE t') end)\n"
     "route('/two', function() return refused(execute, 'DELETE FROM t; DELETE FROM s') end)\n"
     "route('/hidden', function() return refused(execute, '/*! DROP TABLE t */') end)\n"
+    "route('/zero', function() return refused(execute, 'DELETE FROM t -- \\0\\n RETURNING a') end)\n"
     "route('/value', function() return refused(execute, 'DELETE FROM t WHERE a = ?', {}) end)\n"
     "route('/none', function() return refused(all, {}) end)\n"
     "route('/list', function() return refused(all, { 'DELETE FROM t' }) end)\n"
@@ -256,6 +257,7 @@ static void written(purlin_ctx *ctx, void *unused) {
   expect(ctx, "/drop", 200, "only INSERT");
   expect(ctx, "/two", 200, "one statement at a time");
   expect(ctx, "/hidden", 200, "comments that MariaDB runs");
+  expect(ctx, "/zero", 200, "a statement holds a zero byte");
   expect(ctx, "/value", 200, "a text, number, boolean or nil expected");
   expect(ctx, "/none", 200, "1 to 100 statements expected");
   expect(ctx, "/list", 200, "statement 1 is no table");
