@@ -7,7 +7,8 @@ static const char SELECT_REPORTS[] =
 static const char ANSWER[] = "UPDATE drift_alerts SET answer = ? WHERE workspace = ? AND endpoint = ? AND labelled = ?";
 static const char SELECT_ALERTS[] =
     "SELECT id, endpoint, kind, state, labelled, version, feature, value, threshold, JSON_EXTRACT(features, '$.features') AS features, answer,"
-    " created_at FROM drift_alerts WHERE workspace = ? AND (? = '' OR endpoint = ?) AND (? = '' OR kind = ?) AND labelled < ? ORDER BY labelled DESC, id LIMIT ?";
+    " created_at FROM drift_alerts WHERE workspace = ? AND (? = '' OR endpoint = ?) AND (? = '' OR kind = ?) AND labelled < ?"
+    " ORDER BY labelled DESC FETCH FIRST ? ROWS WITH TIES"; /* a page ends between evaluations, so that the next one misses nothing */
 
 typedef struct report {
   int64_t labelled, version;
@@ -77,7 +78,7 @@ PURLIN_SCHEMA(list_alerts_in, "Which alerts",
     PURLIN_DEFAULT(endpoint, "\"\"", "Of this endpoint", .max_length = 250),
     PURLIN_DEFAULT(kind, "\"\"", "accuracy or drift", .max_length = 16),
     PURLIN_DEFAULT(before, "9000000000000000", "Those before so many labelled rows", .min = 1, .max = 9e15),
-    PURLIN_DEFAULT(limit, "100", "At most so many", .min = 1, .max = 1000));
+    PURLIN_DEFAULT(limit, "100", "At most so many, and those at the same number of rows as the last", .min = 1, .max = 1000));
 typedef struct alert_page {
   PURLIN_LIST_OF(alert_row) alerts;
 } alert_page;

@@ -72,10 +72,10 @@ static purlin_status publish(void *argument) {
   storage_path(w->sha256, true, folder);
   storage_path(w->sha256, false, path);
   if (fsync(w->file) != 0) return failed(w, "flushing to the disk");
-  bool new_folder = mkdir(folder, 0700) == 0;
-  if (!new_folder && errno != EEXIST) return failed(w, "making a folder");
+  if (mkdir(folder, 0700) != 0 && errno != EEXIST) return failed(w, "making a folder");
   if (rename(w->path, path) != 0) return failed(w, "naming the blob");
-  if (!sync_folder(folder) || (new_folder && !sync_folder(storage_root()))) return failed(w, "flushing the folder");
+  /* The root, too, where the folder was there: another writer may have made it a moment ago and not be as far. */
+  if (!sync_folder(folder) || !sync_folder(storage_root())) return failed(w, "flushing the folder");
   return PURLIN_OK;
 }
 

@@ -40,10 +40,11 @@ purlin_status training_fence(purlin_ctx *ctx, const job_row *seen, job_row *now)
 
 /* ---- The data goes out, in one or two parts ------------------------------------------------------------------------------------------------- */
 
-/* Which rows of the CSV pass: the header always, then [first, last). Rows end at newlines outside quotes. */
+/* Which rows of the CSV pass: the header always, then [first, last). Rows end at newlines outside quotes; an empty line is no row, as
+ * datasets count them, except where there is one column: there it is a missing value. */
 typedef struct cut {
   int64_t first, last, row;
-  bool quoted;
+  bool quoted, begun, several; /* within quotes; the line has bytes; the header has a comma */
 } cut;
 
 static bool passes(const cut *c) { return c->row < 0 || (c->row >= c->first && c->row < c->last); }
@@ -54,8 +55,14 @@ static size_t keep(cut *c, char *block, size_t size) {
   for (size_t i = 0; i < size; i++) {
     char byte = block[i];
     if (passes(c)) block[kept++] = byte;
+    if (byte == '\n' && !c->quoted) {
+      c->row += c->begun || (c->row >= 0 && !c->several);
+      c->begun = false;
+      continue;
+    }
     if (byte == '"') c->quoted = !c->quoted;
-    else if (byte == '\n' && !c->quoted) c->row++;
+    if (byte == ',' && !c->quoted && c->row < 0) c->several = true;
+    if (byte != '\r') c->begun = true;
   }
   return kept;
 }

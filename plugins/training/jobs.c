@@ -15,9 +15,6 @@ static const char INSERT[] =
     "INSERT INTO training_jobs (id, workspace, project, state, trainer, specification, dataset, dataset_version, dataset_sha256,"
     " dataset_rows, validation_rows, model, registers, cause, labels, queue_job, created_at, created_by)"
     " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6), ?)";
-static const char LATEST[] = "SELECT m.name AS `key`, m.value, m.step FROM training_metrics m"
-                             " JOIN (SELECT name, MAX(step) AS step FROM training_metrics WHERE job_id = ? GROUP BY name) l"
-                             " ON l.name = m.name AND l.step = m.step WHERE m.job_id = ? ORDER BY m.name LIMIT 1000";
 static const char RELABEL[] = "UPDATE training_jobs SET labels = ? WHERE id = ? AND workspace = ?";
 
 purlin_status training_row(purlin_ctx *ctx, const char *id, bool lock, job_row *out) {
@@ -152,9 +149,12 @@ PURLIN_SCHEMA(job_in, "Which job", PURLIN_REQUIRED(job_id, "Its id", .max_length
 
 PURLIN_OPERATION(get_job, job_in, training_job,
     .summary = "A training job: its state, progress and metrics", .permission = "training:read", .http = "GET /api/v1/training/jobs/{job_id}") {
+  training_metrics latest = {0};
   purlin_status status = find(ctx, in->job_id, out);
-  return status == PURLIN_OK ? purlin_db_list(ctx, purlin_training_metric, &out->metrics, LATEST, in->job_id, in->job_id)
-                             : status;
+  if (status == PURLIN_OK) status = training_latest_metrics(ctx, in->job_id, &latest);
+  out->metrics.items = latest.items;
+  out->metrics.count = latest.count;
+  return status;
 }
 
 typedef struct list_jobs_in {

@@ -40,10 +40,6 @@ PURLIN_SCHEMA(finished_payload, "A training job has ended",
     PURLIN_REQUIRED(dataset_version, "Its version"));
 PURLIN_EVENT(finished, finished_payload, "A training job has ended");
 
-typedef struct metric_list {
-  PURLIN_LIST_OF(purlin_training_metric) metrics;
-} metric_list;
-
 /* {"accuracy":0.91,...}: names come from a trainer, so they are escaped by encoding them as a value. */
 static char *append(purlin_ctx *ctx, const char *before, const purlin_training_metric *m) {
   purlin_json whole;
@@ -53,12 +49,15 @@ static char *append(purlin_ctx *ctx, const char *before, const purlin_training_m
   return purlin_format(ctx, "%s%s%.*s:%.17g", before, before[1] ? "," : "", (int)(end - name), name, m->value);
 }
 
+purlin_status training_latest_metrics(purlin_ctx *ctx, const char *job_id, training_metrics *out) {
+  return purlin_db_list(ctx, purlin_training_metric, out, LATEST, job_id, job_id);
+}
+
 purlin_status training_metrics_object(purlin_ctx *ctx, const char *job_id, purlin_json *out) {
-  metric_list found = {0};
-  purlin_status status = purlin_db_list(ctx, purlin_training_metric, &found.metrics, LATEST, job_id, job_id);
+  training_metrics found = {0};
+  purlin_status status = training_latest_metrics(ctx, job_id, &found);
   const char *text = "{";
-  for (size_t i = 0; i < found.metrics.count && status == PURLIN_OK && text; i++)
-    text = append(ctx, text, &found.metrics.items[i]);
+  for (size_t i = 0; i < found.count && status == PURLIN_OK && text; i++) text = append(ctx, text, &found.items[i]);
   if (status == PURLIN_OK && text) text = purlin_format(ctx, "%s}", text);
   if (status != PURLIN_OK || !text) return status != PURLIN_OK ? status : PURLIN_TOO_LARGE;
   *out = (purlin_json){text, strlen(text)};

@@ -69,7 +69,13 @@ PURLIN_CHECKED purlin_status training_fence(purlin_ctx *ctx, const job_row *seen
 
 /* Ends a job in the running transaction: its state, its message, the event training.finished. */
 PURLIN_CHECKED purlin_status training_end(purlin_ctx *ctx, const job_row *job, const char *state, const char *message);
-/* The latest value of each metric as a JSON object. May park. */
+/* The latest value of each metric; arena. May park. */
+typedef struct training_metrics {
+  purlin_training_metric *items;
+  size_t count;
+} training_metrics;
+PURLIN_CHECKED purlin_status training_latest_metrics(purlin_ctx *ctx, const char *job_id, training_metrics *out);
+/* The same as a JSON object. May park. */
 PURLIN_CHECKED purlin_status training_metrics_object(purlin_ctx *ctx, const char *job_id, purlin_json *out);
 /* Appends to the job's log. May park. */
 PURLIN_CHECKED purlin_status training_log(purlin_ctx *ctx, const job_row *job, const char *text);

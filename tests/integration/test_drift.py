@@ -225,6 +225,21 @@ def test_accuracy_below_the_margin_raises_an_alert(server, client):
     assert alert["threshold"] == pytest.approx(0.8) and alert["id"] == reports[200]["accuracy_alert"]
 
 
+def test_pages_of_alerts_miss_none(server, client):
+    """Two alerts of one evaluation stay together, so that the next page can begin before it."""
+    watched = Watched(server, client, steady(1000), columns=["x"], every=50, drift_window=50, accuracy_window=50, psi_threshold=0.5)
+    watched.label(steady(150, 80.0), right=False)
+    watched.reports(3)
+    seen, before = [], 1000
+    while True:
+        page = client.get(f"/api/v1/alerts?endpoint={watched.endpoint}&limit=1&before={before}").json.get("alerts", [])
+        if not page:
+            break
+        seen += [(alert["labelled"], alert["kind"]) for alert in page]
+        before = page[-1]["labelled"]
+    assert sorted(seen) == [(labelled, kind) for labelled in (50, 100, 150) for kind in ("accuracy", "drift")]
+
+
 def test_a_new_champion_is_judged_by_its_own_rows(server, client):
     watched = Watched(server, client, steady(1000), columns=["x"], every=100, drift_window=100, accuracy_window=100)
     watched.label(steady(100), right=False)
