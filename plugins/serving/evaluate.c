@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 64 * 1024, BATCH = 2048 };
+enum { BATCH = 2048 };
 
 typedef struct evaluate_in {
   const char *model, *version, *dataset;
@@ -90,36 +90,34 @@ static purlin_status run_batch(purlin_ctx *ctx, trial *t) {
   return t->count ? purlin_offload(ctx, PURLIN_POOL_CPU, predict, t) : PURLIN_OK;
 }
 
-static purlin_status feed(purlin_ctx *ctx, csv *c, trial *t, const char *block, size_t size) {
+typedef struct reading {
+  csv *csv;
+  trial *trial;
+  bool enough;
+} reading;
+
+static purlin_status feed(purlin_ctx *ctx, void *to, const void *data, size_t size) {
+  reading *r = to;
+  const char *block = data;
   while (size > 0) {
     size_t part = size < BATCH ? size : BATCH; /* no more rows than bytes */
-    bool more = csv_feed(c, block, part);
-    purlin_status status = t->count >= BATCH ? run_batch(ctx, t) : PURLIN_OK;
+    bool more = csv_feed(r->csv, block, part);
+    purlin_status status = r->trial->count >= BATCH ? run_batch(ctx, r->trial) : PURLIN_OK;
     if (status != PURLIN_OK) return status;
-    if (!more) return csv_why(c)[0] ? purlin_fail(ctx, PURLIN_INVALID, "%s", csv_why(c)) : PURLIN_OK;
+    if (!more && csv_why(r->csv)[0]) return purlin_fail(ctx, PURLIN_INVALID, "%s", csv_why(r->csv));
+    if (!more) break;
     block += part;
     size -= part;
   }
+  r->enough = r->trial->left == 0;
   return PURLIN_OK;
 }
 
 static purlin_status read_all(purlin_ctx *ctx, const char *sha256, csv *c, trial *t) {
   const purlin_storage *storage = purlin_use(ctx, storage, NULL);
-  purlin_blob_reader *reader = NULL;
-  int64_t size = 0, at = 0;
-  char *block = purlin_alloc(ctx, BLOCK);
-  purlin_status status = !storage ? PURLIN_UNAVAILABLE
-                         : block  ? storage->open(ctx, sha256, &reader, &size)
-                                  : PURLIN_TOO_LARGE;
-  if (status != PURLIN_OK) return status;
-  while (status == PURLIN_OK && at < size && t->left > 0) {
-    size_t got = 0;
-    status = storage->read(ctx, reader, at, block, BLOCK, &got);
-    if (status == PURLIN_OK && got == 0) status = purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s ended early", sha256);
-    if (status == PURLIN_OK) status = feed(ctx, c, t, block, got);
-    at += (int64_t)got;
-  }
-  storage->close(ctx, reader);
+  if (!storage) return PURLIN_UNAVAILABLE;
+  reading r = {c, t, false};
+  purlin_status status = purlin_read_blob(ctx, storage, sha256, feed, &r, &r.enough, NULL);
   if (status == PURLIN_OK && t->left > 0 && !csv_end(c) && csv_why(c)[0])
     status = purlin_fail(ctx, PURLIN_INVALID, "%s", csv_why(c));
   return status == PURLIN_OK ? run_batch(ctx, t) : status;

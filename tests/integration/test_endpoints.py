@@ -287,3 +287,59 @@ def test_only_the_newest_predictions_are_kept(new_daemon):
     assert client.get(f"/api/v1/endpoints/{endpoint}/stats").json["predictions"] == 100
     assert server.sql("SELECT MIN(prediction_id), COUNT(*) FROM serving_predictions") == [["p2:800", "100"]]
     client.close()
+
+
+# ---- trying a version on a dataset, and making a dataset of labels
+
+
+def upload(client, text):
+    name = unique("data")
+    answer = client.post(f"/api/v1/datasets/{name}/versions", text.encode(), headers={"Content-Type": "text/csv"})
+    assert answer.status == 201, answer
+    return name
+
+
+def test_a_version_is_tried_on_the_rows_asked_for(server, client):
+    data = json.dumps(model_json(COLUMNS, [tree(low=0, high=1)])).encode()
+    model, _ = register(server, client, COLUMNS, data=data)
+    rows = [(i % 10 / 10, i, "" if i % 7 == 0 else int(i % 10 >= (5 if i % 3 else 6))) for i in range(20000)]
+    dataset = upload(client, "b,a,class\n" + "".join(f"{i},{a},{label}\n" for a, i, label in rows))
+    for first, count in ((0, 0), (0, 1), (1, 1), (100, 5000), (19990, 0), (19990, 1000), (3, 17)):
+        asked = rows[first:first + count if count else None]
+        labelled = [(a, label) for a, _, label in asked if label != ""]
+        body = {"model": model, "version": "1", "dataset": dataset, "first_row": first, "rows": count}
+        answer = client.post("/api/v1/evaluations", body)
+        if not labelled:
+            assert answer.status == 400 and "no row with a label" in answer.json["detail"], answer
+            continue
+        correct = sum((a >= 0.5) == (label == 1) for a, label in labelled)
+        assert answer.status == 200, answer
+        assert (answer.json["rows"], answer.json["correct"], answer.json["unlabelled"]) == (len(labelled), correct, len(asked) - len(labelled)), (first, count)
+        assert answer.json["accuracy"] == pytest.approx(correct / len(labelled))
+    for change, status, said in (({"label": "nobody"}, 400, "nobody"), ({"first_row": 20000}, 400, "no row"), ({"dataset": "nobody"}, 404, "nobody"),
+                                 ({"version": "2"}, 404, "2"), ({"version": "@none"}, 404, "none"), ({"version": "x"}, 400, "version")):
+        answer = client.post("/api/v1/evaluations", {"model": model, "version": "1", "dataset": dataset, **change})
+        assert answer.status == status and said in json.dumps(answer.json), (change, answer)
+    for text, said in (("a,class\n1,0\n", "'b'"), ("a,b,class\n1,x,0\n", "'x'"), ("a,b,class\n1,1e300,0\n", "1e300")):
+        answer = client.post("/api/v1/evaluations", {"model": model, "version": "1", "dataset": upload(client, text)})
+        assert answer.status == 400 and said in answer.json["detail"], (text, answer)
+
+
+def test_labels_become_a_dataset(server, client):
+    endpoint, _ = deploy(server, client, COLUMNS)
+    infer(client, endpoint, [[0.25, 2], [None, 4]], id="p")
+    assert feedback(client, endpoint, ["p:0", "p:1", "lost"]).json["labelled"] == 3
+    assert feedback(client, endpoint, ["own"], label=0, inputs=[1e-7, -5], prediction=0.5).json["labelled"] == 4
+    assert feedback(client, endpoint, ["other"], inputs=[1], prediction=0).json["labelled"] == 5
+    assert feedback(client, endpoint, ["odd"], inputs=[{"a": 1}, "x"], prediction=0).json["labelled"] == 6
+    assert client.post(f"/api/v1/endpoints/{endpoint}/feedback", {"items": [{"id": "x", "label": 1, "inputs": {}}]}).status == 400
+    dataset = unique("export")
+    made = client.post(f"/api/v1/endpoints/{endpoint}/export", {"from": 0, "to": 100, "dataset": dataset})
+    assert made.status == 201 and made.json == {"dataset": dataset, "version": 1, "rows": 3, "missing": 3}, made
+    lines = client.get(f"/api/v1/datasets/{dataset}/versions/1/content").body.decode().splitlines()
+    assert lines[0] == '"a","b","class"'
+    assert [[float(x) if x else None for x in line.split(",")] for line in lines[1:]] == [[0.25, 2, 1], [None, 4, 1], [1e-7, -5, 0]]
+    for body, status in (({"from": 2, "to": 3}, 409), ({"from": 5, "to": 5}, 400), ({"from": 50, "to": 60}, 409), ({"from": 0, "to": 1, "label": "a"}, 400)):
+        answer = client.post(f"/api/v1/endpoints/{endpoint}/export", {**body, "dataset": dataset})
+        assert answer.status == status, (body, answer)
+    assert client.get(f"/api/v1/datasets/{dataset}/versions/0").json["version"] == 1
