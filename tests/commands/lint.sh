@@ -2,7 +2,12 @@
 # error; all of them run before it ends.
 
 lint_format() {
-  git ls-files -- '*.[ch]' | xargs clang-format --dry-run -Werror
+  # Each release of clang-format breaks some lines differently: one decides.
+  if clang-format --version | grep -q "version $FORMATTED_BY\\."; then
+    git ls-files -- '*.[ch]' | xargs clang-format --dry-run -Werror
+  else
+    echo "Left out: the tree is formatted by clang-format $FORMATTED_BY (Debian 12's); here is $(clang-format --version)"
+  fi
 }
 
 lint_cppcheck() {
@@ -20,6 +25,8 @@ lint_tidy() {
     "-DCMAKE_C_CLANG_TIDY=clang-tidy;--quiet;--warnings-as-errors=*;--extra-arg=-DPURLIN_CHECKS=$checks"
   ninja -C build-lint -k 0 --quiet
 }
+
+FORMATTED_BY=14
 
 command_lint() {
   local failed=""
