@@ -19,7 +19,7 @@ static size_t count_below(const double *percentiles, float x, int or_at) {
 static double between(const double *percentiles, size_t after,
                       float x) { /* x lies strictly between percentile after-1 and after */
   double from = (double)(float)percentiles[after - 1], to = (double)(float)percentiles[after];
-  return ((double)(after - 1) + ((double)x - from) / (to - from)) / LAST;
+  return ((double)(after - 1) + ((double)x - from) / (to - from)) / (double)LAST;
 }
 
 /* The share of the profile below x. Where x is an atom, its first percentile says the share but for less than one hundredth: take the
@@ -29,7 +29,7 @@ static double share_below(const double *percentiles, float x) {
   if (below == 0) return 0;
   if (below == STATISTICS_PERCENTILES) return 1;
   if (to == below) return between(percentiles, below, x);
-  return to - below > 1 ? ((double)below - 0.5) / LAST : (double)below / LAST;
+  return to - below > 1 ? ((double)below - 0.5) / (double)LAST : (double)below / (double)LAST;
 }
 
 static double share_to(const double *percentiles, float x) {
@@ -37,7 +37,7 @@ static double share_to(const double *percentiles, float x) {
   if (to == 0) return 0;
   if (to == STATISTICS_PERCENTILES) return 1;
   if (to == below) return between(percentiles, to, x);
-  return to - below > 1 ? ((double)to - 0.5) / LAST : (double)below / LAST;
+  return to - below > 1 ? ((double)to - 0.5) / (double)LAST : (double)below / (double)LAST;
 }
 
 static size_t bin_of(const statistics_bins *bins, float x) {

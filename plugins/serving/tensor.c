@@ -280,7 +280,7 @@ static bool shape(scanner *s, tensor *t) {
     space(s);
     if (t->rank == 2) return refuse(s, "the shape has more than two dimensions");
     if (!number(s, &size)) return false;
-    if (!(size >= 0 && size <= TENSOR_MOST_VALUES) || size != floor(size))
+    if (!(size >= 0 && size <= (double)TENSOR_MOST_VALUES) || size != floor(size))
       return refuse(s, "a dimension of the shape is %.15g; whole numbers from 0 to %d are taken", size, TENSOR_MOST_VALUES);
     t->shape[t->rank++] = (size_t)size;
   } while (take(s, ','));

@@ -1,6 +1,8 @@
 # ./dev lint: formatting, cppcheck, clang-tidy (and a build by clang), the public headers. Any finding, and a tool that is not there, is an
 # error; all of them run before it ends.
 
+FORMATTED_BY=14
+
 lint_format() {
   # Each release of clang-format breaks some lines differently: one decides.
   if clang-format --version | grep -q "version $FORMATTED_BY\\."; then
@@ -25,8 +27,6 @@ lint_tidy() {
     "-DCMAKE_C_CLANG_TIDY=clang-tidy;--quiet;--warnings-as-errors=*;--extra-arg=-DPURLIN_CHECKS=$checks"
   ninja -C build-lint -k 0 --quiet
 }
-
-FORMATTED_BY=14
 
 command_lint() {
   local failed=""

@@ -21,7 +21,7 @@ static void constant(double *percentiles, double value) {
 }
 
 static void spread(float *window, double from, double to) {
-  for (int i = 0; i < WINDOW; i++) window[i] = (float)(from + (to - from) * (i + 0.5) / WINDOW);
+  for (int i = 0; i < WINDOW; i++) window[i] = (float)(from + (to - from) * (i + 0.5) / (double)WINDOW);
 }
 
 static void test_bins_are_deciles(void **state) {

@@ -549,8 +549,8 @@ static void test_prints_speed(void **state) {
   uint64_t resumed = purlin_ticks_ns();
   enough = true;
   fiber_resume(self);
-  print_message("fiber_start to its end: %.0f ns; resume and park: %.0f ns\n", (double)(started - begun) / rounds,
-                (double)(resumed - parked) / rounds);
+  print_message("fiber_start to its end: %.0f ns; resume and park: %.0f ns\n", (double)(started - begun) / (double)rounds,
+                (double)(resumed - parked) / (double)rounds);
   assert_int_equal(fiber_count(), 0);
 }
 

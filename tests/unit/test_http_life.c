@@ -390,7 +390,7 @@ static void idle_connections_are_cheap(void **state) {
   }
   size_t each = (mallinfo2().uordblks - before) / COUNT;
   if (!SANITIZED) assert_in_range(each, 300, 1024);
-  assert_true(metrics_value("purlin_http_connections") >= COUNT);
+  assert_true(metrics_value("purlin_http_connections") >= (double)COUNT);
   for (int i = 0; i < COUNT; i++) close(fds[i]);
   server_end();
   assert_true(metrics_value("purlin_http_connections") == 0);

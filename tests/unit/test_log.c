@@ -341,7 +341,7 @@ static void access_is_cheap(void **unused) {
   (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
   for (int i = 0; i < RECORDS; i++) log_access(&record);
   (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
-  double each = ((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) / RECORDS;
+  double each = ((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) / (double)RECORDS;
   print_message("one access line: %.0f ns\n", each);
   log_stop();
   assert_true(each < 50000);

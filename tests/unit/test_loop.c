@@ -172,7 +172,7 @@ static void test_posts_there_and_back(void **state) {
   ball b = {.item = {NULL, on_ball, &b}, .left = rounds};
   with_loops(2, on_ball, &b);
   assert_int_equal(b.left, 0);
-  print_message("a post that wakes another loop: %.1f us\n", (double)b.took_ns / 1000 / rounds);
+  print_message("a post that wakes another loop: %.1f us\n", (double)b.took_ns / 1000 / (double)rounds);
 }
 
 static unsigned own_posts;

@@ -323,8 +323,8 @@ static void threads_lose_nothing(void **unused) {
     assert_int_equal(pthread_create(&threads[i], NULL, i < THREADS ? count_many : render_many, NULL), 0);
   }
   for (int i = 0; i <= THREADS; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
-  assert_true(close_to(metrics_value("purlin_shared_total"), (double)THREADS * ROUNDS));
-  assert_true(close_to(metrics_value("purlin_shared_seconds"), (double)THREADS * ROUNDS));
+  assert_true(close_to(metrics_value("purlin_shared_total"), (double)THREADS * (double)ROUNDS));
+  assert_true(close_to(metrics_value("purlin_shared_seconds"), (double)THREADS * (double)ROUNDS));
 }
 
 static void counting_is_cheap(void **unused) {
@@ -336,7 +336,7 @@ static void counting_is_cheap(void **unused) {
   for (int i = 0; i < COUNTS; i++)
     purlin_count(speed_total, 1, "an-endpoint-of-usual-length", i % 2 == 0 ? "ok" : "failed");
   (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
-  double each = ((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) / COUNTS;
+  double each = ((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) / (double)COUNTS;
   print_message("purlin_count with two labels: %.0f ns\n", each);
   assert_true(close_to(metrics_value("purlin_speed_total"), COUNTS));
   assert_true(each < 5000); /* the bar is 100 ns; sanitizers and busy machines are far from it */

@@ -362,7 +362,7 @@ static void test_time_per_row(void **state) {
     uint64_t took = purlin_ticks_ns() - began;
     best = took < best ? took : best;
   }
-  print_message("%.0f ns per row\n", (double)best / ROWS);
+  print_message("%.0f ns per row\n", (double)best / (double)ROWS);
   for (size_t i = 0; i < ROWS; i++) assert_true(out[i] > 0 && out[i] < 1);
   model_free(model);
   free(json);
