@@ -79,6 +79,7 @@ static purlin_status answer_policy(purlin_ctx *ctx, const char *point, uint32_t 
   previous_identity previous = act_as(ctx, found.state->script->actor, ctx->workspace, ctx->project);
   purlin_status status = run_script(ctx, &(run_call){.state = found.state,
                                                      .name = found.entry->title,
+                                                     .line = found.entry->line,
                                                      .kind = "policy",
                                                      .timeout_ms = timeout_ms,
                                                      .decides = true,
@@ -144,6 +145,7 @@ static purlin_status deliver(purlin_ctx *ctx, const event_record *event, void *a
   previous_identity previous = act_as(ctx, found.state->script->actor, event->workspace, event->project);
   purlin_status status = run_script(ctx, &(run_call){.state = found.state,
                                                      .name = found.entry->title,
+                                                     .line = found.entry->line,
                                                      .kind = "rule",
                                                      .timeout_ms = script_settings()->timeout_ms,
                                                      .body = run_rule,

@@ -179,6 +179,7 @@ static purlin_status handle(purlin_ctx *ctx, purlin_request *request, const http
   route_call call = {.request = request, .function = found.function};
   return run_script(ctx, &(run_call){.state = found.state,
                                      .name = found.entry->title,
+                                     .line = found.entry->line,
                                      .kind = "route",
                                      .pass_errors = true,
                                      .body = run_route,

@@ -145,13 +145,16 @@ static int protect(lua_run *run, lua_CFunction body, void *argument) {
   lua_pushlightuserdata(T, argument);
   budget_slot *slot = run->state->box.slot;
   run->state->run = run;
+  run->state->box.refused_at[0] = '\0';
   budget_resume(slot, &run->budget, T);
   int status = lua_pcall(T, 1, 0, 1);
   if (is_stopped(run) && status == LUA_OK) status = LUA_ERRRUN; /* stopped in its last instruction */
   run_set_aside(run);
   if (status == LUA_ERRMEM) {
     buffer_clear(&run->trace);
-    buffer_format(&run->trace, "it needs more than its %zu KiB of memory", run->state->box.limit_bytes / 1024);
+    const char *at = run->state->box.refused_at;
+    buffer_format(&run->trace, "%s%sit needs more than its %zu KiB of memory", at, at[0] != '\0' ? ": " : "",
+                  run->state->box.limit_bytes / 1024);
   } else if (status != LUA_OK && run->trace.size == 0) {
     buffer_text(&run->trace, run->budget.stop != BUDGET_RUNS ? budget_stop_text(run->budget.stop) : "an error in an error");
   }
@@ -173,7 +176,7 @@ static purlin_status failed(purlin_ctx *ctx, lua_run *run, const run_call *call,
   const char *text = buffer_end(&run->trace);
   const char *kind = stop != BUDGET_RUNS ? "stopped" : lua_status == LUA_ERRMEM ? "memory" : call->kind;
   run_count_failure(run->state->file, kind);
-  purlin_log(ctx, PURLIN_ERROR, "%s: %s failed: %s", run->state->file, call->name, text);
+  purlin_log(ctx, PURLIN_ERROR, "%s:%d: %s failed: %s", run->state->file, call->line, call->name, text);
   purlin_clear_failure(ctx);
   return purlin_fail(ctx, status, "%s: %.*s", call->name, first_line(&run->trace), text);
 }
@@ -192,7 +195,7 @@ purlin_status run_script(purlin_ctx *ctx, const run_call *call) {
   lua_run run = {.state = call->state, .ctx = ctx, .name = call->name, .decides = call->decides, .outer = ctx->lua};
   if (!take_thread(&run)) {
     run_count_failure(call->state->file, "memory");
-    return purlin_fail(ctx, PURLIN_INTERNAL, "%s: the script has no memory left", call->name);
+    return purlin_fail(ctx, PURLIN_INTERNAL, "%s: the script %s has no memory left", call->name, call->state->file);
   }
   uint64_t deadline_ms = ctx->deadline_ms;
   if (call->timeout_ms > 0 && purlin_time_left_ms(ctx) > (int64_t)call->timeout_ms)

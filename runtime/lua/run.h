@@ -60,6 +60,7 @@ void state_release(script_state *state); /* one reference; on the state's loop *
 typedef struct run_call {
   script_state *state;
   const char *name, *kind;
+  int line;            /* where the function was registered; not every error knows its own place */
   uint32_t timeout_ms; /* 0: what the context has */
   bool pass_errors, decides;
   lua_CFunction body;

@@ -10,6 +10,19 @@
 /* What a library function may use of the C stack before it calls Lua again, with room for the handler of errors. */
 enum { STACK_NEEDED_BYTES = 64 * 1024, STACK_FOR_PARSER_BYTES = 288 * 1024, LARGEST_CHUNK_BYTES = 64 * 1024 };
 
+/* Lua's own error for a want of memory has no place. Only for new blocks: while the stack of a thread is moved, Lua cannot say where
+ * it is. lua_getinfo allocates nothing for these. */
+static void note_place(sandbox *box) {
+  lua_State *L = box->slot != NULL ? atomic_load_explicit(&box->slot->running, memory_order_relaxed) : NULL;
+  if (L == NULL || sandbox_of(L) != box) return;
+  lua_Debug at;
+  for (int level = 0; lua_getstack(L, level, &at) != 0; level++) {
+    if (lua_getinfo(L, "Sl", &at) == 0 || at.currentline <= 0) continue;
+    (void)snprintf(box->refused_at, sizeof box->refused_at, "%s:%d", at.short_src, at.currentline);
+    return;
+  }
+}
+
 static void *allocate(void *data, void *block, size_t old_size, size_t size) {
   sandbox *box = data;
   if (block == NULL) old_size = 0; /* it then tells the kind of object */
@@ -18,7 +31,10 @@ static void *allocate(void *data, void *block, size_t old_size, size_t size) {
     box->used_bytes -= old_size;
     return NULL;
   }
-  if (size > old_size && box->used_bytes + (size - old_size) > box->limit_bytes) return NULL;
+  if (size > old_size && box->used_bytes + (size - old_size) > box->limit_bytes) {
+    if (block == NULL) note_place(box);
+    return NULL;
+  }
   void *memory = realloc(block, size);
   if (memory == NULL) return NULL;
   box->used_bytes += size - old_size;

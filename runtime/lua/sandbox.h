@@ -12,6 +12,7 @@ typedef struct sandbox {
   size_t used_bytes, limit_bytes;
   budget_slot *slot;                             /* where a stop is announced; NULL: nobody watches (configuration) */
   void (*print)(lua_State *L, const char *text); /* where print() goes; may be NULL */
+  char refused_at[80]; /* "drift.lua:12", where memory was refused last; "" when that is not known */
 } sandbox;
 
 static inline sandbox *sandbox_of(lua_State *L) { return *(sandbox **)lua_getextraspace(L); }
