@@ -73,9 +73,10 @@ static bool connect_now(MYSQL *mysql, const db_options *options, bool with_datab
 
 static int wait_for_socket(my_socket socket, my_bool is_read, int timeout_ms);
 
-/* A slow reader of rows (net_write_timeout) is not cut off after a minute: it may wait for its own client. */
+/* A slow reader of rows (net_write_timeout) is not cut off after a minute: it may wait for its own client. A node that stands still in
+ * the midst of a transaction (a frozen machine) does not keep its locks for hours: others could not even take over its jobs. */
 static const char session_settings[] =
-    "SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 10, net_write_timeout = 600,"
+    "SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 10, net_write_timeout = 600, idle_transaction_timeout = 60,"
     " sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
     "NO_ENGINE_SUBSTITUTION'";
 

@@ -188,6 +188,8 @@ TEST_IN_DATABASE(test_session) {
   OK(ctx, purlin_db_row(ctx, part, &p, "SELECT @@tx_isolation name, @@innodb_lock_wait_timeout count"));
   assert_string_equal(p.name, "READ-COMMITTED");
   assert_int_equal(p.count, 10);
+  OK(ctx, purlin_db_row(ctx, part, &p, "SELECT '' name, @@idle_transaction_timeout count"));
+  assert_int_equal(p.count, 60); /* a frozen node does not hold its locks for ever */
   OK(ctx, purlin_db_row(ctx, part, &p, "SELECT @@time_zone name, @@autocommit count"));
   assert_string_equal(p.name, "+00:00");
   assert_int_equal(p.count, 1);
