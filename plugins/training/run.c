@@ -1,5 +1,7 @@
 #include "training.h"
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { STOP_GRACE_MS = 5000, CLEAN_UP_MS = 15000 };
 
@@ -52,6 +54,13 @@ static purlin_status describe(purlin_ctx *ctx, const job_row *job, const char *t
   return purlin_encode(ctx, purlin_training_schema(), &training, out);
 }
 
+static uint64_t memory_limit_mb(purlin_ctx *ctx) {
+  const training_configuration *configured = purlin_configuration(ctx);
+  if (configured->memory_mb > 0) return (uint64_t)configured->memory_mb;
+  long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+  return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 4 * 3 >> 20 : 0;
+}
+
 static purlin_status start(purlin_ctx *ctx, const char *job_id, job_row *job, purlin_process *process) {
   beginning b = {.job_id = job_id, .token = purlin_new_secret(ctx, "attempt")};
   if (!b.token) return PURLIN_TOO_LARGE;
@@ -60,9 +69,8 @@ static purlin_status start(purlin_ctx *ctx, const char *job_id, job_row *job, pu
   if (status != PURLIN_OK || over(job)) return status;
   purlin_json message;
   status = describe(ctx, job, b.token, &message);
-  if (status == PURLIN_OK)
-    status =
-        purlin_contained_start(ctx, "trainer", job->trainer, message, &(purlin_process_options){.detached = true}, process);
+  const purlin_process_options options = {.detached = true, .memory_limit = memory_limit_mb(ctx) << 20};
+  if (status == PURLIN_OK) status = purlin_contained_start(ctx, "trainer", job->trainer, message, &options, process);
   if (status == PURLIN_OK)
     status = purlin_db_run(ctx, RECORD_PROCESS, process->pid, process->started, process->boot, job->id, job->attempt);
   return status;
@@ -89,12 +97,41 @@ static purlin_status give_up(purlin_ctx *ctx, void *argument) {
   return training_end(ctx, &now, "failed", g->message);
 }
 
+/* How a program ends that needs memory and gets none; the kernel kills when the machine has none. */
+static bool may_lack_memory(int exit_code) {
+  int by = exit_code - 128;
+  return by == SIGABRT || by == SIGSEGV || by == SIGBUS || by == SIGKILL;
+}
+
+static const char *last_words(purlin_ctx *ctx, int exit_code) {
+  if (exit_code < 0) return "the trainer ended while nobody watched";
+  if (exit_code < 128) return purlin_format(ctx, "the trainer ended without a report (exit code %d)", exit_code);
+  const char *said =
+      purlin_format(ctx, "the trainer was killed by signal %d (%s)", exit_code - 128, strsignal(exit_code - 128));
+  if (!said || !may_lack_memory(exit_code)) return said;
+  return purlin_format(ctx,
+                       "%s; if it lacked memory: a process may have %llu MiB, see plugin \"training\" { memory_mb = ... }",
+                       said, (unsigned long long)memory_limit_mb(ctx));
+}
+
+typedef struct ending {
+  const job_row *job;
+  const char *message;
+} ending;
+
+static purlin_status end_attempt(purlin_ctx *ctx, void *argument) {
+  const ending *e = argument;
+  const char *line = purlin_format(ctx, "(attempt %lld: %s)\n", (long long)e->job->attempt, e->message);
+  if (!line) return PURLIN_TOO_LARGE;
+  purlin_status status = purlin_db_run(ctx, END_ATTEMPT, e->message, e->job->id, e->job->attempt);
+  return status == PURLIN_OK ? training_log(ctx, e->job, line) : status;
+}
+
 /* The trainer has gone without a last word: the queue tries again. */
 static purlin_status died(purlin_ctx *ctx, const job_row *job, int exit_code) {
-  const char *message = exit_code < 0 ? "the trainer ended while nobody watched"
-                                      : purlin_format(ctx, "the trainer ended without a report (exit code %d)", exit_code);
+  const char *message = last_words(ctx, exit_code);
   if (!message) return PURLIN_TOO_LARGE;
-  purlin_status status = purlin_db_run(ctx, END_ATTEMPT, message, job->id, job->attempt);
+  purlin_status status = purlin_transaction(ctx, end_attempt, &(ending){job, message});
   return status == PURLIN_OK ? purlin_fail(ctx, PURLIN_UNAVAILABLE, "%s", message) : status;
 }
 

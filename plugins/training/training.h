@@ -17,6 +17,12 @@
 
 enum { TRAINING_ATTEMPTS = 5 };
 
+typedef struct training_configuration {
+  int64_t memory_mb;
+} training_configuration;
+PURLIN_SCHEMA(training_configuration, "Trainings",
+    PURLIN_DEFAULT(memory_mb, "0", "Memory that each process of a training may have, in MiB; 0: three quarters of the machine's", .min = 0, .max = 1e9));
+
 /* The whole row; inside the plugin only. */
 typedef struct job_row {
   const char *id, *workspace, *project, *state, *trainer;

@@ -53,10 +53,11 @@ static void set_files(const child_plan *plan, int report) {
   if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) give_up(report, "cannot close descriptors");
 }
 
+/* What it writes for itself (heap, stacks) is limited, not its address space: many programs reserve far more of that than they use. */
 static void set_limits(const child_plan *plan, int report) {
   const struct rlimit none = {0, 0}, memory = {plan->memory_limit, plan->memory_limit};
   if (setrlimit(RLIMIT_CORE, &none) != 0) give_up(report, "cannot forbid core dumps");
-  if (plan->memory_limit > 0 && setrlimit(RLIMIT_AS, &memory) != 0) give_up(report, "cannot limit memory");
+  if (plan->memory_limit > 0 && setrlimit(RLIMIT_DATA, &memory) != 0) give_up(report, "cannot limit memory");
 }
 
 static void enter_directory(const child_plan *plan, int report, char *path, size_t size) {

@@ -3,6 +3,7 @@
 #include "runner/runner.h"
 #include <purlin/contracts/trainer.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define LAST_WORD_MS 30000 /* for the report of a failure when the server was away already */
 #define LONGEST_MESSAGE 2000
@@ -58,8 +59,20 @@ static purlin_status prepare_and_train(purlin_ctx *ctx, const char *path, purlin
   return status;
 }
 
+/* Libraries say in many ways that they got no memory. What the limit is, only we know. */
+static const char *with_limit(purlin_ctx *ctx, const char *why, purlin_status status) {
+  struct rlimit limit;
+  bool lacked = status == PURLIN_TOO_LARGE || strcasestr(why, "bad_alloc") || strcasestr(why, "memory");
+  if (!lacked || getrlimit(RLIMIT_DATA, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return why;
+  const char *longer = purlin_format(
+      ctx, "out of memory? A process of a training may have %llu MiB (plugin \"training\" { memory_mb = ... }): %s",
+      (unsigned long long)(limit.rlim_cur >> 20), why);
+  return longer ? longer : why;
+}
+
 static int report_failure(purlin_ctx *ctx, const purlin_training *training, purlin_status status) {
-  const char *why = ctx->failure ? runner_failure(ctx) : purlin_status_text(status);
+  const char *plain = ctx->failure ? runner_failure(ctx) : purlin_status_text(status);
+  const char *why = with_limit(ctx, plain, status);
   size_t size = strlen(why);
   purlin_log(ctx, PURLIN_ERROR, "the training failed: %s", why);
   if (size > LONGEST_MESSAGE) {
@@ -69,6 +82,10 @@ static int report_failure(purlin_ctx *ctx, const purlin_training *training, purl
   const char *message = purlin_copy_bytes(ctx, why, size);
   purlin_training_report report = {.state = {PURLIN_SET, "failed"},
                                    .message = {PURLIN_SET, message ? message : "out of memory"}};
+  if (why != plain)
+    report.log =
+        (purlin_opt_text){PURLIN_SET, purlin_format(ctx, "(attempt %lld: %s)\n", (long long)training->attempt, why)};
+  if (!report.log.value) report.log.state = PURLIN_ABSENT;
   if (status == PURLIN_UNAVAILABLE) context_set_deadline(ctx, LAST_WORD_MS);
   purlin_status sent = purlin_training_send(ctx, training, &report);
   if (sent == PURLIN_UNAVAILABLE || sent == PURLIN_TIMEOUT) {

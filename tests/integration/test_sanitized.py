@@ -49,7 +49,10 @@ def sanitized(scratch, template, monkeypatch, tmp_path):
     folder = scratch / "sanitized"
     folder.mkdir()
     daemon.copy_state(template, folder)
-    made = Daemon(folder, plugins=PLUGINS, configuration='lua { writers = { "tour.lua" } }\n')
+    # The sanitizers' own memory is terabytes of addresses.
+    made = Daemon(folder, plugins=PLUGINS, configuration='lua { writers = { "tour.lua" } }
+plugin "training" { memory_mb = 1000000000 }
+')
     made.command[0] = str(PURLIND)
     made.said = lambda: "".join(path.read_text(errors="replace") for path in sorted(said.iterdir()))
     yield made

@@ -34,7 +34,7 @@ static const char SCRIPT[] =
     "'check good') ;;\n"
     "'run echo') echo \"$3 $4\"; cat; exit 7;;\n"
     "'run surroundings') env; echo directory=$(pwd); echo files=$(ls /proc/self/fd | tr '\\n' ' ');\n"
-    "  echo core=$(ulimit -c) memory=$(ulimit -v); ps -o pgid=,sid= -p $$ | tr -s ' '; echo $$ > kept; umask;;\n"
+    "  echo core=$(ulimit -c) memory=$(ulimit -d); ps -o pgid=,sid= -p $$ | tr -s ' '; echo $$ > kept; umask;;\n"
     "'run suicide') kill -SEGV $$;;\n"
     "'run sleep') echo ready; exec sleep 60;;\n"
     "'run short') sleep 0.6; exit 5;;\n"

@@ -21,7 +21,7 @@ typedef struct purlin_process_options {
   bool detached;         /* outlives the daemon */
   const char *log_file;  /* stdout and stderr are appended there (0600); NULL: the daemon's log */
   const char *directory; /* working directory; NULL: a fresh private one, removed at the end */
-  uint64_t memory_limit; /* bytes of address space; 0: none */
+  uint64_t memory_limit; /* bytes that a process of it may have for itself, heap and stacks (RLIMIT_DATA); 0: no limit */
 } purlin_process_options;
 
 /* Starts purlin-runner for the contained plugin that provides `contract` under `name`, with `input` as its one message. Does not wait
