@@ -3,6 +3,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -258,3 +259,22 @@ class Threads:
 
 def unique(prefix):
     return f"{prefix}-{uuid.uuid4().hex[:12]}"
+
+
+def free_port():
+    """Below the ports that the kernel gives to clients: it must still be free when the daemon comes back."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def sql(server, statement):
+    """Rows of the private MariaDB, as lists of texts."""
+    command = ["mariadb", f"--socket={server.state}/mariadb/mariadb.sock", "-uroot", "-NB", "purlin", "-e", statement]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [line.split("\t") for line in out.splitlines()]

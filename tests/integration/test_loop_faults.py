@@ -10,13 +10,11 @@ import os
 import pathlib
 import random
 import re
-import socket
-import subprocess
 import sys
 import threading
 import time
 
-from daemon import ROOT, Threads, wait_until
+from daemon import ROOT, Threads, free_port, sql, wait_until
 
 sys.path.insert(0, str(ROOT / "tests" / "demo"))
 import elec2  # noqa: E402
@@ -34,31 +32,12 @@ SLACK_S = 1.0  # for a batch that was being written, on a busy machine
 GONE = (OSError, http.client.HTTPException)
 
 
-def free_port():
-    """Below the ports that the kernel gives to clients: it must still be free when the daemon comes back."""
-    while True:
-        port = random.SystemRandom().randrange(20000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-
-
 def policies(folder):
     text = (ROOT / "conf" / "policies" / "retrain.lua").read_text()
     for name, value in SMALLER.items():
         text, count = re.subn(rf"(?m)^local {name} *= \d+", f"local {name} = {value}", text)
         assert count == 1, f"retrain.lua has no {name} any more"
     (folder / "retrain.lua").write_text(text)
-
-
-def sql(server, statement):
-    """Rows of the private MariaDB, as lists of texts."""
-    command = ["mariadb", f"--socket={server.state}/mariadb/mariadb.sock", "-uroot", "-NB", "purlin", "-e", statement]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return [line.split("\t") for line in out.splitlines()]
 
 
 class Recorder(elec2.Server):
