@@ -30,6 +30,7 @@ typedef struct starting {
   db_options database;
   buffer why;
   int exit_code;
+  int listener; /* that was passed on; -1: none */
   bool stopping;
   uv_signal_t signals[3];
 } starting;
@@ -44,6 +45,10 @@ static int complain(starting *s, int exit_code) {
 /* One daemon per state directory: two would take each other's files. */
 static purlin_status take_state(starting *s) {
   return state_take(s->settings.server.state, &s->settings.memory, &s->settings.server.state, &s->why);
+}
+
+static purlin_status take_environment(starting *s) {
+  return notify_begin(&s->listener, &s->why) ? PURLIN_OK : PURLIN_INVALID;
 }
 
 static purlin_status fork_spawner(starting *s) {
@@ -197,6 +202,7 @@ static purlin_status listen_early(starting *s) {
   http_options_default(&options);
   options.address = configured->address;
   options.port = (uint16_t)configured->port;
+  options.listener = s->listener;
   options.max_body = (uint64_t)configured->max_body_bytes;
   options.max_connections = limits_connections((size_t)configured->max_connections);
   options.request_timeout_ms = (uint32_t)configured->request_timeout_ms;
@@ -354,7 +360,7 @@ static void run_reload(purlin_ctx *ctx, void *argument) {
 static void on_reload(uv_signal_t *signal_watcher, int number) {
   (void)signal_watcher;
   (void)number;
-  notify_systemd("RELOADING=1");
+  notify_reloading();
   if (context_start("purlin", "reload", run_reload, NULL) != PURLIN_OK)
     log_write(PURLIN_ERROR, "lua", "no fiber for the reload");
 }
@@ -376,6 +382,7 @@ static purlin_status watch_signals(starting *s) {
 static void begin_on_loop(void *argument) {
   starting *s = argument;
   running = s;
+  notify_begin_watchdog();
   if (context_start("purlin", "start", run_start, s) == PURLIN_OK) return;
   s->exit_code = complain(s, 1);
   end_loops(s);
@@ -383,8 +390,8 @@ static void begin_on_loop(void *argument) {
 
 static int serve(starting *s) {
   typedef purlin_status step(starting * s);
-  static step *const steps[] = {take_state,  fork_spawner, start_log,    start_metrics, start_database,
-                                start_loops, load_plugins, listen_early, watch_signals};
+  static step *const steps[] = {take_environment, take_state,  fork_spawner, start_log,    start_metrics,
+                                start_database,   start_loops, load_plugins, listen_early, watch_signals};
   for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
     if (steps[i](s) != PURLIN_OK) {
       process_stop();

@@ -5,7 +5,7 @@
  * daemon/daemon.c     start and stop, in order; what fails at start is said once, and nothing is left half-started
  * daemon/health.c     /healthz, /readyz, /metrics, /openapi.json, /docs
  * daemon/limits.c     descriptors: what clients may take of them
- * daemon/notify.c     telling systemd */
+ * daemon/notify.c     telling systemd: readiness, the watchdog; a listening socket that it passes on */
 #ifndef PURLIN_DAEMON_DAEMON_H
 #define PURLIN_DAEMON_DAEMON_H
 
@@ -40,7 +40,14 @@ extern const char docs_page[];
 /* How many of the wanted connections the limit on open files allows, which is raised as far as it may be. */
 size_t limits_connections(size_t wanted);
 
-/* sd_notify: "READY=1", "STOPPING=1", ...; nothing without NOTIFY_SOCKET. */
+/* Takes what systemd says out of the environment, so that no child finds it. Before anything forks. `descriptor`: the listening socket
+ * that systemd, or whoever speaks its protocol (LISTEN_FDS), has opened for us; -1: none. False: `why` says what is wrong with it. */
+bool notify_begin(int *descriptor, buffer *why);
+/* sd_notify: "READY=1", "STOPPING=1", ...; nothing when nobody listens (NOTIFY_SOCKET). */
 void notify_systemd(const char *state);
+void notify_reloading(void);
+/* With WATCHDOG_USEC: from now on tells that we live, twice within that time or more often, but only as long as every loop turns. After
+ * loops_create. */
+void notify_begin_watchdog(void);
 
 #endif

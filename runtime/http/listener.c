@@ -140,7 +140,7 @@ static uint16_t port_of(int descriptor) {
   return ntohs(own.any.sa_family == AF_INET6 ? own.six.sin6_port : own.four.sin_port);
 }
 
-purlin_status listener_start(const http_options *options, buffer *why) {
+static purlin_status open_address(const http_options *options, buffer *why) {
   const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
   struct addrinfo *info = NULL;
   char port[8];
@@ -153,7 +153,21 @@ purlin_status listener_start(const http_options *options, buffer *why) {
   listener.descriptor = open_socket(info);
   int error = errno;
   freeaddrinfo(info);
-  if (listener.descriptor < 0) return explain(options, error, why);
+  return listener.descriptor < 0 ? explain(options, error, why) : PURLIN_OK;
+}
+
+/* Connections that came before, and those that come while no daemon runs, wait in the socket's queue. */
+static void take_over(int descriptor) {
+  const int yes = 1;
+  (void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  listener.descriptor = descriptor;
+}
+
+purlin_status listener_start(const http_options *options, buffer *why) {
+  purlin_status status = PURLIN_OK;
+  if (options->listener >= 0) take_over(options->listener);
+  else status = open_address(options, why);
+  if (status != PURLIN_OK) return status;
   listener.port = port_of(listener.descriptor);
   listener.open = true;
   if (uv_poll_init(loop_uv(loop_at(0)), &listener.poll, listener.descriptor) == 0 &&

@@ -37,6 +37,7 @@ static struct {
 void http_options_default(http_options *options) {
   *options = (http_options){.address = "127.0.0.1",
                             .port = 8080,
+                            .listener = -1,
                             .max_url = 8 * 1024,
                             .max_header_bytes = 32 * 1024,
                             .max_headers = 100,

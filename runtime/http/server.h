@@ -14,6 +14,7 @@
 typedef struct http_options {
   const char *address;         /* "127.0.0.1", "::", ... */
   uint16_t port;               /* 0: any; http_port() tells */
+  int listener;                /* a listening TCP socket that was passed on, instead of both; -1: none */
   size_t max_url;              /* 8 KiB */
   size_t max_header_bytes;     /* 32 KiB */
   size_t max_headers;          /* 100 */
