@@ -103,3 +103,5 @@ void access_init(void) {
   events_set_identify(access_identify);
   background_set_identify(access_identify);
 }
+
+void access_end(void) { tokens_forget(); }

@@ -22,6 +22,9 @@ void access_init(void);
 /* After migrations, in a fiber: makes the first token when there is none, and writes it to STATE/admin.token. */
 PURLIN_CHECKED purlin_status access_start(purlin_ctx *ctx, const char *state_directory, buffer *why);
 
+/* After loops_run, before loops_destroy: lets go of what the loops remember. */
+void access_end(void);
+
 /* Gives the context the identity of whoever holds the token that was sent; without one it stays nobody's. A token that nobody holds is
  * refused with a challenge. May park. */
 PURLIN_CHECKED purlin_status access_recognise(purlin_ctx *ctx, purlin_request *request);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,10 +47,13 @@ typedef struct cache_slot {
 } cache_slot;
 
 typedef struct cache {
+  struct cache *next; /* of another loop */
+  bool listed;
   cache_slot slots[CACHE_SLOTS];
 } cache;
 
 static const char cache_key;
+static _Atomic(cache *) caches; /* for the end only: each belongs to its loop */
 
 static void free_identity(identity *who) { free(who); }
 
@@ -79,6 +83,11 @@ static uint8_t mark_key[KEY_BYTES]; /* made by access_start, before any request 
 
 static cache_slot *slot_of(purlin_ctx *ctx, const uint8_t *mark) {
   cache *c = purlin_loop_local(ctx, &cache_key, sizeof(cache));
+  if (c && !c->listed) {
+    c->listed = true;
+    c->next = atomic_load(&caches);
+    while (!atomic_compare_exchange_weak(&caches, &c->next, c)) {}
+  }
   return c ? &c->slots[((size_t)mark[0] | (size_t)mark[1] << 8) % CACHE_SLOTS] : NULL;
 }
 
@@ -86,6 +95,11 @@ static void drop(cache_slot *slot) {
   identity *old = slot->who;
   slot->who = NULL;
   if (old && --old->references == 0) old->release(old);
+}
+
+void tokens_forget(void) {
+  for (cache *c = atomic_exchange(&caches, NULL); c; c = c->next)
+    for (size_t i = 0; i < CACHE_SLOTS; i++) drop(&c->slots[i]);
 }
 
 static purlin_status look_up(purlin_ctx *ctx, const char *token, size_t size, identity **who) {

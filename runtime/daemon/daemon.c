@@ -404,6 +404,7 @@ static int serve(starting *s) {
   begin = (loop_post_item){.call = begin_on_loop, .argument = s};
   loop_post(loop_at(0), &begin);
   loops_run();
+  access_end();
   script_stop();
   loops_destroy();
   backgrounds_free();

@@ -42,9 +42,6 @@ def sanitized(scratch, template, monkeypatch, tmp_path):
     said.mkdir()
     # Fibers leave their stacks in a way that this check cannot follow.
     monkeypatch.setenv("ASAN_OPTIONS", f"detect_stack_use_after_return=0:detect_leaks=1:log_path={said}/report")
-    known = tmp_path / "known"
-    known.write_text("leak:token_identity\n")  # what a loop has remembered of tokens when it ends
-    monkeypatch.setenv("LSAN_OPTIONS", f"suppressions={known}:print_suppressions=0")
     monkeypatch.setenv("UBSAN_OPTIONS", f"print_stacktrace=1:log_path={said}/report")
     folder = scratch / "sanitized"
     folder.mkdir()
