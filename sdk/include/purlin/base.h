@@ -2,6 +2,12 @@
  *
  * Every header of the SDK is self-contained and compiles alone as C11 and as C++17.
  *
+ * What holds unless a comment says otherwise: a function is there since 0.1 (ABI 1.0) and does not park; it is called on the fiber that
+ * its context was given to; sizes are bytes; texts are UTF-8, end with NUL and are not NULL. An error that comes back may be returned as it
+ * is: what the client is told was recorded in the context with it, or follows from the status. What may park also fails with
+ * PURLIN_CANCELLED (the work is not wanted any more) and PURLIN_TIMEOUT (its deadline has passed), what takes memory of the arena with
+ * PURLIN_TOO_LARGE (its cap is reached).
+ *
  * Ownership is named in every comment by one of these words:
  *   borrowed  the caller keeps it; the callee must not keep the pointer after it returns
  *   arena     lives until the context ends; nobody frees it

@@ -39,11 +39,12 @@ typedef struct purlin_value {
   size_t size; /* of TEXT and BYTES */
 } purlin_value;
 
+/* None of these parks or fails; what they are given is borrowed until the statement has run. Macros call them for you. */
 PURLIN_API purlin_value purlin_value_int(int64_t value);
 PURLIN_API purlin_value purlin_value_bool(bool value);
 PURLIN_API purlin_value purlin_value_double(double value);    /* NaN and infinities become NULL */
 PURLIN_API purlin_value purlin_value_text(const char *value); /* NULL becomes NULL */
-PURLIN_API purlin_value purlin_value_json(purlin_json value);
+PURLIN_API purlin_value purlin_value_json(purlin_json value); /* NULL text becomes NULL, here and with bytes */
 PURLIN_API purlin_value purlin_value_bytes(purlin_bytes value);
 PURLIN_API purlin_value purlin_value_time(purlin_time value);         /* 0 becomes NULL; columns are DATETIME(6), in UTC */
 PURLIN_API purlin_value purlin_value_opt_text(purlin_opt_text value); /* absent and null become NULL */
@@ -67,7 +68,8 @@ static inline purlin_value purlin_value_itself_(purlin_value value) { return val
  * Errors of all: PURLIN_UNAVAILABLE (no connection in time, or the database is away; the client may retry), PURLIN_TIMEOUT,
  * PURLIN_CANCELLED, PURLIN_CONFLICT (a unique key exists already, or other rows refer to this one), PURLIN_NOT_FOUND (a foreign
  * key refers to a row that is not there; for both nothing is recorded for the client, the caller says what is wrong),
- * PURLIN_NO_SPACE, PURLIN_INTERNAL (the statement is wrong: a defect, logged with its text). */
+ * PURLIN_NO_SPACE, PURLIN_INTERNAL (the statement is wrong, or writes in an operation that only reads: a defect, logged with its
+ * text). Values are borrowed until the call returns. */
 
 /* A statement without rows. purlin_affected() tells how many rows it found and changed (an UPDATE that sets what was there
  * counts too: 0 means "no such row"), purlin_inserted() the AUTO_INCREMENT value. */
@@ -77,25 +79,30 @@ static inline purlin_value purlin_value_itself_(purlin_value value) { return val
  * objects are read from JSON text. */
 #define purlin_db_row(ctx, type, out, ...)                                                                                 \
   purlin_db_row_(ctx, type##_schema(), PURLIN_SAME_(type, out), PURLIN_VALUES_(__VA_ARGS__))
-/* All rows into a PURLIN_LIST_OF(type) in the arena; at most 100,000. */
+/* All rows into a PURLIN_LIST_OF(type) in the arena; none is an empty list. PURLIN_TOO_LARGE beyond 100,000. */
 #define purlin_db_list(ctx, type, list, ...)                                                                               \
   purlin_db_list_(ctx, type##_schema(), (void *)&(list)->items, &(list)->count, PURLIN_VALUES_(__VA_ARGS__))
 /* Rows one by one, with flat memory: open, next until *got is false, close. Texts of a row live until the next `next`.
- * The rows hold the fiber's connection: no other statement until they are closed. */
+ * The rows are owned: close them, also after an error (NULL is fine). They hold the fiber's connection: no other statement until they
+ * are closed, which PURLIN_INTERNAL says. Each may park; close cannot fail. */
 typedef struct purlin_rows purlin_rows;
 #define purlin_db_open(ctx, type, rows, ...) purlin_db_open_(ctx, type##_schema(), rows, PURLIN_VALUES_(__VA_ARGS__))
 PURLIN_API PURLIN_CHECKED purlin_status purlin_db_next(purlin_ctx *ctx, purlin_rows *rows, void *out, bool *got);
 PURLIN_API void purlin_db_close(purlin_ctx *ctx, purlin_rows *rows);
 
-/* Many rows in one statement, by the connector's bulk protocol: the '?' are the fields of `type`, in their order. */
+/* Many rows in one statement, by the connector's bulk protocol: the '?' are the fields of `type`, in their order. `items` are borrowed.
+ * All take effect or none; no items, no statement. It cannot return rows. */
 #define purlin_db_bulk(ctx, type, items, count, sql)                                                                       \
   purlin_db_bulk_(ctx, type##_schema(), PURLIN_SAME_(const type, items), count, sql)
 
+/* Of the last statement of this context, see purlin_db_run; 0 before the first. Neither parks. */
 PURLIN_API uint64_t purlin_affected(const purlin_ctx *ctx);
 PURLIN_API int64_t purlin_inserted(const purlin_ctx *ctx);
 
 /* Runs `body` in one transaction: commits when it returns PURLIN_OK, rolls back otherwise, runs it again (from an arena mark)
- * on a deadlock or lock time-out. Inside an open transaction it just runs. May park. */
+ * on a deadlock or lock time-out: then it must find again what it changed outside the database. `argument` is borrowed. Inside an open
+ * transaction it just runs. May park. Errors: those of the body and of statements; PURLIN_UNAVAILABLE after several deadlocks;
+ * PURLIN_INTERNAL when rows are open. */
 typedef purlin_status purlin_transaction_body(purlin_ctx *ctx, void *argument);
 PURLIN_API PURLIN_CHECKED purlin_status purlin_transaction(purlin_ctx *ctx, purlin_transaction_body *body, void *argument);
 
@@ -114,6 +121,7 @@ typedef struct purlin_migration {
 
 /* ---- Internal to the macros ------------------------------------------------------------------------------------------------- */
 
+/* What the macros call; described with them. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_db_run_(purlin_ctx *ctx, const purlin_value *sql_and_values, size_t count);
 PURLIN_API PURLIN_CHECKED purlin_status purlin_db_row_(purlin_ctx *ctx, const purlin_schema *schema, void *out,
                                                        const purlin_value *sql_and_values, size_t count);

@@ -8,7 +8,9 @@
  *   PURLIN_ROUTE(infer, "POST /v2/models/{name}/infer", .dialect = &open_inference, ...)
  *
  * Whatever fails there is answered so: what the route or operation returns, and what never gets as far (no token, no permission, a body
- * that is too large). So is an address below which only one dialect is spoken and where nothing is. Without one: problem+json. */
+ * that is too large). So is an address below which only one dialect is spoken and where nothing is. Without one: problem+json.
+ *
+ * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_DIALECT_H
 #define PURLIN_DIALECT_H
 

@@ -8,7 +8,9 @@
  *
  * Delivery is at least once, in the order of events, per listener; a listener that fails is tried again with backoff and
  * after 8 attempts the event goes to its dead letters and the listener goes on. Lua rules listen with purlin.on(). Clients
- * follow the stream at GET /api/v1/events. */
+ * follow the stream at GET /api/v1/events.
+ *
+ * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_EVENT_H
 #define PURLIN_EVENT_H
 
@@ -49,7 +51,9 @@ typedef struct purlin_listener {
   static purlin_status function(PURLIN_MAYBE_UNUSED purlin_ctx *ctx, PURLIN_MAYBE_UNUSED const payload_type *event)
 
 /* Writes the event to the outbox in the running transaction (or by itself). `key` names the object it is about, for order and
- * for filters (borrowed). `plugin_event` is the name without the plugin: the plugin whose code runs is the emitter. May park. */
+ * for filters (at most 500 bytes; NULL: none). Payload and key are borrowed. May park.
+ * Errors: PURLIN_TOO_LARGE (a payload over 256 KiB as JSON), PURLIN_INVALID (the key), PURLIN_INTERNAL (an event of another plugin),
+ * and those of statements (database.h). */
 #define purlin_emit(ctx, identifier, payload, key) purlin_emit_(ctx, &identifier##_event, payload, key)
 PURLIN_API PURLIN_CHECKED purlin_status purlin_emit_(purlin_ctx *ctx, const purlin_event *event, const void *payload,
                                                      const char *key);

@@ -5,7 +5,9 @@
  *       .method = "POST", .url = url, .body = body, .body_size = size, .timeout_ms = 5000, .retries = 3}, &answer);
  *
  * Each origin (scheme, host, port) has a circuit breaker; the trace context travels along; time-outs are never longer than
- * the context's deadline. Certificates are always verified. Redirects are not followed. */
+ * the context's deadline. Certificates are always verified. Redirects are not followed.
+ *
+ * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_HTTP_H
 #define PURLIN_HTTP_H
 
@@ -37,10 +39,10 @@ typedef struct purlin_http_answer {
   uint32_t attempts;
 } purlin_http_answer;
 
-/* Calls and waits. PURLIN_OK means that an answer came, of whatever status. May park.
+/* Calls and waits. PURLIN_OK means that an answer came, of whatever status. `call` is borrowed. May park.
  * Errors: PURLIN_UNAVAILABLE (cannot connect, or the circuit breaker is open), PURLIN_TIMEOUT, PURLIN_CANCELLED,
  * PURLIN_TOO_LARGE, PURLIN_INVALID (URL, method, headers), PURLIN_NO_SPACE, PURLIN_CONFLICT (answer_file exists),
- * PURLIN_BAD_UPSTREAM (no HTTP, or the connection was lost after the request was sent). */
+ * PURLIN_INTERNAL (a transaction is open), PURLIN_BAD_UPSTREAM (no HTTP, or the connection was lost after the request was sent). */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_http(purlin_ctx *ctx, const purlin_http_call *call,
                                                     purlin_http_answer *answer);
 

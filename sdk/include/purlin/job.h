@@ -9,7 +9,9 @@
  *
  * An attempt holds a lease that the host renews. After a crash another attempt starts when the daemon is back, or elsewhere when the
  * lease has run out; an attempt that lost its lease is fenced: what it still wants to record is refused. One attempt takes effect; it is
- * not promised that the code runs once. */
+ * not promised that the code runs once.
+ *
+ * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_JOB_H
 #define PURLIN_JOB_H
 
@@ -53,23 +55,26 @@ typedef struct purlin_enqueue_options {
 } purlin_enqueue_options;
 
 /* Puts a job into the queue, in the running transaction if there is one: then it exists exactly if that commits.
- * `job` is the full name; options may be NULL; `id` (may be NULL) receives the job's id, arena. May park. */
+ * `job` is the full name; `in` and options are borrowed, options may be NULL; `id` (may be NULL) receives the job's id, arena. May park.
+ * Errors: PURLIN_NOT_FOUND (no such job), PURLIN_INTERNAL (`schema` is not the job's), PURLIN_TOO_LARGE (over 256 KiB as JSON),
+ * PURLIN_INVALID (unique_key: 1 to 190 bytes), and those of statements (database.h). */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_enqueue(purlin_ctx *ctx, const char *job, const purlin_schema *schema,
                                                        const void *in, const purlin_enqueue_options *options,
                                                        const char **id);
 
 /* Asks a job to stop: one that waits never starts, one that runs has its context cancelled, on whichever node. May park.
- * Errors: PURLIN_NOT_FOUND, PURLIN_CONFLICT when it has ended. */
+ * Errors: PURLIN_NOT_FOUND, PURLIN_CONFLICT when it has ended, and those of statements. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_job_cancel(purlin_ctx *ctx, const char *id);
 
-/* Inside a job: what it is, and how far it has come (0 to 1 and a short text, kept in the row; at most once a second). */
-PURLIN_API const char *purlin_job_id(const purlin_ctx *ctx);   /* NULL outside a job */
-PURLIN_API uint32_t purlin_job_attempt(const purlin_ctx *ctx); /* 1, 2, ... */
+/* Inside a job: what it is, and how far it has come: 0 to 1 and a short text (may be NULL), kept in the row, at most once a second and
+ * never within a transaction. Outside a job nothing happens. Only the last may park, and fails as statements do. */
+PURLIN_API const char *purlin_job_id(const purlin_ctx *ctx);   /* lives as long as the context; NULL outside a job */
+PURLIN_API uint32_t purlin_job_attempt(const purlin_ctx *ctx); /* 1, 2, ...; 0 outside a job */
 PURLIN_API bool purlin_job_is_last(const purlin_ctx *ctx);     /* when this attempt fails, the job has failed */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_job_progress(purlin_ctx *ctx, double fraction,
                                                             const char *text); /* may park */
 
-/* Runs an operation of the same plugin on a schedule, once in the cluster each time:
+/* Enqueues a job on a schedule, once in the cluster each time:
  *   PURLIN_SCHEDULE(nightly, "15 3 * * *", .time_zone = "Europe/Brussels", .job = "reports.send_report", .payload = "{}"); */
 typedef struct purlin_schedule {
   purlin_declaration declared;

@@ -5,7 +5,9 @@
  *   purlin_count(predictions_total, 1, endpoint, "ok");
  *
  * The full name is purlin_PLUGIN_NAME ('-' becomes '_'). Follow Prometheus' rules: base units, `_total` on counters only.
- * Each family keeps at most 2,000 combinations of labels; further ones are counted under "other". */
+ * Each family keeps at most 2,000 combinations of labels; further ones are counted under "other".
+ *
+ * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_METRIC_H
 #define PURLIN_METRIC_H
 
@@ -62,6 +64,7 @@ PURLIN_BEGIN
 #define PURLIN_LABELS_(...) ((const char *const[]){__VA_ARGS__, NULL})
 #endif
 
+/* What the macros call. `labels` is borrowed and ends with NULL. */
 PURLIN_API void purlin_metric_add(const purlin_metric *metric, double by, const char *const *labels);
 PURLIN_API void purlin_metric_set(const purlin_metric *metric, double value, const char *const *labels);
 PURLIN_API void purlin_metric_observe(const purlin_metric *metric, double value, const char *const *labels);

@@ -12,7 +12,9 @@
  *
  * stands directly above the function's body and is all there is to write. In the plugin `registry` this makes the operation
  * registry.create_model with its HTTP route, its validation, its entry in /openapi.json, `purlin registry create-model`,
- * purlin.op.registry.create_model{...} in Lua, its permission check, its span and its metrics. */
+ * purlin.op.registry.create_model{...} in Lua, its permission check, its span and its metrics.
+ *
+ * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_OPERATION_H
 #define PURLIN_OPERATION_H
 
@@ -69,12 +71,13 @@ typedef struct purlin_operation {
                                 PURLIN_MAYBE_UNUSED out_type *out)
 
 /* Calls an operation of any plugin by its full name, with the permissions of the calling context, inside its transaction
- * if there is one. `in` and `out` must be of the operation's types (checked by the schemas' layout: PURLIN_INTERNAL).
- * Since 1.0; may park. Errors: PURLIN_NOT_FOUND when there is no such operation, PURLIN_FORBIDDEN, and its own. */
+ * if there is one. `in` (borrowed) and `out` (zeroed; what it points to is arena) are of the given schemas; where the operation was
+ * built with others, they are matched field by field, by name. May park. Errors: PURLIN_NOT_FOUND when there is no such operation,
+ * PURLIN_FORBIDDEN, PURLIN_UNAUTHENTICATED, PURLIN_INVALID (`in` does not fit), PURLIN_INTERNAL (nested more than 8 deep), and its own. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_call(purlin_ctx *ctx, const char *operation, const purlin_schema *in_schema,
                                                     const void *in, const purlin_schema *out_schema, void *out);
 
-/* The same with JSON on both sides; `out` is arena. */
+/* The same with JSON on both sides: `in` is checked as from a client (NULL text: {}), `out` is arena. May park. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_call_json(purlin_ctx *ctx, const char *operation, purlin_json in,
                                                          purlin_json *out);
 

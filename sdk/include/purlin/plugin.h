@@ -6,7 +6,9 @@
  *
  * Everything else (operations, routes, jobs, events, ...) is declared where it is written, in any .c file of the plugin;
  * the linker gathers it and the manifest finds it. Identity is an ELF note that the host reads before it opens the file, so
- * an unfit plugin runs no code. */
+ * an unfit plugin runs no code.
+ *
+ * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_PLUGIN_H
 #define PURLIN_PLUGIN_H
 
@@ -67,11 +69,12 @@ typedef struct purlin_identity_note {
                                                     .declared = __start_purlin_declared,                                   \
                                                     .declared_end = __stop_purlin_declared}
 
-/* The configuration of the plugin whose code runs: a struct of its configuration schema; lives as long as the plugin. */
+/* The configuration of the plugin whose code runs: a struct of its configuration schema; lives as long as the plugin. NULL when it has
+ * no configuration schema. Does not park. */
 PURLIN_API const void *purlin_configuration(const purlin_ctx *ctx);
 
 /* Where the daemon keeps its files ("/var/lib/purlin"), and where it is reached ("http://127.0.0.1:8080"), both without a slash at
- * the end. Static. */
+ * the end. Static, set before any plugin starts; "" outside the daemon. Any thread; neither parks. */
 PURLIN_API const char *purlin_state_directory(void);
 PURLIN_API const char *purlin_server_url(void);
 
@@ -113,7 +116,8 @@ typedef struct purlin_requirement {
       PURLIN_HEAD_(purlin_requirement, PURLIN_KIND_REQUIREMENT), NULL, plugin_};                                           \
   PURLIN_DECLARE_(needs_plugin_##identifier##_requirement)
 
-/* The functions of a provider; NULL, with PURLIN_UNAVAILABLE recorded, when there is none. Does not park. */
+/* The functions of a provider, valid until the context ends; NULL, with PURLIN_UNAVAILABLE recorded, when there is none, or none of this
+ * version of the contract. Does not park. */
 #define purlin_use(ctx, contract, name)                                                                                    \
   ((const purlin_##contract *)purlin_use_(ctx, #contract, name, PURLIN_CONTRACT_##contract))
 PURLIN_API const void *purlin_use_(purlin_ctx *ctx, const char *contract, const char *name, uint32_t version);

@@ -5,7 +5,9 @@
  *   ...
  *   status = purlin_decide(ctx, promote, &question, &answer);
  *
- * Operators answer in Lua: purlin.policy("serving.promote", function(question) return { promote = true } end). */
+ * Operators answer in Lua: purlin.policy("serving.promote", function(question) return { promote = true } end).
+ *
+ * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_POLICY_H
 #define PURLIN_POLICY_H
 
@@ -33,7 +35,10 @@ typedef struct purlin_policy {
                                                     __VA_ARGS__};                                                          \
   PURLIN_DECLARE_(identifier##_policy)
 
-/* Asks. Before the first write of an operation. May park. `answer` is filled from the schema. */
+/* Asks, before the first write of an operation. `question` is borrowed; `answer` is filled from its schema, texts in the arena: by the
+ * policy, or by .fallback when there is none, or by .on_failure when it fails or exceeds .timeout_ms. May park.
+ * Errors: PURLIN_INTERNAL (after the first write, or a policy point of another plugin); without .on_failure also PURLIN_INVALID (the
+ * answer does not fit its schema) and what the policy failed with. */
 #define purlin_decide(ctx, identifier, question, answer) purlin_decide_(ctx, &identifier##_policy, question, answer)
 PURLIN_API PURLIN_CHECKED purlin_status purlin_decide_(purlin_ctx *ctx, const purlin_policy *policy, const void *question,
                                                        void *answer);

@@ -15,7 +15,9 @@
  *     return purlin_respond(ctx, request, 201, dataset_version_schema(), &version);
  *   }
  *
- * A route that returns an error before it has begun its answer is answered with problem+json, or in its dialect. */
+ * A route that returns an error before it has begun its answer is answered with problem+json, or in its dialect.
+ *
+ * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_ROUTE_H
 #define PURLIN_ROUTE_H
 
@@ -55,18 +57,20 @@ typedef struct purlin_route {
   PURLIN_DECLARE_(function##_route);                                                                                       \
   static purlin_status function(PURLIN_MAYBE_UNUSED purlin_ctx *ctx, PURLIN_MAYBE_UNUSED purlin_request *request)
 
-/* ---- The request. Texts are borrowed until the route returns. None of these parks unless it says so. --------------------- */
+/* ---- The request. Texts live until the route returns. None of these parks unless it says so. ------------------------------- */
 
+/* Of the request line and the headers. None fails; without memory a parameter is "" and a query value NULL. */
 PURLIN_API const char *purlin_parameter(const purlin_request *request,
                                         const char *name); /* from the path, decoded; never NULL for a declared one */
 PURLIN_API const char *purlin_query_value(const purlin_request *request, const char *name); /* decoded; NULL when absent */
 PURLIN_API const char *purlin_header(const purlin_request *request, const char *name);      /* any case; NULL when absent */
 PURLIN_API const char *purlin_method(const purlin_request *request);
 PURLIN_API const char *purlin_path(const purlin_request *request); /* as sent, without the query */
-/* Bytes of the body, -1 when it is chunked. */
+/* Bytes of the body, 0 without one, -1 when it is chunked: not known. */
 PURLIN_API int64_t purlin_content_length(const purlin_request *request);
 
-/* Decodes the query string by a schema: texts become numbers, booleans and lists (a repeated key) as the schema says. */
+/* Decodes the query string by a schema: texts become numbers, booleans and lists (a repeated key) as the schema says; what `out` points
+ * to is arena. Errors: PURLIN_INVALID (one message per parameter), PURLIN_TOO_LARGE. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_query_decode(purlin_ctx *ctx, purlin_request *request,
                                                             const purlin_schema *schema, void *out);
 
@@ -74,30 +78,36 @@ PURLIN_API PURLIN_CHECKED purlin_status purlin_query_decode(purlin_ctx *ctx, pur
  * nobody reads. May park. Errors: PURLIN_TOO_LARGE, PURLIN_INVALID (a broken body), PURLIN_CANCELLED, PURLIN_TIMEOUT. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_read(purlin_ctx *ctx, purlin_request *request, void *buffer, size_t size,
                                                     size_t *got);
-/* Reads the whole body, at most `limit` bytes, into the arena (a NUL follows it). May park. */
+/* Reads the whole body, at most `limit` bytes, into the arena (a NUL follows it); "" and 0 without one. May park. Errors as above. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_read_all(purlin_ctx *ctx, purlin_request *request, size_t limit,
                                                         const char **body, size_t *size);
 
 /* ---- The answer: either one call, or begin, write ... write. The end of the route's function ends it. --------------------- */
 
-/* Adds a header to the answer; before it begins. The value must hold no control characters. */
+/* Adds a header to the answer; before it begins. Both texts are copied. Does not park.
+ * Errors: PURLIN_INVALID (a control character, or a header that the server sets), PURLIN_INTERNAL (the answer has begun),
+ * PURLIN_TOO_LARGE. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_set_header(purlin_ctx *ctx, purlin_request *request, const char *name,
                                                           const char *value);
-/* A whole answer from a schema, or of raw bytes (copied). */
+/* A whole answer from a schema, or of raw bytes (copied; media_type NULL: none said). `http_status`: 200 to 599. Neither parks.
+ * Errors, here and below: PURLIN_CANCELLED when the client has gone, PURLIN_INTERNAL (answered already, no such status),
+ * PURLIN_TOO_LARGE. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_respond(purlin_ctx *ctx, purlin_request *request, unsigned http_status,
                                                        const purlin_schema *schema, const void *value);
 PURLIN_API PURLIN_CHECKED purlin_status purlin_respond_bytes(purlin_ctx *ctx, purlin_request *request, unsigned http_status,
                                                              const char *media_type, const void *data, size_t size);
-/* Begins an answer that streams. `length` in bytes, or -1 when it is not known (chunked). */
+/* Begins an answer that streams. `length` in bytes, or -1 when it is not known (chunked). Does not park. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_respond_begin(purlin_ctx *ctx, purlin_request *request, unsigned http_status,
                                                              const char *media_type, int64_t length);
-/* Sends more of it; waits while the client is slow. May park. Errors: PURLIN_CANCELLED when the client has gone. */
+/* Sends more of it (copied); waits while the client is slow. May park. Errors: PURLIN_CANCELLED when the client has gone,
+ * PURLIN_TIMEOUT, PURLIN_INTERNAL (not begun, or more than `length`). */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_write(purlin_ctx *ctx, purlin_request *request, const void *data,
                                                      size_t size);
 
 /* The byte range that the client asks for of something `total` bytes long: *first and *length say what to send, and the
  * return what to answer: 200 (no range asked, or one that must be ignored), 206 or 416. Sets Content-Range and
- * Accept-Ranges. `etag` (quoted, may be NULL) is compared with If-Range and sent. */
+ * Accept-Ranges; call it before the answer begins. `etag` (quoted, may be NULL) is compared with If-Range and sent. Does not park;
+ * cannot fail: what is wrong with the header is ignored, as HTTP wants it. */
 PURLIN_API unsigned purlin_range(purlin_ctx *ctx, purlin_request *request, uint64_t total, const char *etag,
                                  uint64_t *first, uint64_t *length);
 

@@ -11,7 +11,9 @@
  *       PURLIN_OPTIONAL(description, "What it is for", .max_length = 5000));
  *
  * defines model_in_schema(). The type of a field follows from the C member: a member of a type that no schema knows, a
- * misspelt member and a missing text are compile errors on their own line. */
+ * misspelt member and a missing text are compile errors on their own line.
+ *
+ * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_SCHEMA_H
 #define PURLIN_SCHEMA_H
 
@@ -232,18 +234,18 @@ PURLIN_MAYBE_UNUSED static inline const purlin_schema *purlin_nothing_schema(voi
 /* ---- Using ------------------------------------------------------------------------------------------------------------- */
 
 /* Decodes JSON text into `out` (schema->struct_size bytes) and checks every rule; texts and lists come from the arena.
- * Unknown members are refused. On failure the context holds one message per field. Since 1.0; does not park.
+ * Unknown members are refused. On failure the context holds one message per field. `json` (`size` bytes) is borrowed. Does not park.
  * Errors: PURLIN_INVALID, PURLIN_TOO_LARGE. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_decode(purlin_ctx *ctx, const purlin_schema *schema, const char *json,
                                                       size_t size, void *out);
 
 /* The same for payloads that were stored by an older or newer release: unknown members are ignored, absent ones take
- * their default. Since 1.0; does not park. */
+ * their default. Does not park. Errors as above. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_decode_stored(purlin_ctx *ctx, const purlin_schema *schema, const char *json,
                                                              size_t size, void *out);
 
 /* Encodes a struct as JSON text in the arena. Members that are absent are left out; secrets become "***". NaN and
- * infinities become null. Since 1.0; does not park. Errors: PURLIN_TOO_LARGE (arena cap). */
+ * infinities become null. `value` is borrowed. Does not park. Errors: PURLIN_TOO_LARGE (arena cap). */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_encode(purlin_ctx *ctx, const purlin_schema *schema, const void *value,
                                                       purlin_json *out);
 

@@ -1,4 +1,6 @@
-/* predictor.h: the contract of predictors: from a model's bytes and rows of numbers to predictions. */
+/* predictor.h: the contract of predictors: from a model's bytes and rows of numbers to predictions.
+ *
+ * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_CONTRACTS_PREDICTOR_H
 #define PURLIN_CONTRACTS_PREDICTOR_H
 
@@ -31,9 +33,11 @@ typedef struct purlin_predictor {
   uint32_t size;
   const char *summary;
   /* Loads a model from bytes (borrowed). `outputs` tells how many values it gives per row, `memory_bytes` what it holds.
-   * May park (loads on a pool). Errors: PURLIN_INVALID (not such a model, or other columns than the signature's: says which). */
+   * *model is owned: unload. May park (loads on a pool).
+   * Errors: PURLIN_INVALID (not such a model, or other columns than the signature's: says which). */
   purlin_status (*load)(purlin_ctx *ctx, const void *data, size_t size, const purlin_signature *signature,
                         purlin_model **model, size_t *outputs, size_t *memory_bytes);
+  /* Ends a model that load gave. Any thread; does not park. */
   void (*unload)(purlin_model *model);
   /* rows * columns values, row by row; NaN is missing. Fills rows * outputs values. Any thread, does not park; long batches are sent to
    * a pool by the caller. Errors: PURLIN_INTERNAL. */

@@ -2,7 +2,9 @@
  *
  * Writing: create, write ..., commit (which names it) or abandon. What was committed is durable. Two writers of the same bytes get the
  * same name. Reading: open, read from any offset, close; the whole of what is read in order from offset 0 is verified against the
- * name, and a difference is PURLIN_INTERNAL at the last read, never silently wrong bytes. */
+ * name, and a difference is PURLIN_INTERNAL at the last read, never silently wrong bytes.
+ *
+ * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_CONTRACTS_STORAGE_H
 #define PURLIN_CONTRACTS_STORAGE_H
 

@@ -9,7 +9,9 @@
  *     ... ctx, training, specification; fetch, learn, report, upload ...
  *   }
  *
- * A plugin with trainers is a PURLIN_CONTAINED_PLUGIN: the daemon never opens it. */
+ * A plugin with trainers is a PURLIN_CONTAINED_PLUGIN: the daemon never opens it.
+ *
+ * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_CONTRACTS_TRAINER_H
 #define PURLIN_CONTRACTS_TRAINER_H
 
@@ -69,6 +71,7 @@ PURLIN_SCHEMA(purlin_training_report, "A report of a trainer",
     PURLIN_OPTIONAL(signature, "What the model takes and gives"),
     PURLIN_OPTIONAL(framework, "Which predictor serves the model", .max_length = 100));
 
+/* The body of a PURLIN_TRAINER; both arguments are borrowed until it returns. May park. Any error fails the attempt. */
 typedef purlin_status purlin_trainer_run(purlin_ctx *ctx, const purlin_training *training, const void *specification);
 
 typedef struct purlin_trainer {
@@ -91,15 +94,19 @@ typedef struct purlin_trainer {
                                 PURLIN_MAYBE_UNUSED const specification_type *specification)
 
 /* ---- For trainers: the contract over HTTP. Each may park and tries again while the server is away (a restart of the daemon costs a
- * trainer nothing but patience). PURLIN_CANCELLED when the server says that the attempt is no longer wanted: stop then. --------- */
+ * trainer nothing but patience). PURLIN_CANCELLED when the server says that the attempt is no longer wanted: stop then.
+ * Everything given is borrowed. Other errors of all: PURLIN_TIMEOUT, PURLIN_UNAVAILABLE (away for too long), those of purlin_http, and
+ * what the server refused. --------- */
 
-/* Downloads the dataset, or one part of it ("train", "validation", or NULL), to a file. PURLIN_NOT_FOUND when there is no such part:
+/* Downloads the dataset, or one part of it ("train", "validation", or NULL), to a new file. May park. PURLIN_NOT_FOUND when there is no such part:
  * nothing was held out for validation. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_training_fetch(purlin_ctx *ctx, const purlin_training *training,
                                                               const char *part, const char *path);
-/* Uploads a file as an artifact. */
+/* Uploads a file as an artifact; "model" is the model. May park. PURLIN_INVALID when `name` has other characters than letters, digits,
+ * '.', '_' and '-'. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_training_upload(purlin_ctx *ctx, const purlin_training *training,
                                                                const char *name, const char *path);
+/* Sends one report. May park. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_training_send(purlin_ctx *ctx, const purlin_training *training,
                                                              const purlin_training_report *report);
 
