@@ -1,4 +1,4 @@
-# ./dev lint: formatting, cppcheck, clang-tidy (and a build by clang), the public headers. Any finding, and a tool that is not there, is an
+# ./dev lint: formatting, cppcheck, clang-tidy (and a build by clang), the SDK. Any finding, and a tool that is not there, is an
 # error; all of them run before it ends.
 
 FORMATTED_BY=14
@@ -28,6 +28,11 @@ lint_tidy() {
   ninja -C build-lint -k 0 --quiet
 }
 
+lint_sdk() {
+  [ -e build-lint/runtime/libpurlin.so ] || { echo "Not checked: the library could not be built." >&2; return 1; }
+  python3 tests/exports.py build-lint/runtime/libpurlin.so sdk/include
+}
+
 command_lint() {
   local failed=""
   need build test lint
@@ -37,6 +42,8 @@ command_lint() {
   lint_cppcheck || failed+=" cppcheck"
   say "clang-tidy"
   lint_tidy || failed+=" clang-tidy"
+  say "The SDK: what is exported is declared, and described"
+  lint_sdk || failed+=" SDK"
   if [ -n "$failed" ]; then
     say "Found something:$failed"
     return 1
