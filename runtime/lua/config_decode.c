@@ -2,7 +2,52 @@
 #include "lua/script.h"
 
 #include "core/schema.h"
+#include "lua/load.h"
 #include "lua/value.h"
+
+#include <ctype.h>
+#include <string.h>
+
+enum { MAX_CONFIG_BYTES = 1024 * 1024 };
+
+/* ---- Where a field stands: Lua tables do not remember it, so the file is looked at again ------------------------------------------ */
+
+static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_'; }
+
+/* Whether the line, up to a comment, holds `NAME =`. */
+static bool sets(const char *line, size_t size, const char *name, size_t name_size) {
+  for (size_t at = 0; at + name_size < size; at++) {
+    if (line[at] == '-' && line[at + 1] == '-') return false;
+    if (strncmp(line + at, name, name_size) != 0 || (at > 0 && is_word(line[at - 1])) || is_word(line[at + name_size]))
+      continue;
+    size_t behind = at + name_size;
+    while (behind < size && (line[behind] == ' ' || line[behind] == '\t')) behind++;
+    if (behind < size && line[behind] == '=' && (behind + 1 == size || line[behind + 1] != '=')) return true;
+  }
+  return false;
+}
+
+/* The first line of the section that sets it; that of the section when none does, as for a field that is missing. */
+static int line_of(const config_section *s, const char *field) {
+  buffer text = {0};
+  size_t name_size = field == NULL ? 0 : strcspn(field, ".[");
+  int line = 1, found = s->line;
+  bool read = name_size > 0 && s->line > 0 && load_read(s->file, MAX_CONFIG_BYTES, &text) == 0;
+  for (size_t at = 0; read && at < text.size; line++) {
+    const char *start = text.data + at, *end = memchr(start, '\n', text.size - at);
+    size_t size = end == NULL ? text.size - at : (size_t)(end - start);
+    at += size + 1;
+    if (line < s->line) continue;
+    if (line > s->line && size > 0 && isalpha((unsigned char)start[0])) break; /* the next section */
+    if (!sets(start, size, field, name_size)) continue;
+    found = line;
+    break;
+  }
+  buffer_free(&text);
+  return found;
+}
+
+/* ---- Decoding ---------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct complaints {
   const config_section *section;
@@ -13,7 +58,7 @@ static void complain(void *to, const char *field, const char *message) {
   const complaints *c = to;
   const config_section *s = c->section;
   if (c->why->size > 0) buffer_char(c->why, '\n');
-  buffer_format(c->why, "%s:%d: %s", s->file, s->line, s->kind);
+  buffer_format(c->why, "%s:%d: %s", s->file, line_of(s, field), s->kind);
   if (s->name != NULL) buffer_format(c->why, " \"%s\"", s->name);
   if (field != NULL && field[0] != '\0') buffer_format(c->why, ": field '%s' %s", field, message);
   else buffer_format(c->why, ": %s", message);

@@ -38,8 +38,10 @@ def plugin_folder(daemon, *names):
 
 
 CONFIGURATIONS = {
-    "unknown field": ('server {\n  prot = 8081,\n}\n', ["purlin.lua:1", "prot", "port"]),
-    "unknown field of a list": ('lua {\n  writer = { "a.lua" } }\n', ["purlin.lua:1", "writer", "writers"]),
+    "unknown field": ('server {\n  -- prot = 1\n  address = "prot", prot = 8081,\n}\n', ["purlin.lua:3", "prot", "port"]),
+    "two wrong fields": ('log {}\nserver {\n  loops = "x",\n\n  prot = 1,\n}\nlocal prot = 7\n', ["purlin.lua:3", "loops", "purlin.lua:5", "prot"]),
+    "a name that other sections have, too": ('server { port = 1 }\ndatabase {\n  port = "x" }\n', ["purlin.lua:3", "database", "port"]),
+    "unknown field of a list": ('lua {\n  writer = { "a.lua" } }\n', ["purlin.lua:2", "writer", "writers"]),
     "wrong item of a list": ('\nlua { writers = { 7 } }\n', ["purlin.lua:2", "writers"]),
     "swapped letters of a section": ('\n\nsevrer { port = 1 }\n', ["purlin.lua:3", "sevrer", "'server'"]),
     "wrong type": ('server { port = 8080 }\nlog { level = 7 }\n', ["purlin.lua:2", "level"]),
