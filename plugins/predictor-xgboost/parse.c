@@ -9,7 +9,7 @@
 enum { MOST_GROUPS = 100000, MOST_COLUMNS = 1000000, MOST_DEPTH = 10000 };
 
 typedef struct parsing {
-  json learner;
+  json parameters, objective, feature_names, booster; /* members of the learner; the last one is nearly all of the text */
   const char *const *names;
   size_t columns;
   purlin_model *model;
@@ -33,9 +33,7 @@ static int shown(json value) {
   return size < 80 ? (int)size : 80;
 }
 
-static json parameter(const parsing *p, const char *name) {
-  return json_member(json_member(p->learner, "learner_model_param"), name);
-}
+static json parameter(const parsing *p, const char *name) { return json_member(p->parameters, name); }
 
 /* XGBoost writes its parameters as texts: "num_feature": "8". */
 static bool whole(json item, long least, long most, long *out) {
@@ -87,7 +85,7 @@ static bool read_base(parsing *p, bool logistic) {
 }
 
 static bool read_objective(parsing *p) {
-  json name = json_member(json_member(p->learner, "objective"), "name");
+  json name = json_member(p->objective, "name");
   const objective *found = NULL;
   for (size_t i = 0; i < sizeof OBJECTIVES / sizeof OBJECTIVES[0]; i++)
     if (json_is(name, OBJECTIVES[i].name)) found = &OBJECTIVES[i];
@@ -119,8 +117,8 @@ static bool read_columns(parsing *p) {
     return refuse(p, "the model's num_feature is not a number");
   if ((size_t)count != p->columns)
     return refuse(p, "the model takes %ld columns and its signature names %zu", count, p->columns);
-  json names = json_member(p->learner, "feature_names"), name = {NULL, NULL};
-  for (size_t i = 0; i < p->columns && json_next(names, &name); i++)
+  json name = {NULL, NULL};
+  for (size_t i = 0; i < p->columns && json_next(p->feature_names, &name); i++)
     if (!json_is(name, p->names[i]))
       return refuse(p, "column %zu of the model is '%.*s' and of its signature '%.100s'", i + 1, shown(name), text_of(name),
                     p->names[i]);
@@ -238,9 +236,12 @@ static bool add_tree(parsing *p, json text, size_t number, tree *out) {
 }
 
 static bool read_trees(parsing *p) {
-  json booster = json_member(p->learner, "gradient_booster"), name = json_member(booster, "name");
+  static const char *const of_booster[] = {"name", "model"}, *const of_model[] = {"trees", "tree_info"};
+  json found[2], lists[2];
+  json_members(p->booster, of_booster, found, 2);
+  json_members(found[1], of_model, lists, 2);
+  const json name = found[0], trees = lists[0], info = lists[1];
   if (!json_is(name, "gbtree")) return refuse(p, "the booster '%.*s' is not served; gbtree is", shown(name), text_of(name));
-  json model = json_member(booster, "model"), trees = json_member(model, "trees"), info = json_member(model, "tree_info");
   if (!json_is_list(trees)) return refuse(p, "the model has no trees");
   purlin_model *m = p->model;
   size_t count = json_count(trees);
@@ -267,8 +268,15 @@ static bool read_text(parsing *p, const char *text, size_t size) {
   if (binary) return refuse(p, "this is not XGBoost's JSON; save the model as JSON: booster.save_model(\"model.json\")");
   json root;
   if (!json_whole(text, size, &root)) return refuse(p, "this is not valid JSON");
-  p->learner = json_member(root, "learner");
-  return p->learner.at || refuse(p, "this JSON is no model of XGBoost: it has no 'learner'");
+  json learner = json_member(root, "learner"), members[4];
+  if (!learner.at) return refuse(p, "this JSON is no model of XGBoost: it has no 'learner'");
+  static const char *const names[] = {"learner_model_param", "objective", "feature_names", "gradient_booster"};
+  json_members(learner, names, members, 4);
+  p->parameters = members[0];
+  p->objective = members[1];
+  p->feature_names = members[2];
+  p->booster = members[3];
+  return true;
 }
 
 purlin_model *model_parse(const char *text, size_t size, const char *const *names, size_t columns, char *why) {

@@ -246,6 +246,39 @@ static void test_names_and_binary(void **state) {
   CALL(XGDMatrixFree(data));
 }
 
+/* Whether a model whose first column is called so, in JSON, takes a signature with that name. */
+static bool names_column(const char *in_json, const char *in_signature) {
+  static const char *const parts[] = {
+      "{\"learner\":{\"feature_names\":[\"",
+      "\",\"b\"],\"learner_model_param\":{\"base_score\":\"0\",\"num_class\":\"0\","
+      "\"num_feature\":\"2\"},\"objective\":{\"name\":\"reg:squarederror\"},\"gradient_booster\":{\"name\":"
+      "\"gbtree\",\"model\":{\"trees\":[" LEAF "],\"tree_info\":[0]}}}}"};
+  char text[1000], why[MODEL_WHY];
+  const char *const names[] = {in_signature, "b"};
+  int size = snprintf(text, sizeof text, "%s%s%s", parts[0], in_json, parts[1]);
+  assert_true(size > 0 && (size_t)size < sizeof text);
+  purlin_model *model = model_parse(text, (size_t)size, names, 2, why);
+  bool fine = model != NULL;
+  if (!fine) assert_non_null(strstr(why, "column 1 of the model is"));
+  model_free(model);
+  return fine;
+}
+
+static void test_names_with_escapes(void **state) {
+  (void)state;
+  assert_true(names_column("a", "a"));
+  assert_true(names_column("caf\\u00e9", "caf\u00e9"));
+  assert_true(names_column("caf\u00e9", "caf\u00e9"));
+  assert_true(names_column("\\ud83d\\ude00", "\U0001F600"));
+  assert_true(names_column("\\\"\\\\\\/\\b\\f\\n\\r\\t", "\"\\/\b\f\n\r\t"));
+  assert_true(names_column("\\u20AC", "\u20ac"));
+  assert_false(names_column("a", "ab"));
+  assert_false(names_column("ab", "a"));
+  assert_false(names_column("\\u00e9", "\u00e8"));
+  assert_false(names_column("\\ud83d", "\U0001F600"));
+  assert_false(names_column("\\u12", "x"));
+}
+
 /* ---- Damage ------------------------------------------------------------------------------------------------------------------------------- */
 
 static uint64_t random_state = 88172645463325252u;
@@ -380,6 +413,7 @@ int main(void) {
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_damaged_trees),
       cmocka_unit_test(test_names_and_binary),
+      cmocka_unit_test(test_names_with_escapes),
       cmocka_unit_test(test_truncated_models),
       cmocka_unit_test(test_mutated_models),
       cmocka_unit_test(test_time_per_row),
