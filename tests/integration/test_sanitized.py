@@ -47,9 +47,7 @@ def sanitized(scratch, template, monkeypatch, tmp_path):
     folder.mkdir()
     daemon.copy_state(template, folder)
     # The sanitizers' own memory is terabytes of addresses.
-    made = Daemon(folder, plugins=PLUGINS, configuration='lua { writers = { "tour.lua" } }
-plugin "training" { memory_mb = 1000000000 }
-')
+    made = Daemon(folder, plugins=PLUGINS, configuration='lua { writers = { "tour.lua" } }\nplugin "training" { memory_mb = 1000000000 }\n')
     made.command[0] = str(PURLIND)
     made.said = lambda: "".join(path.read_text(errors="replace") for path in sorted(said.iterdir()))
     yield made
