@@ -1,36 +1,104 @@
-#include "access/access.h"
-#include "access/token.h"
+#include "access/identity.h"
+#include "core/text.h"
 #include "events/events.h"
 #include "jobs/jobs.h"
 #include "loop/background.h"
+#include "operation/operation.h"
+#include <purlin/policy.h>
 #include <string.h>
 #include <strings.h>
 
-static const char *const EVERYTHING[] = {"*"};
+enum { LONGEST_CREDENTIAL = 8 * 1024, LONGEST_NAME = 64 };
 
-/* "models:write" is granted by itself, by "models:*" and by "*". */
-static bool grants(const char *granted, const char *asked) {
-  size_t size = strlen(granted);
-  if (size && granted[size - 1] == '*') return strncmp(granted, asked, size - 1) == 0;
+/* ---- What is granted ---------------------------------------------------------------------------------------------------------- */
+
+bool access_covers(const char *granted, const char *asked) {
+  size_t size = strlen(granted), asked_size = strlen(asked);
+  if (size == 0) return false;
+  if (granted[size - 1] == '*') return strncmp(granted, asked, size - 1) == 0;
+  if (granted[0] == '*') return asked_size >= size - 1 && strcmp(granted + 1, asked + asked_size - (size - 1)) == 0;
   return strcmp(granted, asked) == 0;
 }
 
-bool access_permits(const struct identity *who, const char *permission) {
-  if (strcmp(permission, "public") == 0) return true;
-  if (!who) return false;
-  if (strcmp(permission, "authenticated") == 0) return true;
-  for (size_t i = 0; i < who->permission_count; i++)
-    if (grants(who->permissions[i], permission)) return true;
+static bool any_covers(purlin_texts granted, const char *asked) {
+  for (size_t i = 0; i < granted.count; i++)
+    if (access_covers(granted.items[i], asked)) return true;
   return false;
 }
 
-bool purlin_permitted(const purlin_ctx *ctx, const char *permission) { return access_permits(ctx->who, permission); }
+static bool in_scope(const struct identity *who, const char *permission) {
+  return who->scope.count == 0 || any_covers(who->scope, permission);
+}
 
-purlin_status access_require(purlin_ctx *ctx, const char *permission) {
-  if (access_permits(ctx->who, permission)) return PURLIN_OK;
+/* Whether a grant reaches an object (NULL: all) of a project (NULL: all). */
+static bool reaches(const access_grant *grant, const char *project, const char *object) {
+  if (grant->project && (!project || strcmp(grant->project, project) != 0)) return false;
+  return !grant->object || (object && strcmp(grant->object, object) == 0);
+}
+
+static bool permits_on(const struct identity *who, const char *permission, const char *project, const char *object) {
+  if (!in_scope(who, permission)) return false;
+  for (size_t i = 0; i < who->grant_count; i++)
+    if (reaches(&who->grants[i], project, object) && any_covers(who->grants[i].permissions, permission)) return true;
+  return false;
+}
+
+bool access_permits(const struct identity *who, const char *permission, bool anywhere) {
+  if (strcmp(permission, "public") == 0) return true;
+  if (!who) return false;
+  if (strcmp(permission, "authenticated") == 0) return true;
+  if (!in_scope(who, permission)) return false;
+  for (size_t i = 0; i < who->grant_count; i++)
+    if ((anywhere || reaches(&who->grants[i], NULL, NULL)) && any_covers(who->grants[i].permissions, permission))
+      return true;
+  return false;
+}
+
+bool access_reaches(const struct identity *who, const char *project) {
+  for (size_t i = 0; who && i < who->grant_count; i++)
+    if (!who->grants[i].project || strcmp(who->grants[i].project, project) == 0) return true;
+  return false;
+}
+
+bool access_holds_all(const struct identity *who, purlin_texts permissions, const char *project, const char *object) {
+  if (!who) return false;
+  for (size_t i = 0; i < permissions.count; i++)
+    if (!permits_on(who, permissions.items[i], project, object)) return false;
+  return true;
+}
+
+purlin_status access_require(purlin_ctx *ctx, const char *permission, bool anywhere) {
+  if (access_permits(ctx->who, permission, anywhere)) return PURLIN_OK;
   if (!ctx->who) return purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "send the header 'Authorization: Bearer TOKEN'");
   return purlin_fail(ctx, PURLIN_FORBIDDEN, "this needs the permission '%s'", permission);
 }
+
+bool purlin_permitted(const purlin_ctx *ctx, const char *permission) { return access_permits(ctx->who, permission, false); }
+
+bool purlin_permitted_on(const purlin_ctx *ctx, const char *permission, const char *project, const char *object) {
+  return ctx->who && permits_on(ctx->who, permission, project, object);
+}
+
+purlin_status purlin_require_on(purlin_ctx *ctx, const char *permission, const char *project, const char *object) {
+  if (purlin_permitted_on(ctx, permission, project, object)) return PURLIN_OK;
+  return purlin_fail(ctx, PURLIN_FORBIDDEN, "this needs the permission '%s' here", permission);
+}
+
+const char *purlin_visible(purlin_ctx *ctx, const char *permission) {
+  const struct identity *who = ctx->who;
+  if (!who || !in_scope(who, permission)) return "";
+  const char *visible = "";
+  for (size_t i = 0; i < who->grant_count && visible; i++) {
+    const access_grant *grant = &who->grants[i];
+    if (!any_covers(grant->permissions, permission)) continue;
+    if (!grant->project && !grant->object) return NULL;
+    const char *one = grant->object ? grant->object : grant->project;
+    visible = purlin_format(ctx, "%s%s%s", visible, *visible ? "," : "", one);
+  }
+  return visible ? visible : ""; /* without memory nothing is visible; the failure is recorded */
+}
+
+/* ---- Who a context acts as ------------------------------------------------------------------------------------------------------ */
 
 static void let_go(purlin_ctx *ctx) {
   identity *who = (identity *)(uintptr_t)ctx->who;
@@ -48,11 +116,18 @@ static void assume(purlin_ctx *ctx, identity *who) {
 }
 
 void access_identify(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project) {
+  static const char *const everything[] = {"*"};
+  static const access_grant all = {.permissions = {(const char **)everything, 1}};
   identity *who = purlin_alloc(ctx, sizeof *who);
   const char *actor_copy = purlin_copy(ctx, actor), *workspace_copy = purlin_copy(ctx, workspace),
              *project_copy = purlin_copy(ctx, project);
   if (!who || !actor_copy || !workspace_copy || !project_copy) return; /* nobody: everything will be refused */
-  *who = (identity){actor_copy, workspace_copy, project_copy, EVERYTHING, 1, NULL, 0};
+  *who = (identity){.actor = actor_copy,
+                    .workspace = workspace_copy,
+                    .project = project_copy,
+                    .credential = "",
+                    .grants = &all,
+                    .grant_count = 1};
   assume(ctx, who);
 }
 
@@ -60,12 +135,43 @@ void purlin_act_as(purlin_ctx *ctx, const char *actor, const char *workspace, co
   access_identify(ctx, actor, workspace, project);
 }
 
-/* "Bearer TOKEN": the scheme in any case, one space or more. */
-static const char *bearer(const char *header) {
-  if (!header || strncasecmp(header, "bearer ", 7) != 0) return NULL;
-  header += 7;
+/* ---- What a request shows ----------------------------------------------------------------------------------------------------------- */
+
+/* What follows a scheme, which is in any case, and its spaces; NULL when it is another scheme. */
+static const char *after_scheme(const char *header, const char *scheme) {
+  size_t size = strlen(scheme);
+  if (!header || strncasecmp(header, scheme, size) != 0 || header[size] != ' ') return NULL;
+  header += size;
   while (*header == ' ') header++;
   return header;
+}
+
+/* Basic: base64 of NAME:SECRET. */
+static bool take_basic(purlin_ctx *ctx, const char *encoded, purlin_credential *out) {
+  size_t size = strlen(encoded), got = 0;
+  char *text = purlin_alloc(ctx, size + 1);
+  if (!text || !text_unbase64(encoded, size, text, &got) || memchr(text, '\0', got)) return false;
+  char *colon = memchr(text, ':', got);
+  if (!colon) return false;
+  *colon = '\0';
+  out->kind = PURLIN_CREDENTIAL_BASIC;
+  out->name = text;
+  out->secret = colon + 1;
+  return true;
+}
+
+/* False: what was sent is no credential that anybody could know. */
+static bool take_credential(purlin_ctx *ctx, purlin_request *request, purlin_credential *out, bool *any) {
+  const char *header = purlin_header(request, "authorization"), *rest;
+  *out = (purlin_credential){.name = "", .secret = "", .address = http_request_address(request)};
+  *any = header != NULL;
+  if (!header) return true;
+  if (strnlen(header, LONGEST_CREDENTIAL + 1) > LONGEST_CREDENTIAL) return false;
+  if ((rest = after_scheme(header, "basic"))) return take_basic(ctx, rest, out);
+  if (!(rest = after_scheme(header, "bearer"))) return false;
+  out->kind = PURLIN_CREDENTIAL_BEARER;
+  out->secret = rest;
+  return *rest != '\0';
 }
 
 /* Nobody, or somebody unknown: 401 with the header that says how to come back. */
@@ -74,15 +180,79 @@ static purlin_status challenge(purlin_ctx *ctx, purlin_request *request, const c
   return status == PURLIN_OK ? purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "%s", what) : status;
 }
 
-purlin_status access_recognise(purlin_ctx *ctx, purlin_request *request) {
-  const char *token = bearer(purlin_header(request, "authorization"));
-  if (!token) return PURLIN_OK;
-  identity *who = NULL;
-  purlin_status status = token_identity(ctx, token, &who);
-  if (status == PURLIN_NOT_FOUND)
-    return challenge(ctx, request, "Bearer error=\"invalid_token\"", "the token is not valid");
-  if (status == PURLIN_OK) assume(ctx, who);
+/* The project that new things belong to: the credential's, or the one that the header names. */
+static purlin_status choose_project(purlin_ctx *ctx, purlin_request *request) {
+  const char *name = purlin_header(request, "purlin-project"), *id = NULL;
+  if (!name) return PURLIN_OK;
+  if (strnlen(name, LONGEST_NAME + 1) > LONGEST_NAME) return purlin_fail(ctx, PURLIN_INVALID, "Purlin-Project is too long");
+  purlin_status status = project_find(ctx, name, &id);
+  if (status == PURLIN_OK) ctx->project = id;
   return status;
+}
+
+purlin_status access_recognise(purlin_ctx *ctx, purlin_request *request) {
+  purlin_credential credential;
+  bool any;
+  if (!take_credential(ctx, request, &credential, &any))
+    return challenge(ctx, request, "Bearer error=\"invalid_request\"", "the header 'Authorization' is malformed");
+  if (!any) return PURLIN_OK;
+  const char *workspace = purlin_header(request, "purlin-workspace");
+  if (workspace && strnlen(workspace, LONGEST_NAME + 1) > LONGEST_NAME)
+    return purlin_fail(ctx, PURLIN_INVALID, "Purlin-Workspace is too long");
+  identity *who = NULL;
+  purlin_status status = identity_of(ctx, &credential, workspace, &who);
+  if (status == PURLIN_NOT_FOUND || status == PURLIN_UNAUTHENTICATED)
+    return challenge(ctx, request, "Bearer error=\"invalid_token\"", "the token is not valid");
+  if (status != PURLIN_OK) return status;
+  assume(ctx, who);
+  return choose_project(ctx, request);
+}
+
+/* ---- The operator's word ------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct authorize_question {
+  const char *actor, *workspace, *project, *permission, *operation, *address;
+} authorize_question;
+PURLIN_SCHEMA(authorize_question, "A request that its grants permit",
+    PURLIN_REQUIRED(actor, "Who: \"user:ana\""),
+    PURLIN_REQUIRED(workspace, "In which workspace"),
+    PURLIN_REQUIRED(project, "In which project"),
+    PURLIN_REQUIRED(permission, "What it needs: \"models:write\""),
+    PURLIN_REQUIRED(operation, "What is called: \"registry.create_model\""),
+    PURLIN_REQUIRED(address, "From where"));
+
+typedef struct authorize_answer {
+  bool allow;
+  const char *reason;
+} authorize_answer;
+PURLIN_SCHEMA(authorize_answer, "Whether it may go on",
+    PURLIN_REQUIRED(allow, "Yes or no"),
+    PURLIN_DEFAULT(reason, "\"\"", "What the client is told when not"));
+
+PURLIN_POLICY(access_authorize, authorize_question, authorize_answer,
+    "May this request go on, which its grants permit? (Policies can only take away.)",
+    .fallback = "{\"allow\":true}", .on_failure = "{\"allow\":false,\"reason\":\"the policy failed\"}");
+
+static purlin_status ask_operator(purlin_ctx *ctx, const char *permission, const char *name, const char *address) {
+  const authorize_question question = {.actor = ctx->actor,
+                                       .workspace = ctx->workspace,
+                                       .project = ctx->project,
+                                       .permission = permission,
+                                       .operation = name,
+                                       .address = address};
+  authorize_answer answer;
+  purlin_status status = purlin_decide(ctx, access_authorize, &question, &answer);
+  if (status != PURLIN_OK || answer.allow) return status;
+  return purlin_fail(ctx, PURLIN_FORBIDDEN, "%s", *answer.reason ? answer.reason : "a policy forbids this");
+}
+
+purlin_status access_allow(purlin_ctx *ctx, purlin_request *request, const char *permission, bool anywhere,
+                           const char *name) {
+  purlin_status status = access_require(ctx, permission, anywhere);
+  if (status == PURLIN_UNAUTHENTICATED)
+    return challenge(ctx, request, "Bearer", "send the header 'Authorization: Bearer TOKEN'");
+  if (status != PURLIN_OK || !policy_is_answered(&access_authorize_policy)) return status;
+  return ask_operator(ctx, permission, name, http_request_address(request));
 }
 
 purlin_status access_gate(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
@@ -90,10 +260,7 @@ purlin_status access_gate(purlin_ctx *ctx, purlin_request *request, const http_t
   /* A token is not looked at, since that takes the database: probes must hold without it. */
   if (strcmp(target->permission, "public") == 0) return PURLIN_OK;
   purlin_status status = access_recognise(ctx, request);
-  if (status != PURLIN_OK) return status;
-  status = access_require(ctx, target->permission);
-  if (status != PURLIN_UNAUTHENTICATED) return status;
-  return challenge(ctx, request, "Bearer", "send the header 'Authorization: Bearer TOKEN'");
+  return status == PURLIN_OK ? access_allow(ctx, request, target->permission, target->by_project, target->name) : status;
 }
 
 void access_init(void) {
@@ -104,4 +271,9 @@ void access_init(void) {
   background_set_identify(access_identify);
 }
 
-void access_end(void) { tokens_forget(); }
+void access_end(void) { identity_forget(); }
+
+purlin_status access_start(purlin_ctx *ctx, const char *state_directory, buffer *why) {
+  identity_start();
+  return key_first(ctx, state_directory, why);
+}

@@ -1,17 +1,36 @@
 /* access.h: who is asking, and may they.
  *
- * For now: tokens. The first administrator token is made at the first start and written to STATE/admin.token (0600); the database
- * keeps only its hash. Users, roles and login come as plugins over this mechanism. */
+ * access.c     the gate of every request, and the questions "may this identity do that"
+ * identity.c   from a credential to an identity with its grants; kept for a moment per loop
+ * key.c        API keys, the runtime's own credentials; the first administrator's is made at the first start
+ * role.c       what roles permit: the built-in ones and those of a workspace
+ * grant.c      which role whom was granted, where: in a workspace, a project, on one object
+ * project.c    workspaces and projects
+ * tables.c     the tables
+ *
+ * People, passwords and sessions come as plugins by the contract authenticator. */
 #ifndef PURLIN_ACCESS_ACCESS_H
 #define PURLIN_ACCESS_ACCESS_H
 
+#include <purlin/access.h>
+#include <purlin/contracts/authenticator.h>
 #include <purlin/database.h>
 #include "http/server.h"
 
+/* Permissions, and where they hold. */
+typedef struct access_grant {
+  const char *project;      /* NULL: in every project of the workspace */
+  const char *object;       /* NULL: for everything there */
+  purlin_texts permissions; /* "models:write", "models:*", "*:read", "*" */
+} access_grant;
+
 struct identity {
   const char *actor, *workspace, *project;
-  const char *const *permissions; /* "models:write", "models:*", "*" */
-  size_t permission_count;
+  const char *credential; /* which of the actor's it was, for audit; "" */
+  const access_grant *grants;
+  size_t grant_count;
+  purlin_texts scope; /* what the credential is narrowed to; none: nothing is taken away */
+  bool bound;         /* it reaches no project but its own */
   /* Of an identity in a loop's cache: how many contexts use it, and how it goes when nobody does. NULL: it lives in an arena. */
   void (*release)(struct identity *who);
   uint32_t references;
@@ -19,23 +38,39 @@ struct identity {
 
 /* Registers the gate, the identities of jobs and events, and the hook that ends an identity's use. Once, before the loops run. */
 void access_init(void);
-/* After migrations, in a fiber: makes the first token when there is none, and writes it to STATE/admin.token. */
+/* After migrations, in a fiber: makes the first key when there is none, and writes it to STATE/admin.token. */
 PURLIN_CHECKED purlin_status access_start(purlin_ctx *ctx, const char *state_directory, buffer *why);
 
 /* After loops_run, before loops_destroy: lets go of what the loops remember. */
 void access_end(void);
 
-/* Gives the context the identity of whoever holds the token that was sent; without one it stays nobody's. A token that nobody holds is
- * refused with a challenge. May park. */
+/* A plugin that knows people. At start only. `enter` and its state are the plugin's, for logs and configuration. */
+PURLIN_CHECKED purlin_status access_add_authenticator(const char *plugin, struct plugin *owner,
+                                                      const purlin_authenticator *functions);
+
+/* Gives the context the identity of whoever is behind the credential that was sent; without one it stays nobody's. One that nobody
+ * knows is refused with a challenge. May park. */
 PURLIN_CHECKED purlin_status access_recognise(purlin_ctx *ctx, purlin_request *request);
-/* The gate: Authorization: Bearer TOKEN. */
+/* Whether a request may go on: what is granted, then the operator's policy. A refusal is recorded, with a challenge to who showed
+ * nothing. May park. */
+PURLIN_CHECKED purlin_status access_allow(purlin_ctx *ctx, purlin_request *request, const char *permission, bool anywhere,
+                                          const char *name);
+/* The gate of every request. */
 purlin_status access_gate(purlin_ctx *ctx, purlin_request *request, const http_target *target);
 
 /* Gives a context the identity of the system, or of somebody who enqueued a job, within a workspace: every permission there. */
 void access_identify(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project);
 
-bool access_permits(const struct identity *who, const char *permission);
+/* Whether a permission, or a pattern of them, lies within a granted one: "models:write" within itself, "models:*", "*:write", "*". */
+bool access_covers(const char *granted, const char *asked);
+/* Whether the identity holds the permission in the whole workspace or, with `anywhere`, in some project or for some object. */
+bool access_permits(const struct identity *who, const char *permission, bool anywhere);
+/* Whether anything at all is granted to it in the project. */
+bool access_reaches(const struct identity *who, const char *project);
 /* PURLIN_OK, PURLIN_UNAUTHENTICATED or PURLIN_FORBIDDEN, recorded. */
-PURLIN_CHECKED purlin_status access_require(purlin_ctx *ctx, const char *permission);
+PURLIN_CHECKED purlin_status access_require(purlin_ctx *ctx, const char *permission, bool anywhere);
+/* Whether the identity holds all of `permissions` in the project (NULL: in all of them) and for the object (NULL: for all): nobody
+ * gives away what they do not have. */
+bool access_holds_all(const struct identity *who, purlin_texts permissions, const char *project, const char *object);
 
 #endif

@@ -24,6 +24,20 @@ purlin_status purlin_decode_stored(purlin_ctx *ctx, const purlin_schema *schema,
   return decode(ctx, schema, json, size, out, true);
 }
 
+const char *purlin_list_json(purlin_ctx *ctx, purlin_texts list) {
+  buffer *scratch = context_scratch();
+  scratch->limit = ctx->memory.limit_bytes;
+  buffer_char(scratch, '[');
+  for (size_t i = 0; i < list.count; i++) {
+    if (i > 0) buffer_char(scratch, ',');
+    buffer_json_text(scratch, list.items[i], strlen(list.items[i]));
+  }
+  buffer_char(scratch, ']');
+  const char *text = scratch->failed ? NULL : arena_copy(&ctx->memory, scratch->data, scratch->size);
+  if (!text) (void)purlin_fail(ctx, PURLIN_TOO_LARGE, "the list needs more memory than one piece of work may use");
+  return text;
+}
+
 purlin_status purlin_encode(purlin_ctx *ctx, const purlin_schema *schema, const void *value, purlin_json *out) {
   buffer *scratch = context_scratch(); /* encoding does not park */
   scratch->limit = ctx->memory.limit_bytes;

@@ -90,8 +90,13 @@ static purlin_status answer_policy(purlin_ctx *ctx, const char *point, uint32_t 
   return status;
 }
 
-void policies_begin(void) { policy_set_answerer(answer_policy); }
-void policies_end(void) { policy_set_answerer(NULL); }
+static bool answers(const char *point) {
+  found_entry found;
+  return generation_policy(point, &found);
+}
+
+void policies_begin(void) { policy_set_answerer(answer_policy, answers); }
+void policies_end(void) { policy_set_answerer(NULL, NULL); }
 
 /* ---- Rules ---------------------------------------------------------------------------------------------------------------------- */
 

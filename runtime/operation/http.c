@@ -149,7 +149,7 @@ static purlin_status handle_any(purlin_ctx *ctx, purlin_request *request, const 
   const char *name = purlin_parameter(request, "operation");
   const operation *op = operation_find(name);
   if (!op) return purlin_fail(ctx, PURLIN_NOT_FOUND, "no operation named '%s'", name);
-  purlin_status status = access_require(ctx, op->declared->permission);
+  purlin_status status = access_allow(ctx, request, op->declared->permission, op->declared->by_project, op->name);
   if (status != PURLIN_OK) return status;
   const http_target of_operation = {.argument = op};
   return handle_operation(ctx, request, &of_operation);
@@ -217,6 +217,7 @@ static void add_operation(void *to, const operation *op) {
   const http_target target = {.name = op->name,
                               .plugin = op->plugin,
                               .permission = op->declared->permission,
+                              .by_project = op->declared->by_project,
                               .handle = handle_operation,
                               .argument = op,
                               .max_body = LARGEST_BODY,
@@ -234,6 +235,7 @@ purlin_status operations_route(http_router *router, buffer *why) {
     const http_target target = {.name = registered->name,
                                 .plugin = registered->plugin,
                                 .permission = route->permission,
+                                .by_project = route->by_project,
                                 .handle = handle_route,
                                 .argument = registered,
                                 .max_body = route->max_body,

@@ -60,7 +60,10 @@ void context_leave(purlin_ctx *ctx, operation_frame frame);
 /* Policy points. Lua answers: JSON to JSON; PURLIN_NOT_FOUND when no policy is loaded for the point. */
 typedef purlin_status policy_answer(purlin_ctx *ctx, const char *point, uint32_t timeout_ms, purlin_json question,
                                     purlin_json *answer);
-void policy_set_answerer(policy_answer *answer);
+/* `answers`: whether one is loaded, cheaply. Both NULL: none any more. */
+void policy_set_answerer(policy_answer *answer, bool (*answers)(const char *point));
+/* Whether asking would reach a policy: for points on a hot path, which spare themselves the question otherwise. */
+bool policy_is_answered(const purlin_policy *point);
 bool policy_exists(const char *point); /* declared by a plugin */
 void policies_visit(void (*visit)(void *to, const char *name, const purlin_policy *policy), void *to);
 

@@ -9,8 +9,17 @@ PURLIN_COUNTER(policy_decisions_total, "Policy points asked, by what answered", 
 enum { DEFAULT_TIMEOUT_MS = 1000 };
 
 static policy_answer *answerer;
+static bool (*has_answer)(const char *point);
 
-void policy_set_answerer(policy_answer *answer) { answerer = answer; }
+void policy_set_answerer(policy_answer *answer, bool (*answers)(const char *point)) {
+  answerer = answer;
+  has_answer = answers;
+}
+
+bool policy_is_answered(const purlin_policy *policy) {
+  const registered_policy *point = has_answer ? policy_of(policy) : NULL;
+  return point && has_answer(point->name);
+}
 
 static purlin_status take(purlin_ctx *ctx, const registered_policy *point, const char *json, size_t size, void *answer) {
   const purlin_schema *schema = point->policy->answer();

@@ -64,7 +64,7 @@ static void count(const operation *op, purlin_status status, uint64_t began_ns) 
 }
 
 purlin_status operation_run(purlin_ctx *ctx, const operation *op, const void *in, void *out) {
-  purlin_status status = access_require(ctx, op->declared->permission);
+  purlin_status status = access_require(ctx, op->declared->permission, op->declared->by_project);
   return status == PURLIN_OK ? operation_run_permitted(ctx, op, in, out) : status;
 }
 
@@ -85,7 +85,7 @@ purlin_status operation_run_permitted(purlin_ctx *ctx, const operation *op, cons
 
 purlin_status operation_run_json(purlin_ctx *ctx, const operation *op, purlin_json in, purlin_json *out) {
   /* Before the input is looked at: who may not call must not learn what the input would have to be. */
-  purlin_status status = access_require(ctx, op->declared->permission);
+  purlin_status status = access_require(ctx, op->declared->permission, op->declared->by_project);
   if (status != PURLIN_OK) return status;
   void *input = purlin_alloc(ctx, op->in->struct_size), *output = purlin_alloc(ctx, op->out->struct_size);
   if (!input || !output) return PURLIN_TOO_LARGE;

@@ -1,4 +1,5 @@
 #include "plugin/lifecycle.h"
+#include "access/access.h"
 #include "core/schema.h"
 #include "db/db.h"
 #include "events/events.h"
@@ -210,6 +211,17 @@ typedef struct registering {
   purlin_status status;
 } registering;
 
+/* Plugins find each other's capabilities by themselves; the runtime uses one kind. */
+static purlin_status register_capability(registering *r, const purlin_capability *capability) {
+  if (strcmp(capability->contract, "authenticator") != 0) return PURLIN_OK;
+  if (capability->version != PURLIN_CONTRACT_authenticator) {
+    buffer_format(r->why, "the plugin '%s' speaks version %u of the contract authenticator, this release version %u",
+                  r->owner->name, capability->version, PURLIN_CONTRACT_authenticator);
+    return PURLIN_INVALID;
+  }
+  return access_add_authenticator(r->owner->name, r->owner, capability->functions);
+}
+
 static void register_one(void *to, const plugin *p, const purlin_declaration *declared) {
   registering *r = to;
   if (r->status != PURLIN_OK) return;
@@ -223,8 +235,8 @@ static void register_one(void *to, const plugin *p, const purlin_declaration *de
   case PURLIN_KIND_EVENT: r->status = events_register(p->name, it, r->why); break;
   case PURLIN_KIND_LISTENER: r->status = events_register_listener(p->name, r->owner, it, r->why); break;
   case PURLIN_KIND_METRIC: r->status = p->builtin ? PURLIN_OK : metrics_register(p->name, it, r->why); break;
+  case PURLIN_KIND_CAPABILITY: r->status = register_capability(r, it); break;
   case PURLIN_KIND_MIGRATION:
-  case PURLIN_KIND_CAPABILITY:
   case PURLIN_KIND_REQUIREMENT: break; /* read where they are needed */
   }
 }
@@ -241,7 +253,7 @@ static purlin_status register_contained(plugin *p, buffer *why) {
 purlin_status plugins_register(buffer *why) {
   static const purlin_kind kinds[] = {PURLIN_KIND_METRIC, PURLIN_KIND_EVENT,    PURLIN_KIND_POLICY,
                                       PURLIN_KIND_JOB,    PURLIN_KIND_SCHEDULE, PURLIN_KIND_OPERATION,
-                                      PURLIN_KIND_ROUTE,  PURLIN_KIND_LISTENER};
+                                      PURLIN_KIND_ROUTE,  PURLIN_KIND_LISTENER, PURLIN_KIND_CAPABILITY};
   for (plugin *p = first; p; p = p->next) {
     registering r = {p, why, PURLIN_OK};
     if (p->contained) r.status = register_contained(p, why);

@@ -190,11 +190,13 @@ class Daemon:
         return [line.split("\t") for line in done.stdout.splitlines()]
 
     def token_for(self, workspace, permissions=("*",)):
-        """A new token that may do this, in this workspace."""
-        token = f"test_{uuid.uuid4().hex}"
+        """A new key that may do this, in this workspace, for an owner of it."""
+        token = f"purlin_{uuid.uuid4().hex}"
         granted = json.dumps(list(permissions))
         self.sql("INSERT INTO access_tokens (id, hash, name, actor, workspace, project, permissions, created_at) VALUES"
-                 f" ('tok_{uuid.uuid4().hex}', SHA2('{token}', 256), 'test', 'user:test', '{workspace}', 'default', '{granted}', NOW(6))")
+                 f" ('key_{uuid.uuid4().hex}', SHA2('{token}', 256), 'test', 'user:test', '{workspace}', 'default', '{granted}', NOW(6))")
+        self.sql("INSERT IGNORE INTO access_grants VALUES"
+                 f" ('grt_{uuid.uuid4().hex}', '{workspace}', 'user:test', 'owner', '*', '*', NOW(6), 'test')")
         return token
 
     def kill(self):

@@ -175,7 +175,8 @@ DOUBLE bool purlin_permitted(const purlin_ctx *ctx, const char *permission) {
   return ctx->who != NULL && strncmp(permission, "forbidden:", 10) != 0;
 }
 
-DOUBLE purlin_status access_require(purlin_ctx *ctx, const char *permission) {
+DOUBLE purlin_status access_require(purlin_ctx *ctx, const char *permission, bool anywhere) {
+  (void)anywhere;
   if (strncmp(permission, "forbidden:", 10) != 0) return PURLIN_OK;
   return purlin_fail(ctx, PURLIN_FORBIDDEN, "this needs the permission '%s'", permission);
 }

@@ -43,6 +43,8 @@ typedef struct purlin_operation {
   const char *description;       /* more than a line, for the documentation; may be NULL */
   uint32_t timeout_ms;           /* 0: the server's default */
   const purlin_dialect *dialect; /* of errors at .http; NULL: problem+json */
+  bool by_project; /* it asks itself which rows the caller may see and change (<purlin/access.h>): the permission held in
+                                    one project lets the caller in. Otherwise it must be held in the whole workspace. */
 } purlin_operation;
 
 #ifdef __cplusplus

@@ -8,6 +8,7 @@
 #include <purlin/operation.h>
 #include <purlin/route.h>
 #include <purlin/database.h>
+#include <purlin/access.h>
 #include <purlin/http.h>
 #include <purlin/job.h>
 #include <purlin/event.h>

@@ -45,6 +45,7 @@ typedef struct purlin_route {
   uint64_t max_body;                   /* bytes; 0: the server's default (8 MiB); UINT64_MAX: no limit */
   uint32_t timeout_ms;                 /* for the whole request; 0: the server's default; UINT32_MAX: none */
   const purlin_dialect *dialect;       /* of its errors; NULL: problem+json */
+  bool by_project;                     /* as in purlin_operation */
 } purlin_route;
 
 #define PURLIN_ROUTE(function, http_, ...)                                                                                 \

@@ -249,6 +249,9 @@ PURLIN_API PURLIN_CHECKED purlin_status purlin_decode_stored(purlin_ctx *ctx, co
 PURLIN_API PURLIN_CHECKED purlin_status purlin_encode(purlin_ctx *ctx, const purlin_schema *schema, const void *value,
                                                       purlin_json *out);
 
+/* A list of texts as a JSON list: for a column, or for JSON_TABLE in a query. Arena; NULL without memory, recorded. Does not park. */
+PURLIN_API const char *purlin_list_json(purlin_ctx *ctx, purlin_texts list);
+
 PURLIN_END
 
 #endif

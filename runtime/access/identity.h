@@ -1,0 +1,44 @@
+/* identity.h: what the files of access/ share: credentials, and how one becomes an identity. */
+#ifndef PURLIN_ACCESS_IDENTITY_H
+#define PURLIN_ACCESS_IDENTITY_H
+
+#include "access/access.h"
+
+/* Who is behind the credential, in the workspace that was asked for (NULL: the one they are at home in). PURLIN_NOT_FOUND when
+ * nobody is; from a loop's cache, which the answer belongs to: the caller takes its reference at once. May park. */
+PURLIN_CHECKED purlin_status identity_of(purlin_ctx *ctx, const purlin_credential *credential, const char *workspace,
+                                         struct identity **who);
+/* Once, before any request: the key of the caches. And once after the loops: what they remember is let go. */
+void identity_start(void);
+void identity_forget(void);
+
+/* The principal of an API key: PURLIN_NOT_FOUND when it is none of ours, has expired or was revoked. `project` and `bound`: where it
+ * acts, and whether only there. May park. */
+PURLIN_CHECKED purlin_status key_principal(purlin_ctx *ctx, const purlin_credential *credential,
+                                           purlin_principal *principal, const char **project, bool *bound);
+/* Makes a key that permits whatever its owner is granted, and lives 90 days; in the caller's transaction. The secret is in the arena. */
+PURLIN_CHECKED purlin_status key_make(purlin_ctx *ctx, const char *name, const char *owner, const char *workspace,
+                                      const char **secret);
+/* Makes the first administrator's key when there is none, and writes it to STATE/admin.token. */
+PURLIN_CHECKED purlin_status key_first(purlin_ctx *ctx, const char *state_directory, buffer *why);
+
+/* What a role of that name permits in the workspace. PURLIN_NOT_FOUND without one. May park. */
+PURLIN_CHECKED purlin_status role_permissions(purlin_ctx *ctx, const char *workspace, const char *name, purlin_texts *out);
+/* Of a built-in role, else NULL. */
+const purlin_texts *role_builtin(const char *name);
+
+/* Everything that is granted to the subjects in the workspace. Arena. May park. */
+typedef struct grants {
+  PURLIN_LIST_OF(access_grant) grants;
+} grants;
+PURLIN_CHECKED purlin_status grants_of(purlin_ctx *ctx, const char *workspace, purlin_texts subjects, grants *out);
+/* The workspace in which something is granted to one of the subjects, when it is one alone. PURLIN_NOT_FOUND otherwise. */
+PURLIN_CHECKED purlin_status grants_home(purlin_ctx *ctx, purlin_texts subjects, const char **workspace);
+/* Grants a role, as the caller; in the caller's transaction. May park. */
+PURLIN_CHECKED purlin_status grant_add(purlin_ctx *ctx, const char *workspace, const char *subject, const char *role,
+                                       const char *project);
+
+/* The id of a project of the caller's workspace, by its id or name. PURLIN_NOT_FOUND, recorded. May park. */
+PURLIN_CHECKED purlin_status project_find(purlin_ctx *ctx, const char *name, const char **id);
+
+#endif

@@ -1,0 +1,39 @@
+/* access.h: may they, for this very row.
+ *
+ * An operation's permission is checked before it runs: whoever calls it holds it in the whole workspace or, when it is declared
+ * .by_project, in some project or for some object. Such an operation's queries say by themselves which rows the caller may see, so
+ * that nothing is filtered afterwards, and no count or page tells of what is hidden:
+ *
+ *   static const char SELECT_PAGE[] = "SELECT id, name FROM registry_models m"
+ *       " WHERE m.workspace = ? AND " PURLIN_VISIBLE("m.project", "m.id") " ORDER BY m.name LIMIT ?";
+ *   purlin_db_list(ctx, model, &out->models, SELECT_PAGE, purlin_workspace(ctx), PURLIN_VISIBLE_TO(ctx, "models:read"), in->limit);
+ *
+ * An object that the caller may not see is not found; one that they see and may not change is forbidden:
+ *
+ *   status = purlin_require_on(ctx, "models:write", row.project, row.id);
+ *
+ * Since 0.1 unless a function says otherwise. */
+#ifndef PURLIN_ACCESS_H
+#define PURLIN_ACCESS_H
+
+#include <purlin/context.h>
+#include <purlin/database.h>
+
+PURLIN_BEGIN
+
+/* A condition over two columns, the row's project and the object's id, with two '?' for PURLIN_VISIBLE_TO. */
+#define PURLIN_VISIBLE(project, object) "COALESCE(FIND_IN_SET(" project ", ?) + FIND_IN_SET(" object ", ?), 1)"
+#define PURLIN_VISIBLE_TO(ctx, permission) purlin_visible(ctx, permission), purlin_visible(ctx, permission)
+
+/* The projects and objects in which the caller holds the permission, with commas; NULL: all. Arena, or static. Does not park. */
+PURLIN_API const char *purlin_visible(purlin_ctx *ctx, const char *permission);
+
+/* Whether the caller holds the permission for this object of this project. Does not park. */
+PURLIN_API bool purlin_permitted_on(const purlin_ctx *ctx, const char *permission, const char *project, const char *object);
+/* The same as a status: PURLIN_FORBIDDEN, recorded. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_require_on(purlin_ctx *ctx, const char *permission, const char *project,
+                                                          const char *object);
+
+PURLIN_END
+
+#endif

@@ -1,0 +1,50 @@
+/* authenticator.h: the contract of who knows people and machines by what they show: sessions, passwords, certificates.
+ *
+ * The gate of every request asks for who is behind a credential: first the runtime's own API keys, then each authenticator in
+ * order of start, until one knows. The answer is kept for about a second, under a keyed hash of the credential. What somebody
+ * may do is not asked here: roles are granted to subjects ("user:ana", "group:research") in a workspace, whoever vouches. */
+#ifndef PURLIN_CONTRACTS_AUTHENTICATOR_H
+#define PURLIN_CONTRACTS_AUTHENTICATOR_H
+
+#include <purlin/context.h>
+#include <purlin/plugin.h>
+
+PURLIN_BEGIN
+
+#define PURLIN_CONTRACT_authenticator 1u
+
+typedef enum purlin_credential_kind {
+  PURLIN_CREDENTIAL_BEARER = 1, /* Authorization: Bearer SECRET */
+  PURLIN_CREDENTIAL_BASIC,      /* Authorization: Basic, NAME and SECRET */
+  PURLIN_CREDENTIAL_COOKIE,     /* a browser's session */
+  PURLIN_CREDENTIAL_CERTIFICATE /* NAME is the subject of a client's certificate that was verified; no SECRET */
+} purlin_credential_kind;
+
+/* Borrowed until the call returns. Texts end with a NUL and are at most 8 KiB long. */
+typedef struct purlin_credential {
+  purlin_credential_kind kind;
+  const char *name;    /* "" where there is none */
+  const char *secret;  /* "" where there is none; never logged, never kept */
+  const char *address; /* of the client */
+} purlin_credential;
+
+/* Who that is. Texts in the arena. */
+typedef struct purlin_principal {
+  const char *actor;      /* "user:ana": what rows and audit entries name */
+  const char *credential; /* which of theirs, without its secret: "session:ses_...", for audit */
+  purlin_texts groups;    /* further subjects that roles may be granted to: "group:research" */
+  purlin_texts scope;     /* permissions that the credential is narrowed to; none: nothing is taken away */
+  const char *workspace;  /* where it acts when the request names none; NULL: where something is granted to it */
+  purlin_time expires_at; /* not kept beyond; 0: no end */
+} purlin_principal;
+
+typedef struct purlin_authenticator {
+  uint32_t size;
+  /* PURLIN_OK; PURLIN_NOT_FOUND: not one of mine, ask the next; PURLIN_UNAUTHENTICATED: mine, and not (any more) valid: nobody else
+   * is asked. Takes the same time for names that are unknown as for secrets that are wrong. May park; any number at a time. */
+  purlin_status (*authenticate)(purlin_ctx *ctx, const purlin_credential *credential, purlin_principal *principal);
+} purlin_authenticator;
+
+PURLIN_END
+
+#endif
