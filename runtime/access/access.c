@@ -271,7 +271,10 @@ void access_init(void) {
   background_set_identify(access_identify);
 }
 
-void access_end(void) { identity_forget(); }
+void access_end(void) {
+  identity_forget();
+  arena_thread_end(); /* what identities gave back */
+}
 
 purlin_status access_start(purlin_ctx *ctx, const char *state_directory, buffer *why) {
   identity_start();
