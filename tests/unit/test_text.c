@@ -463,8 +463,34 @@ static void statuses(void **state) {
     assert_int_equal(status_from_http(cases[i].http), cases[i].status);
 }
 
+static void near_names_are_found(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *name, *candidate;
+    size_t far; /* TEXT_FAR: not near */
+  } cases[] = {
+      {"prot", "port", 1}, {"por", "port", 1},      {"portt", "port", 1},  {"pert", "port", 1},
+      {"port", "port", 0}, {"sevrer", "server", 1}, {"srvr", "server", 2}, {"list", "server", 3},
+      {"ab", "cd", 3},     {"", "ab", 3},           {"abcdef", "ab", 3},   {"listmodels", "list_models", 1},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    size_t far = TEXT_FAR;
+    bool near = text_is_nearer(cases[i].name, strlen(cases[i].name), cases[i].candidate, &far);
+    assert_int_equal(near, cases[i].far < TEXT_FAR);
+    assert_int_equal(far, cases[i].far);
+  }
+  char longer[80];
+  memset(longer, 'a', sizeof longer);
+  size_t far = TEXT_FAR;
+  assert_false(text_is_nearer(longer, sizeof longer, "aaa", &far));
+  far = 1; /* nothing is nearer than what was found before */
+  assert_false(text_is_nearer("prot", 4, "port", &far));
+  assert_int_equal(far, 1);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(near_names_are_found),
       cmocka_unit_test(utf8),
       cmocka_unit_test(plain_texts),
       cmocka_unit_test(integers),
