@@ -3,9 +3,14 @@
 
 #define ROW_LIMIT_BYTES ((size_t)64 * 1024 * 1024)
 
-static purlin_status leave(purlin_rows *rows, purlin_status status) {
+static void forget(purlin_rows *rows) {
   rows->running = false;
   rows->call.session->rows = NULL;
+  rows->call.ctx->rows_open = false;
+}
+
+static purlin_status leave(purlin_rows *rows, purlin_status status) {
+  forget(rows);
   return db_call_end(&rows->call, status);
 }
 
@@ -22,6 +27,7 @@ purlin_status purlin_db_open_(purlin_ctx *ctx, const purlin_schema *schema, purl
   if (!rows->plan) return leave(rows, PURLIN_INTERNAL);
   arena_init(&rows->memory, ROW_LIMIT_BYTES);
   rows->call.session->rows = rows;
+  ctx->rows_open = true;
   *out = rows;
   return PURLIN_OK;
 }
@@ -34,10 +40,7 @@ purlin_status purlin_db_next(purlin_ctx *ctx, purlin_rows *rows, void *out, bool
   if (status != PURLIN_OK) return leave(rows, purlin_fail(ctx, status, "%s", "while reading rows"));
   switch (db_call_fetch(&rows->call)) {
   case DB_END: return leave(rows, PURLIN_OK);
-  case DB_FAILED:
-    rows->running = false;
-    rows->call.session->rows = NULL;
-    return db_call_fail(&rows->call);
+  case DB_FAILED: forget(rows); return db_call_fail(&rows->call);
   default: break;
   }
   status = db_plan_read(ctx, rows->plan, rows->call.statement, &rows->memory, out);

@@ -246,7 +246,8 @@ static void add_piece(purlin_request *request, const char *data, size_t size) {
 }
 
 purlin_status purlin_write(purlin_ctx *ctx, purlin_request *request, const void *data, size_t size) {
-  context_assert_may_park();
+  purlin_status allowed = context_may_wait_for_client(ctx, "writes to its client");
+  if (allowed != PURLIN_OK) return allowed;
   http_connection *c = request->connection;
   if (request->answer != ANSWER_STREAMING)
     return purlin_fail(ctx, PURLIN_INTERNAL, "written before the answer began, or after its end");

@@ -69,8 +69,9 @@ static purlin_status read_some(purlin_request *request, void *out, size_t size, 
 }
 
 purlin_status purlin_read(purlin_ctx *ctx, purlin_request *request, void *out, size_t size, size_t *got) {
-  context_assert_may_park();
-  purlin_status status = read_some(request, out, size, got);
+  *got = 0;
+  purlin_status status = context_may_wait_for_client(ctx, "reads from its client");
+  if (status == PURLIN_OK) status = read_some(request, out, size, got);
   if (status != PURLIN_OK) *got = 0;
   else if (*got > 0) {
     connection_adjust_reading(request->connection);
@@ -95,9 +96,10 @@ static purlin_status fill(purlin_request *request, char *out, size_t room, size_
 }
 
 purlin_status purlin_read_all(purlin_ctx *ctx, purlin_request *request, size_t limit, const char **body, size_t *size) {
-  context_assert_may_park();
   *body = "";
   *size = 0;
+  purlin_status allowed = context_may_wait_for_client(ctx, "reads from its client");
+  if (allowed != PURLIN_OK) return allowed;
   const http_head *head = &request->head;
   if (head->has_length && head->length > limit) return too_large(ctx, limit);
   if (limit == SIZE_MAX) limit--;

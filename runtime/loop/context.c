@@ -189,6 +189,13 @@ purlin_status context_may_wait(purlin_ctx *ctx, const char *what) {
                      ctx->operation, what);
 }
 
+purlin_status context_may_wait_for_client(purlin_ctx *ctx, const char *what) {
+  purlin_status status = context_may_wait(ctx, what);
+  if (status != PURLIN_OK || !ctx->rows_open) return status;
+  return purlin_fail(ctx, PURLIN_INTERNAL, "%s: %s while rows of the database are open; read them a page at a time",
+                     ctx->operation, what);
+}
+
 purlin_status purlin_sleep(purlin_ctx *ctx, uint32_t milliseconds) {
   purlin_status allowed = context_may_wait(ctx, "sleeps");
   if (allowed != PURLIN_OK) return allowed;

@@ -63,6 +63,7 @@ struct purlin_ctx {
   struct db_session *db;       /* the fiber's connection and transaction */
   bool reads_only;             /* db refuses statements that write */
   bool transaction_open;       /* set by db: only its calls may park until the transaction ends */
+  bool rows_open;              /* set by db: they hold the connection, so nothing that a client does may be waited for */
   struct lua_run *lua;         /* the running script */
   struct plugin *plugin_state; /* the plugin whose code runs (configuration) */
   struct http_exchange *exchange;
@@ -104,6 +105,8 @@ void context_assert_may_park(void);
 
 /* For calls that wait for anything but the database: PURLIN_INTERNAL, recorded, while a transaction is open. `what` the caller does. */
 PURLIN_CHECKED purlin_status context_may_wait(purlin_ctx *ctx, const char *what);
+/* The same for a wait that a client decides about: it may take as long as the client likes, so no connection to the database may be held. */
+PURLIN_CHECKED purlin_status context_may_wait_for_client(purlin_ctx *ctx, const char *what);
 
 void context_set_deadline(purlin_ctx *ctx, uint64_t after_ms);
 /* 16 + 8 random bytes in hexadecimal, or the continuation of a `traceparent` header (false: malformed, a new one was made). */

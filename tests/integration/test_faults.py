@@ -4,6 +4,7 @@ import http.client
 import os
 import random
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -357,3 +358,28 @@ def test_the_limit_on_open_files_is_raised_as_far_as_it_may(new_daemon):
         one.close()
     client.close()
     server.stop()
+
+
+def test_slow_readers_of_a_log_leave_the_database_to_others(own_server):
+    job = "trn_" + "a" * 21
+    own_server.sql(f"INSERT INTO training_jobs SET id = '{job}', workspace = 'default', project = 'default', state = 'succeeded',"
+                   " trainer = '', specification = '{}', dataset = '', dataset_version = 1, dataset_sha256 = '', dataset_rows = 0,"
+                   " validation_rows = 0, registers = 0, labels = '{}', created_at = NOW(6), created_by = 'user:admin'")
+    own_server.sql("INSERT INTO training_logs (workspace, project, job_id, attempt, at, text)"
+                   f" SELECT 'default', 'default', '{job}', 1, NOW(6), REPEAT('x', 60000) FROM seq_1_to_400")
+    slow = []
+    for _ in range(60):
+        one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.connect(("127.0.0.1", own_server.port))
+        one.sendall(f"GET /api/v1/training/jobs/{job}/log HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {own_server.token}\r\n\r\n".encode())
+        slow.append(one)
+    for one in slow:
+        assert one.recv(12) == b"HTTP/1.1 200"
+    client = own_server.client()
+    assert {client.get("/api/v1/models").status for _ in range(10)} == {200}
+    whole = client.get(f"/api/v1/training/jobs/{job}/log")
+    assert whole.status == 200 and whole.body == b"x" * 60000 * 400
+    client.close()
+    for one in slow:
+        one.close()

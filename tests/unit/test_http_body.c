@@ -84,6 +84,29 @@ static purlin_status send_much(purlin_ctx *ctx, purlin_request *request) {
   return status;
 }
 
+/* Whoever holds something of the database may not wait for a client. */
+static purlin_status hold(purlin_ctx *ctx, purlin_request *request) {
+  bool *const flags[] = {&ctx->transaction_open, &ctx->rows_open};
+  char byte;
+  const char *body;
+  size_t got;
+  bool refused = true;
+  for (size_t i = 0; i < 2; i++) {
+    *flags[i] = true;
+    refused = refused && purlin_read(ctx, request, &byte, 1, &got) == PURLIN_INTERNAL;
+    refused = refused && purlin_read_all(ctx, request, 10, &body, &got) == PURLIN_INTERNAL;
+    *flags[i] = false;
+  }
+  purlin_status status = purlin_read_all(ctx, request, 10, &body, &got);
+  if (status == PURLIN_OK) status = purlin_respond_begin(ctx, request, refused ? 200 : 409, "text/plain", -1);
+  for (size_t i = 0; i < 2 && status == PURLIN_OK; i++) {
+    *flags[i] = true;
+    if (purlin_write(ctx, request, "not this", 8) == PURLIN_OK) status = PURLIN_CONFLICT;
+    *flags[i] = false;
+  }
+  return status == PURLIN_OK ? purlin_write(ctx, request, body, got) : status;
+}
+
 static purlin_status send_too_little(purlin_ctx *ctx, purlin_request *request) {
   purlin_status status = purlin_respond_begin(ctx, request, 200, "text/plain", 100);
   return status != PURLIN_OK ? status : purlin_write(ctx, request, "x", 1);
@@ -110,6 +133,7 @@ static const test_route routes[] = {
     {"POST /ignore", ignore, 0, 0},
     {"POST /refuse", refuse, 0, 0},
     {"POST /small", echo, 10, 0},
+    {"POST /held", hold, 0, 0},
     {"GET /much/{n}", send_much, 0, UINT32_MAX},
     {"GET /little", send_too_little, 0, 0},
     {"GET /over", send_too_much, 0, 0},
@@ -415,6 +439,13 @@ static void expectations(void **state) {
   hang_up(&c);
 }
 
+static void nothing_of_the_database_is_held(void **state) {
+  (void)state;
+  answer a = ask(200, "POST /held HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\nfree");
+  assert_string_equal(a.body, "free");
+  answer_free(&a);
+}
+
 /* ---- Out ---------------------------------------------------------------------------------------------------------------------------------- */
 
 static void streams_out(void **state) {
@@ -505,6 +536,7 @@ int main(void) {
       cmocka_unit_test(limits_of_heads),
       cmocka_unit_test(bodies_that_nobody_reads),
       cmocka_unit_test(expectations),
+      cmocka_unit_test(nothing_of_the_database_is_held),
       cmocka_unit_test(streams_out),
       cmocka_unit_test(holds_the_writer_back),
       cmocka_unit_test(answers_cut_off),

@@ -84,7 +84,8 @@ static inline purlin_value purlin_value_itself_(purlin_value value) { return val
   purlin_db_list_(ctx, type##_schema(), (void *)&(list)->items, &(list)->count, PURLIN_VALUES_(__VA_ARGS__))
 /* Rows one by one, with flat memory: open, next until *got is false, close. Texts of a row live until the next `next`.
  * The rows are owned: close them, also after an error (NULL is fine). They hold the fiber's connection: no other statement until they
- * are closed, which PURLIN_INTERNAL says. Each may park; close cannot fail. */
+ * are closed, and neither purlin_read nor purlin_write, which a slow client would make last for ever (for those read a page at a
+ * time); PURLIN_INTERNAL says so. Each may park; close cannot fail. */
 typedef struct purlin_rows purlin_rows;
 #define purlin_db_open(ctx, type, rows, ...) purlin_db_open_(ctx, type##_schema(), rows, PURLIN_VALUES_(__VA_ARGS__))
 PURLIN_API PURLIN_CHECKED purlin_status purlin_db_next(purlin_ctx *ctx, purlin_rows *rows, void *out, bool *got);
