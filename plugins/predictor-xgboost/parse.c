@@ -155,16 +155,14 @@ static bool fill(json list, size_t count, int32_t *whole_numbers, float *numbers
 }
 
 /* Before memory is taken for it: a tree whose arrays are of one length has ten bytes of text or more for each node. */
-static bool check_tree(parsing *p, const json *members, size_t number, size_t *count) {
+static bool check_tree(parsing *p, const json *members, size_t number, size_t count) {
   if (json_count(members[CATEGORIES]) > 0) return refuse(p, "tree %zu splits by categories, which is not served", number);
   long leaf_values = 1;
   json vector = json_member(members[PARAMETERS], "size_leaf_vector");
   if (vector.at && (!whole(vector, 0, MOST_GROUPS, &leaf_values) || leaf_values > 1))
     return refuse(p, "tree %zu has several values per leaf, which is not served", number);
-  *count = json_count(members[LEFT]);
-  if (*count == 0) return refuse(p, "tree %zu is damaged: it has no nodes", number);
   for (member m = RIGHT; m <= DEFAULT_LEFT; m++)
-    if (json_count(members[m]) != *count)
+    if (json_count(members[m]) != count)
       return refuse(p, "tree %zu is damaged: its arrays are missing or of different lengths", number);
   return true;
 }
@@ -214,9 +212,10 @@ static bool place(parsing *p, const arrays *a, size_t number, uint32_t *order, t
 static bool add_tree(parsing *p, json text, size_t number, tree *out) {
   purlin_model *m = p->model;
   json members[MEMBERS];
-  size_t count = 0;
   json_members(text, MEMBER_NAMES, members, MEMBERS);
-  if (!check_tree(p, members, number, &count)) return false;
+  size_t count = json_count(members[LEFT]);
+  if (count == 0) return refuse(p, "tree %zu is damaged: it has no nodes", number);
+  if (!check_tree(p, members, number, count)) return false;
   if (m->node_count + count > UINT32_MAX / 2) return refuse(p, "the model has more nodes than can be served");
   node *grown = realloc(m->nodes, (m->node_count + count) * sizeof *grown);
   if (!grown) return refuse(p, "out of memory");
