@@ -142,6 +142,16 @@ class Player(elec2.Demo):
         return labelled
 
 
+def predict_beside(recorder, row, stop):
+    """Predictions without labels: nobody has the log written but the log itself."""
+    number = 0
+    while not stop.is_set():
+        body = {"id": f"beside-{number}", "inputs": [{"name": "rows", "shape": [1, 10], "datatype": "FP32", "data": row[:-1]}]}
+        recorder.send("POST", "/v2/models/elec2/infer", body)
+        number += 1
+        time.sleep(0.01)
+
+
 # ---- What must hold afterwards
 
 
@@ -158,7 +168,7 @@ def check_prediction_log(server, recorder, kills):
     lost = [at for at, one in recorder.predictions if one not in logged]
     for at in lost:
         assert any(at <= kill + 0.05 and kill - at < LOG_WINDOW_S + SLACK_S for kill in kills), \
-            f"a prediction answered {min(abs(kill - at) for kill in kills):.3f} s from the nearest kill is not in the log"
+            f"a prediction answered {min((kill - at for kill in kills if kill > at), default=-1):.3f} s before a kill is not in the log"
     loops = os.cpu_count() or 1
     for kill in kills:
         near = sum(kill - LOG_WINDOW_S - SLACK_S < at <= kill + 0.05 for at in lost)
@@ -227,7 +237,8 @@ def test_nothing_is_lost_when_the_daemon_is_killed_during_the_demonstration(new_
     player = Player(recorder)
     player.prepare()
     reached = []
-    playing = Threads(lambda: reached.append(player.play()))
+    beside = Recorder(server.port, server.token)
+    playing = Threads(lambda: reached.append(player.play()), lambda: predict_beside(beside, player.played[0], player.stop))
     kills, during_training, trainings = [], 0, 0
     client = server.client(timeout=10)
     number = 0
@@ -255,6 +266,7 @@ def test_nothing_is_lost_when_the_daemon_is_killed_during_the_demonstration(new_
     client = server.client()
     check_labels(server, recorder, labelled)
     time.sleep(3 * LOG_WINDOW_S)
+    recorder.predictions += beside.predictions
     lost = check_prediction_log(server, recorder, kills)
     jobs, versions = check_trainings(server, client, recorder)
     check_serving(client, recorder, versions, player.played[0])

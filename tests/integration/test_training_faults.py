@@ -1,11 +1,13 @@
 """Trainings when things die: the trainer, the daemon, or a node that comes back to find that another one went on. And trainings that need
 more memory than they may have."""
 import hashlib
+import json
 import os
 import random
 import signal
 import sys
 import time
+import urllib.parse
 
 import pytest
 
@@ -225,6 +227,24 @@ def join(first, second):
     second.token = first.token
 
 
+def told(server, pid):
+    """What the trainer was told: its addresses and its token."""
+    (path,) = (server.state / "runs").glob(f"{pid}-*/training.json")
+    return json.loads(path.read_text())
+
+
+def try_to_take_effect(client, training):
+    """As an attempt that does not know yet that it is over: whatever it does is refused, with its own address and with its successor's."""
+    report = {"state": "succeeded", "framework": "constant", "signature": SIGNATURE, "log": "from the dead", "metrics": [{"key": "ghost", "value": 1}]}
+    address = {name: urllib.parse.urlparse(training[f"{name}_url"]).path for name in ("dataset", "artifact", "callback")}
+    for path, expected in ((lambda text: text, 409), (lambda text: text.replace("/1/", "/2/"), (401, 409))):
+        for answer in (client.get(path(address["dataset"]), token=training["token"]),
+                       client.put(path(address["artifact"]) + "/model", b"made by nobody", token=training["token"]),
+                       client.post(path(address["callback"]), {"message": "boo", "progress": 0.5}, token=training["token"]),
+                       client.post(path(address["callback"]), report, token=training["token"])):
+            assert answer.status == expected or answer.status in (expected if isinstance(expected, tuple) else ()), answer
+
+
 def test_of_two_attempts_one_takes_effect(new_daemon, tmp_path):
     """A node is stopped (SIGSTOP) past its lease; another one starts a second attempt, which succeeds. Then the first node and its
     trainer go on: nothing of what they do counts."""
@@ -235,6 +255,7 @@ def test_of_two_attempts_one_takes_effect(new_daemon, tmp_path):
     job = create_patient(client, go)
     old = pid_of(first, job)
     wait_until(lambda: "attempt 1 is here" in log_of(client, job), 10, "the first attempt says nothing")
+    training = told(first, old)
     client.close()
     # As if the first node were another machine: its process cannot be seen from the second one.
     sql(first, f"UPDATE training_jobs SET boot = 'of another machine' WHERE id = '{job}'")
@@ -243,10 +264,12 @@ def test_of_two_attempts_one_takes_effect(new_daemon, tmp_path):
     try:
         new = pid_of(first, job, attempt=2)
         assert alive(old) and new != old
-        go.touch()  # for both
         client = second.client()
+        try_to_take_effect(client, training)
+        go.touch()  # for both
         done = wait_state(client, job, "succeeded")
         assert (done["attempt"], done["version"]) == (2, 1)
+        try_to_take_effect(client, training)
     finally:
         first.process.send_signal(signal.SIGCONT)
     wait_until(lambda: not alive(old), 30, "the first trainer does not notice that it is over")
@@ -257,6 +280,7 @@ def test_of_two_attempts_one_takes_effect(new_daemon, tmp_path):
     wait_until(lambda: queue_row(first, job)[:2] == (2, 2), 10, "the job in the queue does not end")
     events = sql(first, f"SELECT COUNT(*) FROM events_log WHERE name = 'training.finished' AND event_key = '{job}'")
     assert events == [["1"]], "its end was told twice"
+    assert "dead" not in log_of(client, job) and "ghost" not in [metric["key"] for metric in done["metrics"]]
     client.close()
     second.stop()
     first.stop()
@@ -275,6 +299,7 @@ def test_node_that_lost_its_lease_records_nothing(new_daemon, tmp_path):
     try:
         wait_until(lambda: queue_row(first, job)[:2] == (1, 2), 20, "the second node does not take it over")
         assert alive(pid) and look(second.client(), job)["attempt"] == 1, "the second node found the trainer, which is on the same machine"
+        time.sleep(1)  # by now it waits for its end
         # While the first node stands still its trainer dies: both will see it, one may act on it.
         os.kill(pid, signal.SIGKILL)
         again = pid_of(first, job, attempt=2)
@@ -284,7 +309,9 @@ def test_node_that_lost_its_lease_records_nothing(new_daemon, tmp_path):
     client = second.client()
     now = look(client, job)
     assert (now["state"], now["attempt"]) == ("running", 2) and alive(again), f"the first node ended the second one's attempt: {now}"
-    assert log_of(client, job).count("(attempt 1: ") == 1, "both nodes recorded the end of the first attempt"
+    assert log_of(client, job).count("(attempt ") == 1, "both nodes recorded the end of an attempt"
+    row = sql(first, f"SELECT pid, token_hash IS NOT NULL FROM training_jobs WHERE id = '{job}'")
+    assert row == [[str(again), "1"]], "the first node took the token of the second one's attempt away"
     assert client.delete(f"/api/v1/training/jobs/{job}").status == 200
     wait_until(lambda: not alive(again), 10, "the cancelled training goes on")
     client.close()
