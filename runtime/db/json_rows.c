@@ -54,8 +54,12 @@ static void add_cell(buffer *out, const MYSQL_FIELD *field, const db_cell *cell)
     break;
   case COLUMN_DECIMAL: buffer_add(out, cell->data, cell->size); break;
   case COLUMN_DATE:
-    if (db_cell_time(cell, &time)) buffer_json_text(out, text, text_from_time(time, text));
-    else buffer_text(out, "null");
+    if (db_cell_time(cell, &time)) {
+      size_t size = text_from_time(time, text);
+      buffer_json_text(out, text, size);
+    } else {
+      buffer_text(out, "null");
+    }
     break;
   case COLUMN_TEXT:
     if (is_json(field)) buffer_add(out, cell->data, cell->size);

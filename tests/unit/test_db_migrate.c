@@ -166,7 +166,7 @@ static void test_start_again(void **state) {
   db_dev_stop();
   double began = seconds_now();
   assert_int_equal(db_dev_start(test_directory, &test_options, &why), PURLIN_OK);
-  assert_true(seconds_now() - began < 5);
+  assert_true(seconds_now() - began < 30); /* a busy machine has needed more than five */
   assert_int_equal(db_dev_start(test_directory, &test_options, &why), PURLIN_CONFLICT);
   data_is_there(state);
   buffer_free(&why);
