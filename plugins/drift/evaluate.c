@@ -51,13 +51,18 @@ typedef struct labelled_in {
   const char *endpoint;
   int64_t from, to;
 } labelled_in;
-PURLIN_SCHEMA(labelled_in, "Which rows", PURLIN_REQUIRED(endpoint, "The endpoint"), PURLIN_REQUIRED(from, "The first"), PURLIN_REQUIRED(to, "Behind the last"));
+PURLIN_SCHEMA(labelled_in, "Which rows",
+    PURLIN_REQUIRED(endpoint, "The endpoint"),
+    PURLIN_REQUIRED(from, "The first"),
+    PURLIN_REQUIRED(to, "Behind the last"));
 typedef struct labelled_row {
   purlin_json inputs;
   double prediction, label;
 } labelled_row;
 PURLIN_SCHEMA(labelled_row, "A labelled prediction",
-    PURLIN_REQUIRED(inputs, "What the model was given"), PURLIN_REQUIRED(prediction, "What it said"), PURLIN_REQUIRED(label, "What was true"));
+    PURLIN_REQUIRED(inputs, "What the model was given"),
+    PURLIN_REQUIRED(prediction, "What it said"),
+    PURLIN_REQUIRED(label, "What was true"));
 typedef struct labelled_rows {
   PURLIN_LIST_OF(labelled_row) rows;
 } labelled_rows;
@@ -167,7 +172,9 @@ static purlin_status compute(purlin_ctx *ctx, const evaluation *e, finding *f) {
 typedef struct alerts_row {
   purlin_opt_text accuracy_alert, drift_alert;
 } alerts_row;
-PURLIN_SCHEMA(alerts_row, "Alerts of a report", PURLIN_OPTIONAL(accuracy_alert, "accuracy"), PURLIN_OPTIONAL(drift_alert, "drift"));
+PURLIN_SCHEMA(alerts_row, "Alerts of a report",
+    PURLIN_OPTIONAL(accuracy_alert, "accuracy"),
+    PURLIN_OPTIONAL(drift_alert, "drift"));
 
 static const feature_drift *most_drifted(const feature_list *list) { /* of one or more */
   const feature_drift *most = list->features.items;
@@ -302,7 +309,9 @@ typedef struct labelled_event {
   const char *endpoint;
   int64_t labelled;
 } labelled_event;
-PURLIN_SCHEMA(labelled_event, "Labels came", PURLIN_REQUIRED(endpoint, "The endpoint"), PURLIN_REQUIRED(labelled, "How many there are now"));
+PURLIN_SCHEMA(labelled_event, "Labels came",
+    PURLIN_REQUIRED(endpoint, "The endpoint"),
+    PURLIN_REQUIRED(labelled, "How many there are now"));
 
 PURLIN_LISTENER(on_labelled, "serving.labelled", labelled_event) {
   size_t done = 0;

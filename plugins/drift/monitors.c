@@ -178,7 +178,9 @@ typedef struct deleted_event {
   const char *endpoint;
   purlin_time deleted_at;
 } deleted_event;
-PURLIN_SCHEMA(deleted_event, "An endpoint is gone", PURLIN_REQUIRED(endpoint, "The endpoint"), PURLIN_REQUIRED(deleted_at, "Since when"));
+PURLIN_SCHEMA(deleted_event, "An endpoint is gone",
+    PURLIN_REQUIRED(endpoint, "The endpoint"),
+    PURLIN_REQUIRED(deleted_at, "Since when"));
 
 /* A monitor that was made later is of another endpoint with the same name. */
 static purlin_status remove_older(purlin_ctx *ctx, void *argument) {

@@ -8,7 +8,9 @@
 typedef struct model_in {
   const char *name, *version;
 } model_in;
-PURLIN_SCHEMA(model_in, "Which version", PURLIN_REQUIRED(name, "The model"), PURLIN_REQUIRED(version, "Its number"));
+PURLIN_SCHEMA(model_in, "Which version",
+    PURLIN_REQUIRED(name, "The model"),
+    PURLIN_REQUIRED(version, "Its number"));
 typedef struct model_out {
   purlin_signature signature;
 } model_out;
@@ -18,12 +20,16 @@ typedef struct data_in {
   const char *name;
   int64_t version;
 } data_in;
-PURLIN_SCHEMA(data_in, "Which version", PURLIN_REQUIRED(name, "The dataset"), PURLIN_REQUIRED(version, "Its number"));
+PURLIN_SCHEMA(data_in, "Which version",
+    PURLIN_REQUIRED(name, "The dataset"),
+    PURLIN_REQUIRED(version, "Its number"));
 typedef struct data_column {
   const char *name;
   purlin_doubles quantiles;
 } data_column;
-PURLIN_SCHEMA(data_column, "A column", PURLIN_REQUIRED(name, "Its name"), PURLIN_OPTIONAL(quantiles, "Its percentiles"));
+PURLIN_SCHEMA(data_column, "A column",
+    PURLIN_REQUIRED(name, "Its name"),
+    PURLIN_OPTIONAL(quantiles, "Its percentiles"));
 typedef struct data_out {
   PURLIN_LIST_OF(data_column) columns;
 } data_out;

@@ -24,9 +24,17 @@ typedef struct serving_row {
   purlin_json signature;
 } serving_row;
 PURLIN_SCHEMA(serving_row, "An endpoint and what it serves",
-    PURLIN_REQUIRED(id, "id"), PURLIN_REQUIRED(name, "name"), PURLIN_REQUIRED(workspace, "workspace"), PURLIN_REQUIRED(project, "project"),
-    PURLIN_REQUIRED(deployment, "deployment"), PURLIN_REQUIRED(model, "model"), PURLIN_REQUIRED(version, "version"),
-    PURLIN_REQUIRED(framework, "framework"), PURLIN_REQUIRED(sha256, "bytes"), PURLIN_REQUIRED(size, "size"), PURLIN_REQUIRED(signature, "signature"));
+    PURLIN_REQUIRED(id, "id"),
+    PURLIN_REQUIRED(name, "name"),
+    PURLIN_REQUIRED(workspace, "workspace"),
+    PURLIN_REQUIRED(project, "project"),
+    PURLIN_REQUIRED(deployment, "deployment"),
+    PURLIN_REQUIRED(model, "model"),
+    PURLIN_REQUIRED(version, "version"),
+    PURLIN_REQUIRED(framework, "framework"),
+    PURLIN_REQUIRED(sha256, "bytes"),
+    PURLIN_REQUIRED(size, "size"),
+    PURLIN_REQUIRED(signature, "signature"));
 typedef struct number_row {
   int64_t deployment;
 } number_row;
@@ -35,7 +43,9 @@ typedef struct known_row {
   const char *id;
   int64_t deployment;
 } known_row;
-PURLIN_SCHEMA(known_row, "What serves", PURLIN_REQUIRED(id, "id"), PURLIN_REQUIRED(deployment, "deployment"));
+PURLIN_SCHEMA(known_row, "What serves",
+    PURLIN_REQUIRED(id, "id"),
+    PURLIN_REQUIRED(deployment, "deployment"));
 
 /* ---- Of the process: what is published. Loops copy it when its generation has changed. ------------------------------------------------------ */
 

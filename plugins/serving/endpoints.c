@@ -87,7 +87,9 @@ purlin_status endpoint_source(purlin_ctx *ctx, const endpoint_row *of, source *o
 typedef struct version_in {
   const char *name, *version;
 } version_in;
-PURLIN_SCHEMA(version_in, "Which version", PURLIN_REQUIRED(name, "model"), PURLIN_REQUIRED(version, "version"));
+PURLIN_SCHEMA(version_in, "Which version",
+    PURLIN_REQUIRED(name, "model"),
+    PURLIN_REQUIRED(version, "version"));
 typedef struct version_out {
   int64_t version;
   const char *framework, *sha256;
@@ -95,8 +97,11 @@ typedef struct version_out {
   purlin_json signature;
 } version_out;
 PURLIN_SCHEMA(version_out, "A version, as far as serving needs it",
-    PURLIN_REQUIRED(version, "number"), PURLIN_REQUIRED(framework, "framework"), PURLIN_REQUIRED(sha256, "bytes"),
-    PURLIN_REQUIRED(size, "size"), PURLIN_REQUIRED(signature, "signature"));
+    PURLIN_REQUIRED(version, "number"),
+    PURLIN_REQUIRED(framework, "framework"),
+    PURLIN_REQUIRED(sha256, "bytes"),
+    PURLIN_REQUIRED(size, "size"),
+    PURLIN_REQUIRED(signature, "signature"));
 
 purlin_status registry_source(purlin_ctx *ctx, const char *model, const char *version, source *out) {
   const version_in in = {model, version};

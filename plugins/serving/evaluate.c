@@ -127,12 +127,16 @@ typedef struct dataset_in {
   const char *name;
   int64_t version;
 } dataset_in;
-PURLIN_SCHEMA(dataset_in, "Which version", PURLIN_REQUIRED(name, "dataset"), PURLIN_REQUIRED(version, "number"));
+PURLIN_SCHEMA(dataset_in, "Which version",
+    PURLIN_REQUIRED(name, "dataset"),
+    PURLIN_REQUIRED(version, "number"));
 typedef struct dataset_out {
   int64_t version;
   const char *sha256;
 } dataset_out;
-PURLIN_SCHEMA(dataset_out, "A version", PURLIN_REQUIRED(version, "number"), PURLIN_REQUIRED(sha256, "bytes"));
+PURLIN_SCHEMA(dataset_out, "A version",
+    PURLIN_REQUIRED(version, "number"),
+    PURLIN_REQUIRED(sha256, "bytes"));
 
 static purlin_status try_on(purlin_ctx *ctx, const evaluate_in *in, const served *s, const char *sha256,
                             evaluate_out *out) {

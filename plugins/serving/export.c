@@ -32,7 +32,9 @@ typedef struct pair {
   purlin_json inputs;
   double label;
 } pair;
-PURLIN_SCHEMA(pair, "A row", PURLIN_REQUIRED(inputs, "inputs"), PURLIN_REQUIRED(label, "label"));
+PURLIN_SCHEMA(pair, "A row",
+    PURLIN_REQUIRED(inputs, "inputs"),
+    PURLIN_REQUIRED(label, "label"));
 
 typedef struct writing {
   const purlin_storage *storage;
@@ -124,7 +126,10 @@ static purlin_status store(purlin_ctx *ctx, const endpoint_row *of, const export
 typedef struct add_in {
   const char *name, *sha256, *origin;
 } add_in;
-PURLIN_SCHEMA(add_in, "Bytes to register", PURLIN_REQUIRED(name, "dataset"), PURLIN_REQUIRED(sha256, "bytes"), PURLIN_REQUIRED(origin, "origin"));
+PURLIN_SCHEMA(add_in, "Bytes to register",
+    PURLIN_REQUIRED(name, "dataset"),
+    PURLIN_REQUIRED(sha256, "bytes"),
+    PURLIN_REQUIRED(origin, "origin"));
 typedef struct add_out {
   int64_t version;
 } add_out;

@@ -83,9 +83,15 @@ typedef struct feedback_row {
   purlin_opt_int version;
 } feedback_row;
 PURLIN_SCHEMA(feedback_row, "A row of serving_feedback",
-    PURLIN_REQUIRED(endpoint_id, "endpoint"), PURLIN_REQUIRED(labelled_index, "index"), PURLIN_REQUIRED(prediction_id, "id"),
-    PURLIN_REQUIRED(workspace, "workspace"), PURLIN_REQUIRED(project, "project"), PURLIN_REQUIRED(label, "label"),
-    PURLIN_OPTIONAL(inputs, "inputs"), PURLIN_OPTIONAL(prediction, "prediction"), PURLIN_OPTIONAL(version, "version"));
+    PURLIN_REQUIRED(endpoint_id, "endpoint"),
+    PURLIN_REQUIRED(labelled_index, "index"),
+    PURLIN_REQUIRED(prediction_id, "id"),
+    PURLIN_REQUIRED(workspace, "workspace"),
+    PURLIN_REQUIRED(project, "project"),
+    PURLIN_REQUIRED(label, "label"),
+    PURLIN_OPTIONAL(inputs, "inputs"),
+    PURLIN_OPTIONAL(prediction, "prediction"),
+    PURLIN_OPTIONAL(version, "version"));
 
 /* An id within the request, and where: sorted by id, then by place, so that the first of twins comes first. */
 typedef struct marked {
@@ -262,7 +268,10 @@ typedef struct stats_row {
   int64_t predictions, labelled;
   purlin_opt_int judged, correct;
 } stats_row;
-PURLIN_SCHEMA(stats_row, "Sums", PURLIN_REQUIRED(predictions, "predictions"), PURLIN_REQUIRED(labelled, "labels"), PURLIN_OPTIONAL(judged, "judged"),
+PURLIN_SCHEMA(stats_row, "Sums",
+    PURLIN_REQUIRED(predictions, "predictions"),
+    PURLIN_REQUIRED(labelled, "labels"),
+    PURLIN_OPTIONAL(judged, "judged"),
     PURLIN_OPTIONAL(correct, "correct"));
 
 PURLIN_OPERATION(stats, stats_in, stats_out,

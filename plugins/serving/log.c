@@ -83,8 +83,13 @@ typedef struct prediction_row {
   double output;
 } prediction_row;
 PURLIN_SCHEMA(prediction_row, "A row of serving_predictions",
-    PURLIN_REQUIRED(endpoint_id, "endpoint"), PURLIN_REQUIRED(prediction_id, "id"), PURLIN_REQUIRED(workspace, "workspace"),
-    PURLIN_REQUIRED(project, "project"), PURLIN_REQUIRED(version, "version"), PURLIN_REQUIRED(at, "at"), PURLIN_REQUIRED(inputs, "inputs"),
+    PURLIN_REQUIRED(endpoint_id, "endpoint"),
+    PURLIN_REQUIRED(prediction_id, "id"),
+    PURLIN_REQUIRED(workspace, "workspace"),
+    PURLIN_REQUIRED(project, "project"),
+    PURLIN_REQUIRED(version, "version"),
+    PURLIN_REQUIRED(at, "at"),
+    PURLIN_REQUIRED(inputs, "inputs"),
     PURLIN_REQUIRED(output, "output"));
 
 /* The first use of an id holds; a client that repeats one repeats itself. */

@@ -28,7 +28,9 @@ typedef struct server_description {
   purlin_texts extensions;
 } server_description;
 PURLIN_SCHEMA(server_description, "A server of the Open Inference Protocol",
-    PURLIN_REQUIRED(name, "Its name"), PURLIN_REQUIRED(version, "Its version"), PURLIN_REQUIRED(extensions, "Which extensions it speaks"));
+    PURLIN_REQUIRED(name, "Its name"),
+    PURLIN_REQUIRED(version, "Its version"),
+    PURLIN_REQUIRED(extensions, "Which extensions it speaks"));
 typedef struct server_life {
   bool live;
 } server_life;
@@ -73,7 +75,9 @@ typedef struct model_readiness {
   const char *name;
   bool ready;
 } model_readiness;
-PURLIN_SCHEMA(model_readiness, "Whether an endpoint is ready", PURLIN_REQUIRED(name, "The endpoint"), PURLIN_REQUIRED(ready, "Whether it is"));
+PURLIN_SCHEMA(model_readiness, "Whether an endpoint is ready",
+    PURLIN_REQUIRED(name, "The endpoint"),
+    PURLIN_REQUIRED(ready, "Whether it is"));
 
 static purlin_status tell_ready(purlin_ctx *ctx, purlin_request *request) {
   slot *s = NULL;
@@ -99,7 +103,9 @@ typedef struct tensor_metadata {
   purlin_json shape;
 } tensor_metadata;
 PURLIN_SCHEMA(tensor_metadata, "A tensor of a model",
-    PURLIN_REQUIRED(name, "Its name"), PURLIN_REQUIRED(datatype, "Its type"), PURLIN_REQUIRED(shape, "Its dimensions; -1: any"));
+    PURLIN_REQUIRED(name, "Its name"),
+    PURLIN_REQUIRED(datatype, "Its type"),
+    PURLIN_REQUIRED(shape, "Its dimensions; -1: any"));
 typedef struct model_description {
   const char *name;
   purlin_texts versions;
@@ -158,7 +164,9 @@ typedef struct indexed {
   const char *name, *version, *state, *reason;
 } indexed;
 PURLIN_SCHEMA(indexed, "An endpoint in the index",
-    PURLIN_REQUIRED(name, "The endpoint"), PURLIN_REQUIRED(version, "The version that serves"), PURLIN_OPTIONAL(state, "READY"),
+    PURLIN_REQUIRED(name, "The endpoint"),
+    PURLIN_REQUIRED(version, "The version that serves"),
+    PURLIN_OPTIONAL(state, "READY"),
     PURLIN_OPTIONAL(reason, "Why it is not"));
 typedef struct index_list {
   PURLIN_LIST_OF(indexed) models;

@@ -22,7 +22,9 @@ typedef struct leftover {
   const char *endpoint_id;
   bool quiet;
 } leftover;
-PURLIN_SCHEMA(leftover, "A deleted endpoint", PURLIN_REQUIRED(endpoint_id, "endpoint"), PURLIN_REQUIRED(quiet, "nothing is written for it any more"));
+PURLIN_SCHEMA(leftover, "A deleted endpoint",
+    PURLIN_REQUIRED(endpoint_id, "endpoint"),
+    PURLIN_REQUIRED(quiet, "nothing is written for it any more"));
 
 typedef struct sweeping {
   int64_t batches, rows;

@@ -42,8 +42,12 @@ typedef struct source {
   purlin_json signature;
 } source;
 PURLIN_SCHEMA(source, "A version's bytes and shape",
-    PURLIN_REQUIRED(model, "model"), PURLIN_REQUIRED(version, "version"), PURLIN_REQUIRED(framework, "framework"),
-    PURLIN_REQUIRED(sha256, "bytes"), PURLIN_REQUIRED(size, "size"), PURLIN_REQUIRED(signature, "signature"));
+    PURLIN_REQUIRED(model, "model"),
+    PURLIN_REQUIRED(version, "version"),
+    PURLIN_REQUIRED(framework, "framework"),
+    PURLIN_REQUIRED(sha256, "bytes"),
+    PURLIN_REQUIRED(size, "size"),
+    PURLIN_REQUIRED(signature, "signature"));
 
 /* A loaded model: immutable but for its counter. */
 typedef struct served {
@@ -111,7 +115,10 @@ typedef struct endpoint_row {
   int64_t deployment, labelled;
 } endpoint_row;
 PURLIN_SCHEMA(endpoint_row, "A row of serving_endpoints",
-    PURLIN_REQUIRED(id, "id"), PURLIN_REQUIRED(project, "project"), PURLIN_REQUIRED(deployment, "deployment"), PURLIN_REQUIRED(labelled, "labelled"));
+    PURLIN_REQUIRED(id, "id"),
+    PURLIN_REQUIRED(project, "project"),
+    PURLIN_REQUIRED(deployment, "deployment"),
+    PURLIN_REQUIRED(labelled, "labelled"));
 /* The caller's endpoint, locked for the transaction when `lock`. PURLIN_NOT_FOUND is recorded. May park. */
 PURLIN_CHECKED purlin_status endpoint_find(purlin_ctx *ctx, const char *name, bool lock, endpoint_row *out);
 /* Where the version that serves now is. May park. */

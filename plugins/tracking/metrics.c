@@ -111,13 +111,21 @@ typedef struct metric_row {
   double value;
 } metric_row;
 PURLIN_SCHEMA(metric_row, "A row of tracking_metrics",
-    PURLIN_REQUIRED(workspace, "workspace"), PURLIN_REQUIRED(project, "project"), PURLIN_REQUIRED(run_id, "run"), PURLIN_REQUIRED(name, "key"),
-    PURLIN_REQUIRED(step, "step"), PURLIN_REQUIRED(at, "time"), PURLIN_REQUIRED(value, "value"));
+    PURLIN_REQUIRED(workspace, "workspace"),
+    PURLIN_REQUIRED(project, "project"),
+    PURLIN_REQUIRED(run_id, "run"),
+    PURLIN_REQUIRED(name, "key"),
+    PURLIN_REQUIRED(step, "step"),
+    PURLIN_REQUIRED(at, "time"),
+    PURLIN_REQUIRED(value, "value"));
 typedef struct pair_row {
   const char *workspace, *project, *run_id, *name, *value;
 } pair_row;
 PURLIN_SCHEMA(pair_row, "A row of tracking_parameters or tracking_tags",
-    PURLIN_REQUIRED(workspace, "workspace"), PURLIN_REQUIRED(project, "project"), PURLIN_REQUIRED(run_id, "run"), PURLIN_REQUIRED(name, "key"),
+    PURLIN_REQUIRED(workspace, "workspace"),
+    PURLIN_REQUIRED(project, "project"),
+    PURLIN_REQUIRED(run_id, "run"),
+    PURLIN_REQUIRED(name, "key"),
     PURLIN_REQUIRED(value, "value"));
 
 /* By key, the latest first. In the same order for everybody, so that two batches of a run do not wait for each other. */

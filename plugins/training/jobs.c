@@ -96,13 +96,18 @@ typedef struct dataset_in {
   const char *name;
   int64_t version;
 } dataset_in;
-PURLIN_SCHEMA(dataset_in, "Which version", PURLIN_REQUIRED(name, "The dataset"), PURLIN_REQUIRED(version, "Its number"));
+PURLIN_SCHEMA(dataset_in, "Which version",
+    PURLIN_REQUIRED(name, "The dataset"),
+    PURLIN_REQUIRED(version, "Its number"));
 typedef struct dataset_out {
   int64_t version;
   const char *sha256;
   int64_t row_count;
 } dataset_out;
-PURLIN_SCHEMA(dataset_out, "A version", PURLIN_REQUIRED(version, "Its number"), PURLIN_REQUIRED(sha256, "Its bytes"), PURLIN_REQUIRED(row_count, "Its rows"));
+PURLIN_SCHEMA(dataset_out, "A version",
+    PURLIN_REQUIRED(version, "Its number"),
+    PURLIN_REQUIRED(sha256, "Its bytes"),
+    PURLIN_REQUIRED(row_count, "Its rows"));
 
 typedef struct run_in {
   const char *job_id;

@@ -95,9 +95,15 @@ typedef struct version_in {
   purlin_json metrics;
 } version_in;
 PURLIN_SCHEMA(version_in, "A version to register",
-    PURLIN_REQUIRED(name, "The model"), PURLIN_REQUIRED(framework, "Its predictor"), PURLIN_REQUIRED(sha256, "Its bytes"),
-    PURLIN_REQUIRED(size, "How many"), PURLIN_REQUIRED(signature, "What it takes and gives"), PURLIN_OPTIONAL(training_id, "The job"),
-    PURLIN_OPTIONAL(dataset, "The dataset"), PURLIN_OPTIONAL(description, "Why it was made"), PURLIN_OPTIONAL(dataset_version, "Its version"),
+    PURLIN_REQUIRED(name, "The model"),
+    PURLIN_REQUIRED(framework, "Its predictor"),
+    PURLIN_REQUIRED(sha256, "Its bytes"),
+    PURLIN_REQUIRED(size, "How many"),
+    PURLIN_REQUIRED(signature, "What it takes and gives"),
+    PURLIN_OPTIONAL(training_id, "The job"),
+    PURLIN_OPTIONAL(dataset, "The dataset"),
+    PURLIN_OPTIONAL(description, "Why it was made"),
+    PURLIN_OPTIONAL(dataset_version, "Its version"),
     PURLIN_REQUIRED(metrics, "How it did"));
 typedef struct version_out {
   int64_t version;

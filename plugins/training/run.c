@@ -157,8 +157,9 @@ static purlin_status attend(purlin_ctx *ctx, const char *job_id) {
   return died(ctx, &job, exit_code);
 }
 
-PURLIN_JOB(run, run_in, .summary = "Run a training job", .max_attempts = TRAINING_ATTEMPTS, .backoff_ms = 500, .timeout_ms = UINT32_MAX,
-           .resumes = true) {
+PURLIN_JOB(run, run_in,
+    .summary = "Run a training job", .max_attempts = TRAINING_ATTEMPTS, .backoff_ms = 500, .timeout_ms = UINT32_MAX,
+    .resumes = true) {
   purlin_status status = attend(ctx, in->job_id);
   if (status == PURLIN_OK || status == PURLIN_CANCELLED || !purlin_job_is_last(ctx)) return status;
   /* Nobody will try again: the training has failed too, whatever the reason. */

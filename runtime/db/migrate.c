@@ -45,10 +45,11 @@ typedef struct record {
   const char *checksum;
   record_state state;
 } record;
-PURLIN_SCHEMA(record, "One statement of a migration that was applied", PURLIN_REQUIRED(name, "Name of the migration"),
-              PURLIN_REQUIRED(statement, "Number of the statement, 0 for the whole"),
-              PURLIN_REQUIRED(checksum, "SHA-256 of its text"),
-              PURLIN_REQUIRED(state, "Started or applied", .choices = record_state_names));
+PURLIN_SCHEMA(record, "One statement of a migration that was applied",
+    PURLIN_REQUIRED(name, "Name of the migration"),
+    PURLIN_REQUIRED(statement, "Number of the statement, 0 for the whole"),
+    PURLIN_REQUIRED(checksum, "SHA-256 of its text"),
+    PURLIN_REQUIRED(state, "Started or applied", .choices = record_state_names));
 
 typedef PURLIN_LIST_OF(record) record_list;
 

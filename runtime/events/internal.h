@@ -15,12 +15,16 @@ typedef struct event_row {
   purlin_json payload;
 } event_row;
 PURLIN_SCHEMA(event_row, "An event",
-              PURLIN_REQUIRED(sequence, "Its number: events of the whole cluster are numbered as they are committed"),
-              PURLIN_REQUIRED(id, "Its id"), PURLIN_REQUIRED(name, "What happened: PLUGIN.NAME"),
-              PURLIN_REQUIRED(key, "The object that it is about"), PURLIN_REQUIRED(workspace, "Where"),
-              PURLIN_REQUIRED(project, "In which project"), PURLIN_REQUIRED(actor, "By whom"),
-              PURLIN_REQUIRED(trace_id, "In the course of what"), PURLIN_REQUIRED(at, "When"),
-              PURLIN_REQUIRED(payload, "The rest, as its schema says"));
+    PURLIN_REQUIRED(sequence, "Its number: events of the whole cluster are numbered as they are committed"),
+    PURLIN_REQUIRED(id, "Its id"),
+    PURLIN_REQUIRED(name, "What happened: PLUGIN.NAME"),
+    PURLIN_REQUIRED(key, "The object that it is about"),
+    PURLIN_REQUIRED(workspace, "Where"),
+    PURLIN_REQUIRED(project, "In which project"),
+    PURLIN_REQUIRED(actor, "By whom"),
+    PURLIN_REQUIRED(trace_id, "In the course of what"),
+    PURLIN_REQUIRED(at, "When"),
+    PURLIN_REQUIRED(payload, "The rest, as its schema says"));
 
 #define EVENT_COLUMNS "sequence, id, name, event_key AS `key`, workspace, project, actor, trace_id, at, payload"
 

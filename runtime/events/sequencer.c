@@ -29,10 +29,17 @@ typedef struct outbox_row {
   purlin_time at;
   purlin_json payload;
 } outbox_row;
-PURLIN_SCHEMA(outbox_row, "A row of the outbox", PURLIN_REQUIRED(position, "position"), PURLIN_REQUIRED(id, "id"),
-              PURLIN_REQUIRED(name, "name"), PURLIN_REQUIRED(key, "key"), PURLIN_REQUIRED(workspace, "workspace"),
-              PURLIN_REQUIRED(project, "project"), PURLIN_REQUIRED(actor, "actor"), PURLIN_REQUIRED(trace_id, "trace"),
-              PURLIN_REQUIRED(at, "at"), PURLIN_REQUIRED(payload, "payload"));
+PURLIN_SCHEMA(outbox_row, "A row of the outbox",
+    PURLIN_REQUIRED(position, "position"),
+    PURLIN_REQUIRED(id, "id"),
+    PURLIN_REQUIRED(name, "name"),
+    PURLIN_REQUIRED(key, "key"),
+    PURLIN_REQUIRED(workspace, "workspace"),
+    PURLIN_REQUIRED(project, "project"),
+    PURLIN_REQUIRED(actor, "actor"),
+    PURLIN_REQUIRED(trace_id, "trace"),
+    PURLIN_REQUIRED(at, "at"),
+    PURLIN_REQUIRED(payload, "payload"));
 typedef struct outbox_rows {
   PURLIN_LIST_OF(outbox_row) items;
 } outbox_rows;

@@ -129,12 +129,13 @@ typedef struct stream_query {
   purlin_opt_int after;
   purlin_opt_text name;
 } stream_query;
-PURLIN_SCHEMA(stream_query, "Which events", PURLIN_OPTIONAL(after, "Those after this number; without it, from now on"),
-              PURLIN_OPTIONAL(name, "Those whose name begins with this"));
+PURLIN_SCHEMA(stream_query, "Which events",
+    PURLIN_OPTIONAL(after, "Those after this number; without it, from now on"),
+    PURLIN_OPTIONAL(name, "Those whose name begins with this"));
 
-PURLIN_ROUTE(events_stream, "GET /api/v1/events", .summary = "Events as they happen, as server-sent events",
-             .permission = "events:read", .query = stream_query_schema, .answer = "text/event-stream",
-             .timeout_ms = UINT32_MAX) {
+PURLIN_ROUTE(events_stream, "GET /api/v1/events",
+    .summary = "Events as they happen, as server-sent events", .permission = "events:read", .query = stream_query_schema,
+    .answer = "text/event-stream", .timeout_ms = UINT32_MAX) {
   subscription *s = calloc(1, sizeof *s);
   streams *all = streams_of(ctx->loop);
   if (s) s->workspace = strdup(ctx->workspace);

@@ -60,8 +60,10 @@ typedef struct head_row {
   const char *name;
   int64_t urgency, due_us;
 } head_row;
-PURLIN_SCHEMA(head_row, "The first job of a kind and urgency", PURLIN_REQUIRED(name, "Kind"),
-              PURLIN_REQUIRED(urgency, "Minus priority"), PURLIN_REQUIRED(due_us, "Microseconds until it is due"));
+PURLIN_SCHEMA(head_row, "The first job of a kind and urgency",
+    PURLIN_REQUIRED(name, "Kind"),
+    PURLIN_REQUIRED(urgency, "Minus priority"),
+    PURLIN_REQUIRED(due_us, "Microseconds until it is due"));
 
 typedef struct group {
   job_kind *kind;
@@ -125,12 +127,17 @@ typedef struct claimed_row {
   int64_t id, attempt, max_attempts, waited_us;
   const char *public_id, *workspace, *project, *actor, *trace_id, *payload;
 } claimed_row;
-PURLIN_SCHEMA(claimed_row, "A job to be run", PURLIN_REQUIRED(id, "Internal number"),
-              PURLIN_REQUIRED(attempt, "Attempts before this"), PURLIN_REQUIRED(max_attempts, "Limit"),
-              PURLIN_REQUIRED(waited_us, "Since it was due"), PURLIN_REQUIRED(public_id, "Id"),
-              PURLIN_REQUIRED(workspace, "Workspace"), PURLIN_REQUIRED(project, "Project"),
-              PURLIN_REQUIRED(actor, "Who enqueued it"), PURLIN_REQUIRED(trace_id, "Trace"),
-              PURLIN_REQUIRED(payload, "JSON", .max_length = 1048576));
+PURLIN_SCHEMA(claimed_row, "A job to be run",
+    PURLIN_REQUIRED(id, "Internal number"),
+    PURLIN_REQUIRED(attempt, "Attempts before this"),
+    PURLIN_REQUIRED(max_attempts, "Limit"),
+    PURLIN_REQUIRED(waited_us, "Since it was due"),
+    PURLIN_REQUIRED(public_id, "Id"),
+    PURLIN_REQUIRED(workspace, "Workspace"),
+    PURLIN_REQUIRED(project, "Project"),
+    PURLIN_REQUIRED(actor, "Who enqueued it"),
+    PURLIN_REQUIRED(trace_id, "Trace"),
+    PURLIN_REQUIRED(payload, "JSON", .max_length = 1048576));
 
 static const char CLAIM_SELECT[] =
     "SELECT id, attempt, max_attempts, TIMESTAMPDIFF(MICROSECOND, run_at, NOW(6)) AS waited_us,"

@@ -11,17 +11,22 @@ typedef struct facts_row {
   purlin_time run_at;
   bool later;
 } facts_row;
-PURLIN_SCHEMA(facts_row, "What decides when a job runs", PURLIN_REQUIRED(id, "Internal number"),
-              PURLIN_REQUIRED(state, "State"), PURLIN_REQUIRED(urgency, "Minus priority"),
-              PURLIN_REQUIRED(attempt, "Attempts"), PURLIN_REQUIRED(name, "Kind"),
-              PURLIN_OPTIONAL(error, "Of the last attempt"), PURLIN_REQUIRED(run_at, "Due"),
-              PURLIN_REQUIRED(later, "Not yet due"));
+PURLIN_SCHEMA(facts_row, "What decides when a job runs",
+    PURLIN_REQUIRED(id, "Internal number"),
+    PURLIN_REQUIRED(state, "State"),
+    PURLIN_REQUIRED(urgency, "Minus priority"),
+    PURLIN_REQUIRED(attempt, "Attempts"),
+    PURLIN_REQUIRED(name, "Kind"),
+    PURLIN_OPTIONAL(error, "Of the last attempt"),
+    PURLIN_REQUIRED(run_at, "Due"),
+    PURLIN_REQUIRED(later, "Not yet due"));
 
 typedef struct nodes_row {
   int64_t nodes, slots;
 } nodes_row;
-PURLIN_SCHEMA(nodes_row, "Nodes that claim a kind", PURLIN_REQUIRED(nodes, "How many"),
-              PURLIN_REQUIRED(slots, "With room for"));
+PURLIN_SCHEMA(nodes_row, "Nodes that claim a kind",
+    PURLIN_REQUIRED(nodes, "How many"),
+    PURLIN_REQUIRED(slots, "With room for"));
 
 typedef struct number_row {
   int64_t number;

@@ -23,7 +23,9 @@ static void complain(purlin_ctx *ctx, const char *what) {
 typedef struct lease_row {
   int64_t id, attempt;
 } lease_row;
-PURLIN_SCHEMA(lease_row, "A lease", PURLIN_REQUIRED(id, "Internal number"), PURLIN_REQUIRED(attempt, "Attempt"));
+PURLIN_SCHEMA(lease_row, "A lease",
+    PURLIN_REQUIRED(id, "Internal number"),
+    PURLIN_REQUIRED(attempt, "Attempt"));
 typedef PURLIN_LIST_OF(lease_row) lease_rows;
 
 #define SELECT_LEASES                                                                                                      \

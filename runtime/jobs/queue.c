@@ -159,8 +159,11 @@ typedef struct job_row {
   const char *name;
   int64_t attempt;
 } job_row;
-PURLIN_SCHEMA(job_row, "What decides about a change of a job", PURLIN_REQUIRED(id, "Internal number"),
-              PURLIN_REQUIRED(state, "State"), PURLIN_REQUIRED(name, "Kind"), PURLIN_REQUIRED(attempt, "Attempts so far"));
+PURLIN_SCHEMA(job_row, "What decides about a change of a job",
+    PURLIN_REQUIRED(id, "Internal number"),
+    PURLIN_REQUIRED(state, "State"),
+    PURLIN_REQUIRED(name, "Kind"),
+    PURLIN_REQUIRED(attempt, "Attempts so far"));
 
 typedef struct change {
   const char *public_id;

@@ -15,8 +15,12 @@ typedef struct schedule_row {
   const char *expression, *time_zone, *job;
   purlin_time next_at, clock;
 } schedule_row;
-PURLIN_SCHEMA(schedule_row, "A schedule as stored", PURLIN_REQUIRED(expression, "Cron"), PURLIN_REQUIRED(time_zone, "Zone"),
-              PURLIN_REQUIRED(job, "Job"), PURLIN_OPTIONAL(next_at, "Due"), PURLIN_REQUIRED(clock, "The database's time"));
+PURLIN_SCHEMA(schedule_row, "A schedule as stored",
+    PURLIN_REQUIRED(expression, "Cron"),
+    PURLIN_REQUIRED(time_zone, "Zone"),
+    PURLIN_REQUIRED(job, "Job"),
+    PURLIN_OPTIONAL(next_at, "Due"),
+    PURLIN_REQUIRED(clock, "The database's time"));
 
 typedef struct clock_row {
   purlin_time clock;
@@ -88,8 +92,10 @@ typedef struct due_row {
   const char *name;
   purlin_time next_at, clock;
 } due_row;
-PURLIN_SCHEMA(due_row, "When a schedule is due", PURLIN_REQUIRED(name, "Schedule"), PURLIN_REQUIRED(next_at, "Due"),
-              PURLIN_REQUIRED(clock, "The database's time"));
+PURLIN_SCHEMA(due_row, "When a schedule is due",
+    PURLIN_REQUIRED(name, "Schedule"),
+    PURLIN_REQUIRED(next_at, "Due"),
+    PURLIN_REQUIRED(clock, "The database's time"));
 typedef PURLIN_LIST_OF(due_row) due_rows;
 
 typedef struct firing {

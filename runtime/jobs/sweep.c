@@ -8,8 +8,10 @@ typedef struct age_row {
   int64_t id;
   bool ended, young;
 } age_row;
-PURLIN_SCHEMA(age_row, "How old a job is", PURLIN_REQUIRED(id, "Internal number"), PURLIN_REQUIRED(ended, "May go"),
-              PURLIN_REQUIRED(young, "And all after it"));
+PURLIN_SCHEMA(age_row, "How old a job is",
+    PURLIN_REQUIRED(id, "Internal number"),
+    PURLIN_REQUIRED(ended, "May go"),
+    PURLIN_REQUIRED(young, "And all after it"));
 typedef PURLIN_LIST_OF(age_row) age_rows;
 
 static const char NEXT_ROWS[] = "SELECT id, state IN (2, 4) AND ended_at < NOW(6) - INTERVAL ? HOUR AS ended, created_at "
