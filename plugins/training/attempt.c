@@ -11,12 +11,14 @@ static const char KEEP_MODEL[] = "UPDATE training_jobs SET artifact_sha256 = ?, 
 
 /* ---- Who speaks -------------------------------------------------------------------------------------------------------------------------- */
 
+/* Whoever has no token learns neither which jobs exist nor how they stand; whose attempt is over need not know why. */
+static purlin_status no_attempt(purlin_ctx *ctx) {
+  return purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "the token is not that of a running attempt; stop");
+}
+
 static purlin_status check(purlin_ctx *ctx, const job_row *job, int64_t attempt, const char *hash) {
-  if (job->attempt != attempt || job->token_hash.state != PURLIN_SET || strcmp(job->state, "running") != 0)
-    return purlin_fail(ctx, PURLIN_CONFLICT, "this attempt is over; stop");
-  if (strcmp(job->token_hash.value, hash) != 0)
-    return purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "the token is not this attempt's");
-  return PURLIN_OK;
+  bool running = job->attempt == attempt && job->token_hash.state == PURLIN_SET && strcmp(job->state, "running") == 0;
+  return running && strcmp(job->token_hash.value, hash) == 0 ? PURLIN_OK : no_attempt(ctx);
 }
 
 purlin_status training_attempt(purlin_ctx *ctx, purlin_request *request, job_row *out) {
@@ -26,8 +28,7 @@ purlin_status training_attempt(purlin_ctx *ctx, purlin_request *request, job_row
   char hash[65];
   purlin_sha256(header + 7, strlen(header + 7), hash);
   purlin_status status = training_row(ctx, purlin_parameter(request, "job"), false, out);
-  /* Whoever has no token must not learn which jobs exist. */
-  if (status == PURLIN_NOT_FOUND) return purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "the token is not this attempt's");
+  if (status == PURLIN_NOT_FOUND) return no_attempt(ctx);
   if (status == PURLIN_OK) status = check(ctx, out, strtoll(purlin_parameter(request, "attempt"), NULL, 10), hash);
   if (status == PURLIN_OK) purlin_act_as(ctx, purlin_format(ctx, "training:%s", out->id), out->workspace, out->project);
   return status;

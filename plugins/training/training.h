@@ -85,7 +85,7 @@ PURLIN_SCHEMA(job_row, "A row of training_jobs",
 PURLIN_CHECKED purlin_status training_row(purlin_ctx *ctx, const char *id, bool lock, job_row *out);
 
 /* The attempt that a request of a trainer speaks for: path parameters {job} and {attempt}, and the token. Acts as the job from then on.
- * PURLIN_UNAUTHENTICATED; PURLIN_CONFLICT when the attempt is over. May park. */
+ * PURLIN_UNAUTHENTICATED, also when the attempt is over. May park. */
 PURLIN_CHECKED purlin_status training_attempt(purlin_ctx *ctx, purlin_request *request, job_row *out);
 /* The same check again inside a transaction, with the row locked. */
 PURLIN_CHECKED purlin_status training_fence(purlin_ctx *ctx, const job_row *seen, job_row *now);

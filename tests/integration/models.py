@@ -19,7 +19,7 @@ def model_json(columns, trees=None, objective="reg:squarederror", classes=0, bas
                         "gradient_booster": {"name": "gbtree", "model": {"trees": trees, "tree_info": info}}}, "version": [1, 7, 4]}
 
 
-def put_blob(server, data):
+def put_blob(server, data, workspace="default"):
     """Bytes into the storage of a daemon, as storage-fs names them."""
     name = hashlib.sha256(data).hexdigest()
     folder = server.state / "blobs" / name[:2]

@@ -1,0 +1,151 @@
+"""What each operation and route answers to whom: kept by hand, and not derived from what they declare.
+
+One row for each: `"PLUGIN.NAME": row("none  workspace  project  beyond  other", what is asked)`. The columns:
+
+none       nobody at all, and whoever shows a revoked, an expired, a forged or a truncated key
+workspace  owner, editor, operator, approver and viewer of the whole workspace, about an object of project A
+project    the same five roles, held in project A alone, about an object of project A
+beyond     those five again, about an object of project B
+other      the owner of another workspace about an object of project A, and our owner about an object of that workspace
+
++ is let through (whatever then comes of it), 1: 401, 3: 403, 4: 404, . is not asked, since no object is named: what is listed must
+then name nothing out of reach. What is asked is a function of the objects of one project: the fields of the input, by name."""
+import collections
+
+ROLES = ("owner", "editor", "operator", "approver", "viewer")
+
+Row = collections.namedtuple("Row", "none workspace project beyond other ask creates fresh body headers")
+
+
+def row(expected, ask=lambda o: {}, creates=False, fresh=None, body=None, headers=None):
+    """creates: what is made belongs to the project of Purlin-Project. fresh: a function that makes what the call will take away.
+    body: of a route, in place of JSON."""
+    return Row(*expected.split(), ask, creates, fresh, body, headers)
+
+
+SIGNATURE = {"inputs": [{"name": "x"}, {"name": "y"}], "outputs": [{"name": "probability"}]}
+TENSOR = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[[0.1,0.2]]}]}'
+
+
+def champion(o):
+    return {"endpoint": o.endpoint, "model": o.model, "version": 1, "dataset": o.dataset, "dataset_version": 1,
+            "baseline_accuracy": 0.5}
+
+
+PUBLIC = "+ +++++ +++++ ..... ."
+CALLBACK = "1 11111 11111 11111 1"
+
+ROWS = {
+    # ---- access: the runtime's own ------------------------------------------------------------------------------------------------
+    "access.whoami": row("1 +++++ +++++ ..... ."),
+    "access.list_grants": row("1 +++++ +++++ ..... ."),
+    "access.grant_role": row("1 +3333 +3333 43333 4", lambda o: {"subject": o.new("user:u"), "role": "viewer", "project": o.project}),
+    "access.revoke_grant": row("1 +3333 +3333 43333 4", lambda o: {"id": o.grant}, fresh="grant"),
+    "access.list_keys": row("1 +++++ +++++ ..... ."),
+    "access.create_key": row("1 +++++ +++++ 44444 4", lambda o: {"name": "k", "permissions": ["models:read"], "project": o.project}),
+    "access.revoke_key": row("1 +3333 44444 44444 4", lambda o: {"id": o.key}, fresh="key"),
+    "access.rotate_key": row("1 +3333 44444 44444 4", lambda o: {"id": o.key}),
+    "access.list_roles": row("1 +++++ +++++ ..... ."),
+    "access.create_role": row("1 +3333 33333 ..... .", lambda o: {"name": o.new("r"), "summary": "-", "permissions": ["models:read"]}),
+    "access.delete_role": row("1 +3333 33333 ..... 4", lambda o: {"name": o.role}, fresh="role"),
+    "access.list_projects": row("1 +++++ +++++ ..... ."),
+    "access.get_project": row("1 +++++ +++++ 44444 4", lambda o: {"name": o.project}),
+    "access.create_project": row("1 +3333 33333 ..... .", lambda o: {"name": o.new("p")}),
+    "access.create_workspace": row("1 +3333 33333 ..... .", lambda o: {"name": o.new("w"), "owner": "user:x"}),
+    # ---- registry -----------------------------------------------------------------------------------------------------------------
+    "registry.list_models": row("1 +++++ 33333 ..... ."),
+    "registry.get_model": row("1 +++++ 33333 33333 4", lambda o: {"name": o.model}),
+    "registry.create_model": row("1 ++333 33333 44444 4", lambda o: {"name": o.new("m")}, creates=True),
+    "registry.list_versions": row("1 +++++ 33333 33333 4", lambda o: {"name": o.model}),
+    "registry.get_version": row("1 +++++ 33333 33333 4", lambda o: {"name": o.model, "version": "1"}),
+    "registry.create_version": row("1 ++333 33333 33333 4", lambda o: {
+        "name": o.model, "framework": "xgboost", "sha256": o.sha256, "size": 10, "signature": SIGNATURE}),
+    "registry.list_aliases": row("1 +++++ 33333 33333 4", lambda o: {"name": o.model}),
+    "registry.set_alias": row("1 ++333 33333 33333 4", lambda o: {"name": o.model, "alias": "champion", "version": 1}),
+    "registry.delete_alias": row("1 ++333 33333 33333 4", lambda o: {"name": o.model, "alias": "gone"}, fresh="alias"),
+    # ---- datasets -----------------------------------------------------------------------------------------------------------------
+    "datasets.list": row("1 +++++ 33333 ..... ."),
+    "datasets.list_versions": row("1 +++++ 33333 33333 +", lambda o: {"name": o.dataset}),
+    "datasets.get_version": row("1 +++++ 33333 33333 4", lambda o: {"name": o.dataset, "version": 1}),
+    "datasets.download": row("1 +++++ 33333 33333 4", lambda o: {"name": o.dataset, "version": 1}),
+    "datasets.upload": row("1 ++333 33333 44444 4", lambda o: {"name": o.new("d")}, creates=True, body=b"x,y\n1,2\n",
+                           headers={"Content-Type": "text/csv"}),
+    "datasets.add_version": row("1 ++333 33333 44444 4", lambda o: {"name": o.new("d"), "sha256": o.csv_sha256}, creates=True),
+    # ---- tracking -----------------------------------------------------------------------------------------------------------------
+    "tracking.list_experiments": row("1 +++++ 33333 ..... ."),
+    "tracking.get_experiment": row("1 +++++ 33333 33333 4", lambda o: {"name": o.experiment}),
+    "tracking.create_experiment": row("1 ++333 33333 44444 4", lambda o: {"name": o.new("e")}, creates=True),
+    "tracking.list_runs": row("1 +++++ 33333 33333 4", lambda o: {"experiment": o.experiment}),
+    "tracking.create_run": row("1 ++333 33333 33333 4", lambda o: {"experiment": o.experiment}),
+    "tracking.get_run": row("1 +++++ 33333 33333 4", lambda o: {"run_id": o.run}),
+    "tracking.finish_run": row("1 ++333 33333 33333 4", lambda o: {"run_id": o.run}),
+    "tracking.log_metric": row("1 ++333 33333 33333 4", lambda o: {"run_id": o.run, "key": "loss", "value": 1}),
+    "tracking.log_batch": row("1 ++333 33333 33333 4", lambda o: {"run_id": o.run, "metrics": [{"key": "loss", "value": 1}]}),
+    "tracking.metric_history": row("1 +++++ 33333 33333 4", lambda o: {"run_id": o.run, "key": "loss"}),
+    # ---- training -----------------------------------------------------------------------------------------------------------------
+    "training.trainers": row("1 +++++ 33333 ..... ."),
+    "training.list_jobs": row("1 +++++ 33333 ..... ."),
+    "training.get_job": row("1 +++++ 33333 33333 4", lambda o: {"job_id": o.training}),
+    "training.read_log": row("1 +++++ 33333 33333 4", lambda o: {"job": o.training}),
+    # Of a dataset that cannot be learned from, so that nothing is trained: that is found out after all that is asked here.
+    "training.create_job": row("1 +++33 33333 33333 4", lambda o: {
+        "trainer": "xgboost", "dataset": o.dataset, "validation_rows": 1000, "model": o.model}),
+    "training.label_job": row("1 +++33 33333 33333 4", lambda o: {"job_id": o.training, "labels": {"a": 1}}),
+    "training.cancel_job": row("1 +++33 33333 33333 4", lambda o: {"job_id": o.training}),
+    "training.artifact": row(CALLBACK, lambda o: {"job": o.training, "attempt": 1, "name": "model"}, body=b"x"),
+    "training.dataset": row(CALLBACK, lambda o: {"job": o.training, "attempt": 1}),
+    "training.report": row(CALLBACK, lambda o: {"job": o.training, "attempt": 1}),
+    # ---- serving ------------------------------------------------------------------------------------------------------------------
+    "serving.server_metadata": row(PUBLIC),
+    "serving.server_live": row(PUBLIC),
+    "serving.server_ready": row(PUBLIC),
+    "serving.list_endpoints": row("1 +++++ 33333 ..... ."),
+    "serving.repository_index": row("1 +++++ 33333 ..... ."),
+    "serving.get_endpoint": row("1 +++++ 33333 33333 4", lambda o: {"name": o.endpoint}),
+    "serving.list_deployments": row("1 +++++ 33333 33333 4", lambda o: {"name": o.endpoint}),
+    "serving.deploy": row("1 +3++3 33333 33333 4", lambda o: {"name": o.new("e"), "model": o.model, "version": "1"}),
+    "serving.rollback": row("1 +3++3 33333 33333 4", lambda o: {"name": o.endpoint}),
+    "serving.delete_endpoint": row("1 +3++3 33333 33333 4", lambda o: {"name": o.spare}, fresh="spare"),
+    "serving.model_metadata": row("1 +++33 33333 33333 4", lambda o: {"name": o.endpoint}),
+    "serving.model_ready": row("1 +++33 33333 33333 4", lambda o: {"name": o.endpoint}),
+    "serving.version_metadata": row("1 +++33 33333 33333 4", lambda o: {"name": o.endpoint, "version": "1"}),
+    "serving.version_ready": row("1 +++33 33333 33333 4", lambda o: {"name": o.endpoint, "version": "1"}),
+    "serving.infer": row("1 +++33 33333 33333 4", lambda o: {"name": o.endpoint}, body=TENSOR),
+    "serving.infer_version": row("1 +++33 33333 33333 4", lambda o: {"name": o.endpoint, "version": "1"}, body=TENSOR),
+    "serving.feedback": row("1 +++33 33333 33333 4", lambda o: {"endpoint": o.endpoint, "items": [{"id": o.new("f"), "label": 1}]}),
+    "serving.labelled": row("1 +++++ 33333 33333 4", lambda o: {"endpoint": o.endpoint, "from": 0, "to": 1}),
+    "serving.stats": row("1 +++++ 33333 33333 4", lambda o: {"endpoint": o.endpoint, "from": 0, "to": 1}),
+    "serving.export": row("1 ++333 33333 33333 4", lambda o: {"endpoint": o.endpoint, "from": 0, "to": 1, "dataset": o.new("d")}),
+    "serving.evaluate": row("1 +++++ 33333 33333 4", lambda o: {
+        "model": o.model, "version": "1", "dataset": o.dataset, "label": "y"}),
+    # ---- drift --------------------------------------------------------------------------------------------------------------------
+    "drift.list_monitors": row("1 +++++ 33333 ..... ."),
+    "drift.list_alerts": row("1 +++++ 33333 ..... ."),
+    "drift.create_monitor": row("1 +++33 33333 33333 4", champion),
+    "drift.get_monitor": row("1 +++++ 33333 33333 4", lambda o: {"endpoint": o.endpoint}),
+    "drift.list_reports": row("1 +++++ 33333 33333 +", lambda o: {"endpoint": o.endpoint}),
+    "drift.set_champion": row("1 +++33 33333 33333 4", lambda o: {**champion(o), "since": 0}),
+    "drift.evaluate": row("1 +++33 33333 33333 4", lambda o: {"endpoint": o.endpoint, "labelled": 0}),
+    "drift.answer_alerts": row("1 +++33 33333 33333 4", lambda o: {"endpoint": o.endpoint, "labelled": 7, "answer": "seen"}),
+    "drift.delete_monitor": row("1 +++33 33333 33333 4", lambda o: {"endpoint": o.spare}, fresh="monitor"),
+    # ---- the runtime's other parts: of the whole workspace ------------------------------------------------------------------------------
+    "jobs.list": row("1 +++++ 33333 ..... ."),
+    "jobs.get": row("1 +++++ 33333 33333 4", lambda o: {"id": o.job}),
+    "jobs.explain": row("1 +++++ 33333 33333 4", lambda o: {"id": o.job}),
+    "jobs.cancel": row("1 +3+33 33333 33333 4", lambda o: {"id": o.job}),
+    "jobs.redrive": row("1 +3+33 33333 33333 4", lambda o: {"id": o.job}),
+    "jobs.enqueue": row("1 +3+33 33333 ..... .", lambda o: {"name": "training.run"}),
+    "schedules.list": row("1 +++++ 33333 ..... ."),
+    "events.list": row("1 +++++ 33333 ..... ."),
+    "events.stream": row("1 +++++ 33333 ..... ."),
+    "events.dead": row("1 +++++ 33333 ..... ."),
+    "events.drop": row("1 +3+33 33333 33333 4", lambda o: {"id": o.dead}, fresh="dead"),
+    "events.redrive": row("1 +3+33 33333 33333 4", lambda o: {"id": o.dead}, fresh="dead"),
+    "plugins.list": row("1 +++++ 33333 ..... ."),
+    "scripts.list": row("1 +++++ 33333 ..... ."),
+    "server.alive": row(PUBLIC),
+    "server.ready": row(PUBLIC),
+    "server.metrics": row(PUBLIC),
+    "server.openapi": row(PUBLIC),
+    "server.docs": row(PUBLIC),
+}
