@@ -1,4 +1,5 @@
 #include "access/identity.h"
+#include "access/rate.h"
 #include "core/text.h"
 #include "events/events.h"
 #include "jobs/jobs.h"
@@ -246,21 +247,27 @@ static purlin_status ask_operator(purlin_ctx *ctx, const char *permission, const
   return purlin_fail(ctx, PURLIN_FORBIDDEN, "%s", *answer.reason ? answer.reason : "a policy forbids this");
 }
 
-purlin_status access_allow(purlin_ctx *ctx, purlin_request *request, const char *permission, bool anywhere,
-                           const char *name) {
-  purlin_status status = access_require(ctx, permission, anywhere);
+static purlin_status allow(purlin_ctx *ctx, purlin_request *request, const http_target *as) {
+  purlin_status status = access_require(ctx, as->permission, as->by_project);
   if (status == PURLIN_UNAUTHENTICATED)
     return challenge(ctx, request, "Bearer", "send the header 'Authorization: Bearer TOKEN'");
   if (status != PURLIN_OK || !policy_is_answered(&access_authorize_policy)) return status;
-  return ask_operator(ctx, permission, name, http_request_address(request));
+  return ask_operator(ctx, as->permission, as->name, http_request_address(request));
+}
+
+purlin_status access_admit(purlin_ctx *ctx, purlin_request *request, const http_target *as) {
+  purlin_status status = rates_take(ctx, request, as->name, true);
+  if (status != PURLIN_OK) return status;
+  if (strcmp(as->permission, "callback") == 0) return PURLIN_OK; /* the route checks a token of its own */
+  /* A token is not looked at, since that takes the database: probes must hold without it. */
+  if (strcmp(as->permission, "public") == 0) return PURLIN_OK;
+  status = access_recognise(ctx, request);
+  if (status == PURLIN_OK && ctx->who) status = rates_take(ctx, request, as->name, false);
+  return status == PURLIN_OK ? allow(ctx, request, as) : status;
 }
 
 purlin_status access_gate(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
-  if (strcmp(target->permission, "callback") == 0) return PURLIN_OK; /* the route checks a token of its own */
-  /* A token is not looked at, since that takes the database: probes must hold without it. */
-  if (strcmp(target->permission, "public") == 0) return PURLIN_OK;
-  purlin_status status = access_recognise(ctx, request);
-  return status == PURLIN_OK ? access_allow(ctx, request, target->permission, target->by_project, target->name) : status;
+  return target->admits_itself ? PURLIN_OK : access_admit(ctx, request, target);
 }
 
 void access_init(void) {

@@ -6,6 +6,7 @@
  * role.c       what roles permit: the built-in ones and those of a workspace
  * grant.c      which role whom was granted, where: in a workspace, a project, on one object
  * project.c    workspaces and projects
+ * rate.c       how often somebody may ask
  * tables.c     the tables
  *
  * People, passwords and sessions come as plugins by the contract authenticator. */
@@ -51,10 +52,9 @@ PURLIN_CHECKED purlin_status access_add_authenticator(const char *plugin, struct
 /* Gives the context the identity of whoever is behind the credential that was sent; without one it stays nobody's. One that nobody
  * knows is refused with a challenge. May park. */
 PURLIN_CHECKED purlin_status access_recognise(purlin_ctx *ctx, purlin_request *request);
-/* Whether a request may go on: what is granted, then the operator's policy. A refusal is recorded, with a challenge to who showed
- * nothing. May park. */
-PURLIN_CHECKED purlin_status access_allow(purlin_ctx *ctx, purlin_request *request, const char *permission, bool anywhere,
-                                          const char *name);
+/* Whether a request may go on, as if it were for that target: its rate, who it is, what is granted, then the operator's policy. A
+ * refusal is recorded, with a challenge to who showed nothing. May park. */
+PURLIN_CHECKED purlin_status access_admit(purlin_ctx *ctx, purlin_request *request, const http_target *as);
 /* The gate of every request. */
 purlin_status access_gate(purlin_ctx *ctx, purlin_request *request, const http_target *target);
 

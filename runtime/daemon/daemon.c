@@ -91,6 +91,12 @@ static purlin_status start_metrics(starting *s) {
   return status;
 }
 
+static purlin_status start_rates(starting *s) {
+  purlin_status status = rates_start(&s->settings.limits);
+  if (status != PURLIN_OK) buffer_text(&s->why, "no memory to count requests");
+  return status;
+}
+
 static purlin_status start_database(starting *s) {
   const database_settings *configured = &s->settings.database;
   db_options_default(&s->database);
@@ -202,6 +208,8 @@ static purlin_status listen_early(starting *s) {
   http_options_default(&options);
   options.address = configured->address;
   options.port = (uint16_t)configured->port;
+  options.trusted_proxies = configured->trusted_proxies.items;
+  options.trusted_proxy_count = configured->trusted_proxies.count;
   options.listener = s->listener;
   options.max_body = (uint64_t)configured->max_body_bytes;
   options.max_connections = limits_connections((size_t)configured->max_connections);
@@ -390,7 +398,7 @@ static void begin_on_loop(void *argument) {
 
 static int serve(starting *s) {
   typedef purlin_status step(starting * s);
-  static step *const steps[] = {take_environment, take_state,  fork_spawner, start_log,    start_metrics,
+  static step *const steps[] = {take_environment, take_state,  start_rates,  fork_spawner, start_log,    start_metrics,
                                 start_database,   start_loops, load_plugins, listen_early, watch_signals};
   for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
     if (steps[i](s) != PURLIN_OK) {
@@ -405,6 +413,7 @@ static int serve(starting *s) {
   loop_post(loop_at(0), &begin);
   loops_run();
   access_end();
+  rates_end();
   script_stop();
   loops_destroy();
   backgrounds_free();

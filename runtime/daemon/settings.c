@@ -18,7 +18,9 @@ PURLIN_SCHEMA(server_settings, "server { ... }",
     PURLIN_DEFAULT(max_body_bytes, "8388608", "Largest body, where a route names no limit", .min = 1024, .max = 1e12),
     PURLIN_DEFAULT(max_connections, "10000", "Connections at once", .min = 10, .max = 1000000),
     PURLIN_DEFAULT(state, "\"/var/lib/purlin\"", "Where files are kept"),
-    PURLIN_OPTIONAL(url, "Where others reach this server, for callbacks; default http://ADDRESS:PORT"));
+    PURLIN_OPTIONAL(url, "Where others reach this server, for callbacks; default http://ADDRESS:PORT"),
+    PURLIN_DEFAULT(trusted_proxies, "[]", "Proxies whose X-Forwarded-For counts: addresses, or networks such as \"10.0.0.0/8\"",
+        .max_length = 100));
 
 PURLIN_SCHEMA(database_settings, "database { ... }",
     PURLIN_OPTIONAL(socket, "Unix socket of MariaDB; instead of host and port"),
@@ -77,6 +79,7 @@ static purlin_status decode_all(settings *s, buffer *why) {
       {"server", server_settings_schema(), &s->server}, {"database", database_settings_schema(), &s->database},
       {"log", log_settings_schema(), &s->log},          {"jobs", jobs_settings_schema(), &s->jobs},
       {"lua", lua_settings_schema(), &s->lua},          {"plugins", plugins_settings_schema(), &s->plugins},
+      {"limits", rates_settings_schema(), &s->limits},
   };
   purlin_status status = PURLIN_OK;
   for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == PURLIN_OK; i++)
@@ -101,7 +104,7 @@ static void override(settings *s, const daemon_arguments *arguments) {
 }
 
 purlin_status settings_load(const daemon_arguments *arguments, settings *out, buffer *why) {
-  static const char *const kinds[] = {"server", "database", "log", "jobs", "lua", "plugins", "plugin"};
+  static const char *const kinds[] = {"server", "database", "log", "jobs", "lua", "plugins", "limits", "plugin"};
   static const char STANDARD[] = "/etc/purlin/purlin.lua";
   *out = (settings){0};
   arena_init(&out->memory, (size_t)16 * 1024 * 1024);

@@ -3,6 +3,7 @@
 #define PURLIN_DAEMON_SETTINGS_H
 
 #include <purlin/schema.h>
+#include "access/rate.h"
 #include "core/arena.h"
 #include "daemon/daemon.h"
 #include "lua/script.h"
@@ -13,6 +14,7 @@ typedef struct server_settings {
       max_connections;
   const char *state;
   const char *url;
+  purlin_texts trusted_proxies;
 } server_settings;
 
 typedef struct database_settings {
@@ -42,6 +44,7 @@ typedef struct settings {
   jobs_settings jobs;
   lua_settings lua;
   plugins_settings plugins;
+  rates_settings limits;
   config *file; /* for the plugins' sections */
   arena memory;
 } settings;

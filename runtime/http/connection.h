@@ -193,6 +193,8 @@ struct purlin_request {
   uint64_t sent; /* bytes of the answer's body */
   answer_header *headers, **headers_end;
   bool has_type, has_challenge; /* Content-Type, WWW-Authenticate among them */
+
+  char client[INET6_ADDRSTRLEN]; /* where http_request_address writes what a proxy says */
 };
 
 struct http_exchange {
@@ -225,6 +227,13 @@ void stream_connection_closed(http_connection *c);
 void stream_sweep(http_stream *stream, uint64_t now_ms);
 
 /* series.c */
+/* ---- Proxies ---------------------------------------------------------------------------------------------------------------------- */
+
+PURLIN_CHECKED purlin_status proxies_start(const http_options *options, buffer *why);
+void proxies_end(void);
+/* The client's address: the peer's, or one written to `out`. */
+const char *proxies_client(const purlin_request *request, char out[INET6_ADDRSTRLEN]);
+
 void *series_of_target(const char *name);
 void series_count(void *series, http_method_index method, unsigned status, double seconds);
 void series_count_refused(unsigned status);

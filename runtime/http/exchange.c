@@ -134,7 +134,7 @@ static void report(purlin_request *request) {
                                 .actor = ctx->actor,
                                 .workspace = ctx->workspace,
                                 .trace_id = ctx->trace.trace_id,
-                                .address = c->address,
+                                .address = http_request_address(request),
                                 .status = status,
                                 .request_bytes = received,
                                 .answer_bytes = request->sent,
@@ -218,4 +218,6 @@ void exchange_sweep(http_exchange *x, uint64_t now_ms) {
 }
 
 const http_target *http_request_target(const purlin_request *request) { return request->target; }
-const char *http_request_address(const purlin_request *request) { return request->connection->address; }
+const char *http_request_address(const purlin_request *request) {
+  return proxies_client(request, ((purlin_request *)(uintptr_t)request)->client);
+}

@@ -228,6 +228,8 @@ purlin_status http_start(const http_options *options, buffer *why) {
   /* A peer that has gone must show as an error of the write, not end the process. */
   signal(SIGPIPE, SIG_IGN);
   http_settings = *options;
+  purlin_status proxies = proxies_start(options, why);
+  if (proxies != PURLIN_OK) return proxies;
   atomic_store(&server.draining, false);
   size_t count = loop_count();
   server.loops = aligned_alloc(64, count * sizeof *server.loops);

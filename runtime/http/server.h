@@ -28,6 +28,8 @@ typedef struct http_options {
   uint32_t request_timeout_ms; /* default deadline of a context: 30 s */
   uint32_t stream_life_ms;     /* of server-sent events: 10 min. Clients come back by themselves, if they still may */
   const char *server;          /* value of Server:, NULL: none */
+  const char *const *trusted_proxies; /* addresses and networks ("10.0.0.0/8") whose X-Forwarded-For is believed */
+  size_t trusted_proxy_count;
 } http_options;
 
 void http_options_default(http_options *options);
@@ -51,7 +53,8 @@ void http_set_gate(http_gate *gate);
 
 /* The target that a request was routed to. */
 const http_target *http_request_target(const purlin_request *request);
-const char *http_request_address(const purlin_request *request); /* the peer's address, without port */
+/* The client's address, without port: the peer's, or what a trusted proxy says. */
+const char *http_request_address(const purlin_request *request);
 
 /* Each pair of the query string, decoded (texts end with NUL and live until the handler returns). A broken escape is skipped. */
 void http_query_each(purlin_ctx *ctx, purlin_request *request,

@@ -145,14 +145,15 @@ static purlin_status handle_route(purlin_ctx *ctx, purlin_request *request, cons
 
 /* POST /api/v1/op/NAME: every operation by its name, without a binding of its own. */
 static purlin_status handle_any(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
-  (void)target;
   const char *name = purlin_parameter(request, "operation");
   const operation *op = operation_find(name);
-  if (!op) return purlin_fail(ctx, PURLIN_NOT_FOUND, "no operation named '%s'", name);
-  purlin_status status = access_allow(ctx, request, op->declared->permission, op->declared->by_project, op->name);
-  if (status != PURLIN_OK) return status;
-  const http_target of_operation = {.argument = op};
-  return handle_operation(ctx, request, &of_operation);
+  http_target wanted = *target; /* who may not ask at all is not told which names there are */
+  if (op)
+    wanted = (http_target){
+        .name = op->name, .permission = op->declared->permission, .by_project = op->declared->by_project, .argument = op};
+  purlin_status status = access_admit(ctx, request, &wanted);
+  if (status == PURLIN_OK && !op) status = purlin_fail(ctx, PURLIN_NOT_FOUND, "no operation named '%s'", name);
+  return status == PURLIN_OK ? handle_operation(ctx, request, &wanted) : status;
 }
 
 /* Targets outlive the routers that lead to them: a reload of scripts makes a router anew, and finds here what it added before. */
@@ -244,8 +245,11 @@ purlin_status operations_route(http_router *router, buffer *why) {
                                 .dialect = route->dialect};
     add_target(&r, route->http, &target, &route->declared);
   }
-  const http_target any = {
-      .name = "operation.call", .plugin = OPERATION_BUILTIN, .permission = "authenticated", .handle = handle_any};
+  const http_target any = {.name = "operation.call",
+                           .plugin = OPERATION_BUILTIN,
+                           .permission = "authenticated",
+                           .admits_itself = true,
+                           .handle = handle_any};
   add_target(&r, "POST /api/v1/op/{operation}", &any, NULL);
   return r.status;
 }

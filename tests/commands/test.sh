@@ -1,7 +1,7 @@
 # ./dev test: unit tests under AddressSanitizer and UBSan, the concurrent ones under ThreadSanitizer, then the real daemon.
 
 # Parts that several threads enter at once.
-CONCURRENT='^test_(loop|context|fiber|metrics|log|client|http_.*|jobs|process)$'
+CONCURRENT='^test_(rate|loop|context|fiber|metrics|log|client|http_.*|jobs|process)$'
 
 run_ctest() { # run_ctest FOLDER [CTEST OPTION ...]
   local folder=$1
