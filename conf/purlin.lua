@@ -8,6 +8,7 @@ server {
   -- loops = 0,                          -- event-loop threads; 0: one per core
   idle_timeout_ms = 75000,               -- how long a connection may wait for its next request
   write_timeout_ms = 30000,              -- a client that takes nothing of an answer for so long is cut off
+  -- trusted_proxies = { "10.0.0.0/8" },  -- whose X-Forwarded-For counts
   -- url = "https://purlin.example.org",  -- where trainers on other machines reach this server
 }
 
@@ -27,6 +28,12 @@ lua {
   library = "/usr/share/purlin/lua",
   writers = {},                          -- scripts that may change rows by purlin.db.execute: { "cleanup.lua" }
 }
+
+-- How often somebody may ask: per address, actor, credential or workspace. All rules that fit hold.
+-- limits { rules = {
+--   { name = "addresses", per = "address", requests = 600, seconds = 60 },
+--   { name = "writes", per = "actor", operations = "registry.*", requests = 100, seconds = 60, burst = 20 },
+-- } }
 
 plugins {
   folders = { "/usr/lib/purlin/plugins" },
