@@ -74,6 +74,8 @@ purlin_status access_require(purlin_ctx *ctx, const char *permission, bool anywh
   return purlin_fail(ctx, PURLIN_FORBIDDEN, "this needs the permission '%s'", permission);
 }
 
+const char *purlin_shown(const purlin_ctx *ctx) { return ctx->who && ctx->who->credential ? ctx->who->credential : ""; }
+
 bool purlin_permitted(const purlin_ctx *ctx, const char *permission) { return access_permits(ctx->who, permission, false); }
 
 bool purlin_permitted_on(const purlin_ctx *ctx, const char *permission, const char *project, const char *object) {

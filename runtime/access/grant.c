@@ -64,8 +64,9 @@ purlin_status grants_home(purlin_ctx *ctx, purlin_texts subjects, const char **w
   home_row row;
   purlin_status status = purlin_db_row(ctx, home_row, &row, SELECT_HOME, purlin_list_json(ctx, subjects));
   if (status != PURLIN_OK) return status;
-  *workspace = text_or_null(row.workspace);
-  return row.workspaces == 1 ? PURLIN_OK : PURLIN_NOT_FOUND;
+  /* Somebody new, to whom nothing is granted yet, still has a profile and a password to change. */
+  *workspace = row.workspaces == 0 ? "default" : text_or_null(row.workspace);
+  return row.workspaces <= 1 ? PURLIN_OK : PURLIN_NOT_FOUND;
 }
 
 /* ---- Granting --------------------------------------------------------------------------------------------------------------------------- */

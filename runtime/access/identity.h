@@ -32,7 +32,7 @@ typedef struct grants {
   PURLIN_LIST_OF(access_grant) grants;
 } grants;
 PURLIN_CHECKED purlin_status grants_of(purlin_ctx *ctx, const char *workspace, purlin_texts subjects, grants *out);
-/* The workspace in which something is granted to one of the subjects, when it is one alone. PURLIN_NOT_FOUND otherwise. */
+/* The workspace in which something is granted to one of the subjects; 'default' when there is none. PURLIN_NOT_FOUND: several. */
 PURLIN_CHECKED purlin_status grants_home(purlin_ctx *ctx, purlin_texts subjects, const char **workspace);
 /* Grants a role, as the caller; in the caller's transaction. May park. */
 PURLIN_CHECKED purlin_status grant_add(purlin_ctx *ctx, const char *workspace, const char *subject, const char *role,

@@ -221,3 +221,4 @@ const http_target *http_request_target(const purlin_request *request) { return r
 const char *http_request_address(const purlin_request *request) {
   return proxies_client(request, ((purlin_request *)(uintptr_t)request)->client);
 }
+const char *purlin_address(const purlin_request *request) { return http_request_address(request); }

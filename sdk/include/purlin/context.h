@@ -61,8 +61,10 @@ PURLIN_API const char *purlin_status_text(purlin_status status);
 /* None of these parks or fails. Texts live until the context ends or acts as somebody else. */
 PURLIN_API const char *
 purlin_workspace(const purlin_ctx *ctx); /* id of the workspace that this work belongs to; never NULL */
-PURLIN_API const char *purlin_project(const purlin_ctx *ctx);  /* id of the project; "default" where none was chosen */
-PURLIN_API const char *purlin_actor(const purlin_ctx *ctx);    /* who acts: "user:..", "token:..", "job:..", "system" */
+PURLIN_API const char *purlin_project(const purlin_ctx *ctx); /* id of the project; "default" where none was chosen */
+PURLIN_API const char *purlin_actor(const purlin_ctx *ctx);   /* who acts: "user:..", "token:..", "job:..", "system" */
+/* Which of the actor's credentials was shown, without its secret: "key:key_..", "session:ses_.."; "" when none was. */
+PURLIN_API const char *purlin_shown(const purlin_ctx *ctx);
 PURLIN_API const char *purlin_trace_id(const purlin_ctx *ctx); /* 32 hexadecimal digits */
 /* From here on this context acts as somebody else, with every permission within that workspace: for routes that check a token of their
  * own ("callback") and for work that a plugin does by itself. The texts are copied. Without memory for that nothing changes, which

@@ -66,7 +66,8 @@ PURLIN_API const char *purlin_parameter(const purlin_request *request,
 PURLIN_API const char *purlin_query_value(const purlin_request *request, const char *name); /* decoded; NULL when absent */
 PURLIN_API const char *purlin_header(const purlin_request *request, const char *name);      /* any case; NULL when absent */
 PURLIN_API const char *purlin_method(const purlin_request *request);
-PURLIN_API const char *purlin_path(const purlin_request *request); /* as sent, without the query */
+PURLIN_API const char *purlin_path(const purlin_request *request);    /* as sent, without the query */
+PURLIN_API const char *purlin_address(const purlin_request *request); /* of the client, without port */
 /* Bytes of the body, 0 without one, -1 when it is chunked: not known. */
 PURLIN_API int64_t purlin_content_length(const purlin_request *request);
 

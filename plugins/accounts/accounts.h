@@ -1,0 +1,98 @@
+/* accounts.h: what the files of this plugin share.
+ *
+ * users.c         people: create, look at, disable, set a password; what an administrator does
+ * profile.c       one's own profile and password
+ * password.c      what a good password is, and its hash
+ * check.c         passwords on the blocking pool; the same time for whoever is not there
+ * attempts.c      growing delays after wrong passwords
+ * login.c         login, refresh and logout
+ * sessions.c      sessions: begin, list, revoke
+ * jwt.c           JSON Web Signatures, without the SDK
+ * keys.c          the keys that sign: in the database, sealed; rotation; /.well-known/jwks.json
+ * tokens.c        access tokens: issue, and judge by RFC 8725
+ * authenticate.c  the contract authenticator: who is behind a token, or a name and password
+ * tidy.c          what is over goes
+ *
+ * Users are of the server, so who manages them does it in the workspace 'default'; what they may do is granted per workspace to the
+ * subject "user:NAME". */
+#ifndef ACCOUNTS_H
+#define ACCOUNTS_H
+
+#include "password.h"
+#include <purlin/purlin.h>
+
+typedef struct accounts_configuration {
+  const char *issuer, *audience, *algorithm;
+  int64_t password_cost, access_token_s, session_days;
+} accounts_configuration;
+PURLIN_SCHEMA(accounts_configuration, "People, passwords and sessions",
+    PURLIN_DEFAULT(issuer, "\"purlin\"", "Who issues access tokens (iss); best the server's https:// address, the same on all nodes", .min_length = 1, .max_length = 200),
+    PURLIN_DEFAULT(audience, "\"purlin\"", "For whom they are (aud)", .min_length = 1, .max_length = 200),
+    PURLIN_DEFAULT(algorithm, "\"ES256\"", "How new ones are signed; HS256 needs the same accounts.key on all nodes", .choices = "ES256, RS256, HS256"),
+    PURLIN_DEFAULT(password_cost, "5", "Of yescrypt; each step doubles time and memory, and passwords are hashed anew at the next login", .min = 1, .max = 11),
+    PURLIN_DEFAULT(access_token_s, "600", "How long an access token lives", .min = 1, .max = 3600),
+    PURLIN_DEFAULT(session_days, "30", "How long a session lives that is not used", .min = 1, .max = 365));
+
+#define NAME_RULE .pattern = "[a-z0-9][a-z0-9._-]*", .max_length = 64
+#define EMAIL_RULE .pattern = "([^@ \t\r\n]+@[^@ \t\r\n]+)?", .max_length = 254
+#define PASSWORD_FIELD .min_length = 1, .max_length = PASSWORD_LONGEST, .secret = true
+
+/* ---- People ------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct user {
+  const char *id, *name, *display_name, *email;
+  bool email_verified, disabled;
+  purlin_time created_at;
+  const char *created_by;
+  purlin_time last_login_at;
+} user;
+PURLIN_SCHEMA(user, "Somebody who can log in",
+    PURLIN_REQUIRED(id, "The id"),
+    PURLIN_REQUIRED(name, "The login name; roles are granted to \"user:NAME\""),
+    PURLIN_REQUIRED(display_name, "What others call them"),
+    PURLIN_REQUIRED(email, "Empty: none, or you may not see it"),
+    PURLIN_REQUIRED(email_verified, "Whether mail reaches them there"),
+    PURLIN_REQUIRED(disabled, "Whether nothing lets them in"),
+    PURLIN_REQUIRED(created_at, "When"),
+    PURLIN_REQUIRED(created_by, "By whom"),
+    PURLIN_OPTIONAL(last_login_at, "When they last logged in with their password"));
+
+#define USER_COLUMNS                                                                                                       \
+  "id, name, display_name, email, email_verified_at IS NOT NULL AS email_verified, disabled_at IS NOT NULL AS disabled,"   \
+  " created_at, created_by, last_login_at"
+
+/* What logging in takes of a user. */
+typedef struct login_row {
+  const char *id, *name, *password_hash;
+  int64_t version;
+} login_row;
+PURLIN_SCHEMA(login_row, "A user who may log in",
+    PURLIN_REQUIRED(id, "id"), PURLIN_REQUIRED(name, "name"),
+    PURLIN_REQUIRED(password_hash, "of the password", .secret = true), PURLIN_REQUIRED(version, "version"));
+
+/* By name. PURLIN_NOT_FOUND is recorded. May park. */
+PURLIN_CHECKED purlin_status accounts_user(purlin_ctx *ctx, const char *name, user *out);
+/* The caller, when it is a user: "user:NAME" without its "user:". PURLIN_FORBIDDEN is recorded. May park. */
+PURLIN_CHECKED purlin_status accounts_self(purlin_ctx *ctx, user *out);
+
+/* A body of JSON that holds a secret, which is wiped where it was read to. May park. */
+PURLIN_CHECKED purlin_status accounts_read(purlin_ctx *ctx, purlin_request *request, const purlin_schema *schema, void *in);
+
+/* ---- Passwords ------------------------------------------------------------------------------------------------------------------------ */
+
+/* Before the first call: the hash that is checked when there is nobody of a name. May park. */
+PURLIN_CHECKED purlin_status accounts_checks_start(purlin_ctx *ctx);
+/* The hash of a new password, in the arena; refuses one that is no good, naming the field. Before the first write. May park. */
+PURLIN_CHECKED purlin_status accounts_hash(purlin_ctx *ctx, const char *field, const char *password, const char *name,
+                                           const char **hash);
+/* Whether this password of this name is right: a user who is not disabled, in *out. Counts the attempt, and refuses it with
+ * PURLIN_TOO_MANY while too many failed. PURLIN_UNAUTHENTICATED, recorded, after the same time for everything that is wrong; out->id
+ * is NULL when nobody can log in by that name. Hashes it anew when the configured cost is another. Not within a transaction. May park. */
+PURLIN_CHECKED purlin_status accounts_check(purlin_ctx *ctx, const char *name, const char *password, const char *address,
+                                            login_row *out);
+
+/* PURLIN_TOO_MANY, recorded, or the attempt is counted as failed until accounts_attempt_succeeded. Neither within a transaction. May park. */
+PURLIN_CHECKED purlin_status accounts_attempt(purlin_ctx *ctx, const char *name, const char *address);
+PURLIN_CHECKED purlin_status accounts_attempt_succeeded(purlin_ctx *ctx, const char *name, const char *address);
+
+#endif

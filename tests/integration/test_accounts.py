@@ -1,0 +1,340 @@
+"""People: users and their passwords, login and sessions, tokens and who may not have made them."""
+import base64
+import json
+import stat
+import time
+
+import pytest
+
+from daemon import Client
+
+GOOD = "four plain garden words"
+
+
+def a_name():
+    return f"u{time.monotonic_ns()}"
+
+
+@pytest.fixture
+def user(client):
+    """A new user's name; the password is GOOD."""
+    name = a_name()
+    made = client.op("accounts.create_user", {"name": name, "password": GOOD})
+    assert made.status == 201, made
+    return name
+
+
+def login(client, name, password=GOOD):
+    return client.post("/api/v1/accounts/login", {"name": name, "password": password}, token=False)
+
+
+@pytest.fixture
+def session(client, user):
+    answer = login(client, user)
+    assert answer.status == 200, answer
+    return {**answer.json, "name": user}
+
+
+def refresh(client, token):
+    return client.post("/api/v1/accounts/refresh", {"refresh_token": token}, token=False)
+
+
+def whoami(client, token, **more):
+    return client.get("/api/v1/access/whoami", token=token, headers={"Purlin-Workspace": "default", **more})
+
+
+def basic(client, name, password):
+    shown = base64.b64encode(f"{name}:{password}".encode()).decode()
+    return client.get("/api/v1/access/whoami", token=False,
+                      headers={"Authorization": f"Basic {shown}", "Purlin-Workspace": "default"})
+
+
+def soon(condition, seconds=1.0):
+    """Whether it becomes true within so many seconds; the gate remembers for 0.9."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+# ---- Users -----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_administrator_makes_a_user(client):
+    name = a_name()
+    made = client.op("accounts.create_user", {"name": name, "display_name": "Ana Gr\u00f6\u00dfe", "email": "ana@example.org", "password": GOOD})
+    assert made.status == 201
+    assert (made.json["name"], made.json["display_name"], made.json["email"]) == (name, "Ana Gr\u00f6\u00dfe", "ana@example.org")
+    assert made.json["created_by"] == "user:admin" and not made.json["disabled"] and not made.json["email_verified"]
+    assert client.get(f"/api/v1/accounts/users/{name}").json == made.json
+    assert name in [u["name"] for u in client.op("accounts.list_users", {"limit": 1000}).json["users"]]
+    assert client.op("accounts.create_user", {"name": name}).status == 409
+    assert GOOD not in made.body.decode() and "hash" not in made.body.decode()
+
+
+@pytest.mark.parametrize("name", ["", "Ana", "an a", "\u0430na", "ana\u0301", ".ana", "-ana", "ana/x", "x" * 65, "user:ana", "ana\x00"])
+def test_a_name_that_could_be_taken_for_another_is_refused(client, name):
+    assert client.op("accounts.create_user", {"name": name}).status == 400
+
+
+@pytest.mark.parametrize("email", ["ana", "@", "a@b@c", "ana@x\r\nBcc: all@example.org", "a b@example.org", "x" * 250 + "@x.org"])
+def test_an_address_that_is_none_is_refused(client, email):
+    assert client.op("accounts.create_user", {"name": a_name(), "email": email}).status == 400
+
+
+@pytest.mark.parametrize("password", ["short", "elevenchars", "aaaaaaaaaaaaaa", "abababababababab", "123456789012", "qwertyuiopas",
+                                      "Password1234!", "2024-welcome-2025", "correcthorsebatterystaple", "purlin_0123456789abcdef",
+                                      "x" * 1025, "1234567890!!"])
+def test_a_weak_password_is_refused(client, password):
+    refused = client.op("accounts.create_user", {"name": a_name(), "password": password})
+    assert refused.status == 400 and refused.json["errors"][0]["field"] == "password"
+    assert password not in refused.body.decode()
+
+
+def test_ones_own_name_is_no_password(client):
+    name = "christopherson" + a_name()
+    assert client.op("accounts.create_user", {"name": "christophersonx", "password": "Christophersonx99"}).status == 400
+    assert client.op("accounts.create_user", {"name": name, "password": "x" + GOOD}).status == 201
+
+
+@pytest.mark.parametrize("password", ["\u00e4\u00f6\u00fc\u4e2d\u6587 \U0001f511 twelve", "a b" * 341 + "x", "p" * 3 + "q" * 509, " leading and trailing "])
+def test_long_and_foreign_passwords_open(client, password):
+    name = a_name()
+    assert client.op("accounts.create_user", {"name": name, "password": password}).status == 201
+    assert login(client, name, password).status == 200
+    assert login(client, name, password[:-1]).status == 401
+    assert login(client, name, password + "x").status in (400, 401)
+
+
+def test_users_are_managed_by_who_may_and_where_they_are(server, client):
+    reader = client.op("access.create_key", {"name": "r", "permissions": ["users:read", "models:read"]}).json["secret"]
+    other = client.op("access.create_workspace", {"name": f"w{time.monotonic_ns()}", "owner": "user:bob"}).json["secret"]
+    name = a_name()
+    client.op("accounts.create_user", {"name": name, "email": "secret@example.org", "password": GOOD})
+    assert client.op("accounts.get_user", {"name": name}, token=reader).json["email"] == ""
+    assert "secret@example.org" not in client.op("accounts.list_users", token=reader).body.decode()
+    for token in (reader, other):
+        for operation, more in (("create_user", {"name": a_name()}), ("disable_user", {"name": name}), ("enable_user", {"name": name}),
+                                ("set_password", {"name": name, "password": "another good one"}), ("rotate_key", {})):
+            assert client.op(f"accounts.{operation}", more, token=token).status == 403, operation
+    assert client.op("accounts.list_users", token=other).status == 403
+    assert client.op("accounts.list_users", token=False).status == 401
+
+
+def test_nobody_disables_themselves(client, session):
+    role = f"people{time.monotonic_ns()}"
+    client.op("access.create_role", {"name": role, "summary": "-", "permissions": ["users:*"]})
+    client.op("access.grant_role", {"subject": f"user:{session['name']}", "role": role})
+    assert client.op("accounts.disable_user", {"name": session["name"]}, token=session["access_token"]).status == 409
+
+
+# ---- One's own -------------------------------------------------------------------------------------------------------------
+
+
+def test_ones_own_profile(client, session):
+    token = session["access_token"]
+    assert client.op("accounts.me", token=token).json["name"] == session["name"]
+    assert client.op("accounts.rename", {"display_name": "Ana"}, token=token).json["display_name"] == "Ana"
+    assert client.put("/api/v1/accounts/me/email", {"password": "wrong", "email": "a@example.org"}, token=token).status == 401
+    assert client.put("/api/v1/accounts/me/email", {"password": GOOD, "email": "a@example.org"}, token=token).json["email"] == "a@example.org"
+    assert client.op("accounts.me").status == 403  # user:admin of the first key is no user
+
+
+def test_a_new_password_ends_the_other_sessions(client, session):
+    other = login(client, session["name"]).json
+    changed = client.put("/api/v1/accounts/me/password", {"password": GOOD, "new_password": "another good one"}, token=session["access_token"])
+    assert changed.status == 200
+    assert soon(lambda: whoami(client, other["access_token"]).status == 401)
+    assert refresh(client, other["refresh_token"]).status == 401
+    assert whoami(client, session["access_token"]).status == 200
+    assert login(client, session["name"]).status == 401
+    assert login(client, session["name"], "another good one").status == 200
+
+
+def test_a_new_password_takes_the_old_one(client, session):
+    for body in ({"password": "wrong", "new_password": "another good one"}, {"password": GOOD, "new_password": "short"}, {"new_password": GOOD}):
+        assert client.put("/api/v1/accounts/me/password", body, token=session["access_token"]).status in (400, 401)
+    assert login(client, session["name"]).status == 200
+
+
+def test_an_administrator_sets_a_password(client, session):
+    assert client.op("accounts.set_password", {"name": session["name"], "password": "another good one"}).status == 200
+    assert soon(lambda: whoami(client, session["access_token"]).status == 401)
+    assert login(client, session["name"], "another good one").status == 200
+    assert client.op("accounts.set_password", {"name": "nobody-here", "password": "another good one"}).status == 404
+
+
+# ---- Login -----------------------------------------------------------------------------------------------------------------
+
+
+def test_login_gives_a_token_that_the_gate_knows(client, session):
+    who = whoami(client, session["access_token"]).json
+    assert who["actor"] == f"user:{session['name']}" and who["grants"] == []
+    assert (session["token_type"], session["expires_in"]) == ("Bearer", 600)
+    client.op("access.grant_role", {"subject": who["actor"], "role": "viewer"})
+    assert soon(lambda: client.get("/api/v1/models", token=session["access_token"]).status == 200)
+    assert client.post("/api/v1/models", {"name": "m"}, token=session["access_token"]).status == 403
+
+
+def test_unknown_users_and_wrong_passwords_look_alike(client, user):
+    wrong, unknown = login(client, user, "not the right one"), login(client, a_name(), "not the right one")
+    client.op("accounts.create_user", {"name": (empty := a_name())})
+    without = login(client, empty, "not the right one")
+    shown = [{k: v for k, v in a.json.items() if k != "trace_id"} for a in (wrong, unknown, without)]
+    assert shown[0] == shown[1] == shown[2] and wrong.status == 401
+
+
+def test_unknown_users_take_as_long_as_wrong_passwords(client):
+    def took(make_name):
+        best = []
+        for _ in range(6):
+            name = make_name()
+            began = time.perf_counter()
+            assert login(client, name, "not the right one").status == 401
+            best.append(time.perf_counter() - began)
+        return min(best)
+
+    def known():
+        name = a_name()
+        client.op("accounts.create_user", {"name": name, "password": GOOD})
+        return name
+
+    real, dummy = took(known), took(a_name)
+    assert dummy > 0.5 * real and real > 0.5 * dummy, (real, dummy)
+
+
+def test_guessing_takes_longer_and_longer(client, user, server):
+    answers = [login(client, user, f"guess number {i:02d}") for i in range(12)]
+    assert [a.status for a in answers[:8]] == [401] * 8
+    late = [a for a in answers if a.status == 429]
+    assert late and int(late[-1].headers["Retry-After"]) >= 1
+    assert login(client, user).status == 429  # the right one, too: else guessing would go on
+    server.sql(f"UPDATE accounts_attempts SET failures = 1000, next_at = NOW(6) WHERE next_at > NOW(6)")
+    assert login(client, user, "once more and wrong").status == 401
+    assert 800 < int(login(client, user).headers["Retry-After"]) <= 900
+    server.sql("DELETE FROM accounts_attempts")
+    assert login(client, user).status == 200
+
+
+def test_a_login_that_succeeds_forgets_failures(client, user):
+    for _ in range(3):
+        for i in range(6):
+            assert login(client, user, f"guess number {i:02d}").status == 401
+        assert login(client, user).status == 200
+
+
+def test_a_disabled_user_is_out_everywhere_within_a_second(client, session):
+    assert basic(client, session["name"], GOOD).status == 200
+    assert client.op("accounts.disable_user", {"name": session["name"]}).json["disabled"]
+    assert soon(lambda: whoami(client, session["access_token"]).status == 401)
+    assert soon(lambda: basic(client, session["name"], GOOD).status == 401)
+    assert login(client, session["name"]).status == 401
+    assert refresh(client, session["refresh_token"]).status == 401
+    assert not client.op("accounts.enable_user", {"name": session["name"]}).json["disabled"]
+    assert login(client, session["name"]).status == 200
+    assert whoami(client, session["access_token"]).status == 401  # that session stays over
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"name":"a"}', b'{"name":"a","password":1}', b'{"name":"a","password":"b","x":1}',
+                                  b'{"name":"a","name":"b","password":"c"}', b'{"name":"a","password":"' + b"x" * 1025 + b'"}',
+                                  b'{"name":"a","password":"\xff"}', b'{"name":"' + b"x" * 20000 + b'","password":"b"}'])
+def test_a_malformed_login_is_refused(client, body):
+    assert client.post("/api/v1/accounts/login", body, token=False).status in (400, 413)
+
+
+# ---- Sessions ----------------------------------------------------------------------------------------------------------------
+
+
+def test_refresh_tokens_rotate(client, session):
+    second = refresh(client, session["refresh_token"])
+    assert second.status == 200 and second.headers["Cache-Control"] == "no-store"
+    assert second.json["session"] == session["session"] and second.json["refresh_token"] != session["refresh_token"]
+    assert whoami(client, second.json["access_token"]).status == 200
+    assert whoami(client, session["access_token"]).status == 200
+    assert refresh(client, second.json["refresh_token"]).status == 200
+
+
+def test_a_refresh_token_that_comes_twice_ends_the_session(client, session):
+    stolen = refresh(client, session["refresh_token"]).json
+    assert refresh(client, session["refresh_token"]).status == 401
+    assert refresh(client, stolen["refresh_token"]).status == 401
+    assert soon(lambda: whoami(client, stolen["access_token"]).status == 401)
+
+
+@pytest.mark.parametrize("token", ["", "refresh_", "refresh_" + "a" * 40, "x" * 201, "purlin_x"])
+def test_a_refresh_token_that_is_none(client, token):
+    assert refresh(client, token).status in (400, 401)
+
+
+def test_an_access_token_does_not_refresh_and_a_refresh_token_does_not_open(client, session):
+    assert refresh(client, session["access_token"][:200]).status == 401
+    assert whoami(client, session["refresh_token"]).status == 401
+
+
+def test_logout(client, session):
+    out = client.post("/api/v1/accounts/logout", {"refresh_token": session["refresh_token"]}, token=False)
+    assert out.status == 200
+    assert soon(lambda: whoami(client, session["access_token"]).status == 401)
+    assert refresh(client, session["refresh_token"]).status == 401
+    assert client.post("/api/v1/accounts/logout", {"refresh_token": "refresh_none"}, token=False).status == 200
+
+
+def test_sessions_are_listed_and_revoked(client, session):
+    other = login(client, session["name"]).json
+    listed = client.get("/api/v1/accounts/sessions", token=session["access_token"]).json["sessions"]
+    assert {(s["id"], s["current"], s["user"]) for s in listed} == {(session["session"], True, session["name"]), (other["session"], False, session["name"])}
+    assert all(s["address"] == "127.0.0.1" for s in listed)
+    assert client.delete(f"/api/v1/accounts/sessions/{other['session']}", token=session["access_token"]).status == 200
+    assert soon(lambda: whoami(client, other["access_token"]).status == 401)
+    assert client.delete(f"/api/v1/accounts/sessions/{other['session']}", token=session["access_token"]).status == 404
+
+
+def test_sessions_of_others_are_the_administrators(client, session):
+    stranger = a_name()
+    client.op("accounts.create_user", {"name": stranger, "password": GOOD})
+    theirs = login(client, stranger).json["access_token"]
+    assert client.delete(f"/api/v1/accounts/sessions/{session['session']}", token=theirs).status == 404
+    assert client.op("accounts.list_sessions", {"user": session["name"]}, token=theirs).status == 403
+    assert [s["id"] for s in client.op("accounts.list_sessions", {"user": session["name"]}).json["sessions"]] == [session["session"]]
+    assert client.op("accounts.revoke_session", {"id": session["session"]}).status == 200
+    assert soon(lambda: whoami(client, session["access_token"]).status == 401)
+
+
+def test_sessions_end(server, client, session):
+    server.sql(f"UPDATE accounts_sessions SET expires_at = NOW(6) - INTERVAL 1 SECOND WHERE id = '{session['session']}'")
+    assert soon(lambda: whoami(client, session["access_token"]).status == 401)
+    assert refresh(client, session["refresh_token"]).status == 401
+
+
+def test_only_hashes_are_stored(server, client, session):
+    rows = json.dumps([server.sql(f"SELECT * FROM accounts_{table}") for table in ("users", "sessions", "refresh_tokens", "attempts")])
+    assert session["refresh_token"] not in rows and session["access_token"] not in rows and GOOD not in rows
+    assert "$y$j9T$" in rows
+    log = server.log_text()
+    assert GOOD not in log and session["refresh_token"] not in log and session["access_token"] not in log
+
+
+# ---- HTTP Basic --------------------------------------------------------------------------------------------------------------
+
+
+def test_basic_with_name_and_password(client, user):
+    assert basic(client, user, GOOD).json["actor"] == f"user:{user}"
+    assert basic(client, user, GOOD + "x").status == 401
+    assert basic(client, user, "").status == 401
+    assert basic(client, a_name(), GOOD).status == 401
+    assert basic(client, user, "x" * 2000).status == 401
+
+
+def test_basic_guesses_are_counted(client, user):
+    assert 429 in [basic(client, user, f"guess number {i:02d}").status for i in range(12)]
+
+
+def test_a_password_that_was_right_is_not_hashed_again_for_a_while(server, client, user):
+    assert basic(client, user, GOOD).status == 200
+    server.sql(f"UPDATE accounts_users SET password_hash = 'broken' WHERE name = '{user}'")  # whoever asks it will fail
+    time.sleep(1)  # the gate's own memory
+    assert basic(client, user, GOOD).status == 200
+    server.sql(f"UPDATE accounts_users SET version = version + 1 WHERE name = '{user}'")
+    assert soon(lambda: basic(client, user, GOOD).status == 401)
