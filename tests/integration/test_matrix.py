@@ -69,6 +69,7 @@ class World:
         post("/api/v1/endpoints", {"name": o.endpoint, "model": o.model, "version": "1"})
         self.insert(o)
         o.spare, o.key, o.grant, o.role, o.dead = name("spare"), "key_none", "grt_none", "none", "ded_none"
+        o.user = "none"
         return o
 
     def insert(self, o):
@@ -118,6 +119,10 @@ class World:
 
     def fresh_key(self, o):
         o.key = self.ok(o.client.op("access.create_key", {"name": "k", "permissions": ["models:read"], "owner": "user:somebody"}))["id"]
+
+    def fresh_user(self, o):
+        o.user = o.new("person")
+        self.ok(o.client.op("accounts.create_user", {"name": o.user}))
 
     def fresh_role(self, o):
         o.role = f"role-{o.letter}{next_number():06}"
