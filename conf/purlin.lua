@@ -12,6 +12,14 @@ server {
   -- url = "https://purlin.example.org",  -- where trainers on other machines reach this server
 }
 
+-- tls {                                  -- the port speaks TLS 1.2 and 1.3; changed files are used without a restart
+--   certificate = "/etc/purlin/tls/server.pem", key = "/etc/purlin/tls/server.key",
+--   minimum = "1.2",
+--   redirect_port = 80, redirect_health = false,  -- a port in the clear that sends browsers to https
+--   hsts_days = 180,
+--   client_ca = "/etc/purlin/tls/clients.pem", client_certificate = "optional",
+-- }
+
 database {
   socket = "/run/mysqld/mysqld.sock",
   user = "purlin",

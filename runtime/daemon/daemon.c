@@ -6,6 +6,7 @@
 #include "db/db.h"
 #include "events/events.h"
 #include "http/server.h"
+#include "http/tls.h"
 #include "jobs/jobs.h"
 #include "loop/background.h"
 #include "observe/log.h"
@@ -216,14 +217,16 @@ static purlin_status listen_early(starting *s) {
   options.request_timeout_ms = (uint32_t)configured->request_timeout_ms;
   options.idle_timeout_ms = (uint32_t)configured->idle_timeout_ms;
   options.write_timeout_ms = (uint32_t)configured->write_timeout_ms;
-  return http_start(&options, &s->why);
+  purlin_status status = secure_begin(&s->settings, &options, &s->why);
+  return status == PURLIN_OK ? http_start(&options, &s->why) : status;
 }
 
 static void announce(starting *s) {
   char url[300];
   const server_settings *configured = &s->settings.server;
   bool six = strchr(configured->address, ':') != NULL;
-  (void)snprintf(url, sizeof url, six ? "http://[%s]:%u" : "http://%s:%u", configured->address, http_port());
+  (void)snprintf(url, sizeof url, six ? "%s://[%s]:%u" : "%s://%s:%u", secure_is_on(&s->settings) ? "https" : "http",
+                 configured->address, http_port());
   settings_announce(configured->state, configured->url ? configured->url : url);
 }
 
@@ -300,6 +303,7 @@ static purlin_status start_everything(purlin_ctx *ctx, starting *s) {
   if (status == PURLIN_OK) status = serve_routes(s);
   if (status != PURLIN_OK) return status;
   script_on_routes(rebuild_routes);
+  tls_watch();
   health_set_starting(NULL);
   return PURLIN_OK;
 }
@@ -359,6 +363,7 @@ static void on_stop(uv_signal_t *signal_watcher, int number) {
 static void run_reload(purlin_ctx *ctx, void *argument) {
   (void)argument;
   buffer why = {0};
+  tls_reload(ctx);
   if (script_reload(ctx, &why) != PURLIN_OK) log_write(PURLIN_ERROR, "lua", "%s", buffer_end(&why));
   else log_write(PURLIN_INFO, "lua", "policies reloaded");
   buffer_free(&why);
@@ -416,6 +421,7 @@ static int serve(starting *s) {
   rates_end();
   script_stop();
   loops_destroy();
+  tls_end();
   backgrounds_free();
   db_stop();
   process_stop();
@@ -436,7 +442,8 @@ static purlin_status check_scripts(starting *s, size_t *count) {
 static int check(starting *s) {
   size_t scripts = 0, count = 0;
   http_router *router = NULL;
-  purlin_status status = fork_spawner(s);
+  purlin_status status = secure_check(&s->settings, &s->why);
+  if (status == PURLIN_OK) status = fork_spawner(s);
   if (status == PURLIN_OK) status = start_metrics(s);
   if (status == PURLIN_OK) status = load_plugins(s);
   if (status == PURLIN_OK) status = make_router(s, &router);

@@ -2,6 +2,7 @@
  *
  * daemon/arguments.c  the command line
  * daemon/settings.c   the sections of purlin.lua that are the runtime's own
+ * daemon/secure.c     the section tls: its files are checked, the server is told
  * daemon/daemon.c     start and stop, in order; what fails at start is said once, and nothing is left half-started
  * daemon/health.c     /healthz, /readyz, /metrics, /openapi.json, /docs
  * daemon/limits.c     descriptors: what clients may take of them

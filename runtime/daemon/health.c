@@ -1,5 +1,6 @@
 #include "daemon/daemon.h"
 #include "db/db.h"
+#include "http/tls.h"
 #include "lua/script.h"
 #include "observe/metrics.h"
 #include "operation/operation.h"
@@ -70,15 +71,27 @@ static void add_scripts(purlin_ctx *ctx, readiness *r) {
   buffer_free(&names);
 }
 
+/* Nor does a certificate that wants to be looked at. Left out where all is well, as it is without TLS. */
+static void add_tls(purlin_ctx *ctx, readiness *r) {
+  buffer why = {0};
+  if (tls_complaint(&why)) {
+    const char *before = r->status;
+    add(ctx, r, "tls", buffer_end(&why));
+    r->status = strcmp(before, "ready") == 0 ? "degraded" : before;
+  }
+  buffer_free(&why);
+}
+
 PURLIN_ROUTE(server_ready, "GET /readyz", .summary = "Whether the server is ready, and what is not", .permission = "public", .out = readiness_schema) {
   enum { MOST_CHECKS = 260 };
   readiness r = {.status = "ready"};
-  r.checks.items = purlin_alloc_array(ctx, MOST_CHECKS + 3, sizeof(ready_check));
+  r.checks.items = purlin_alloc_array(ctx, MOST_CHECKS + 4, sizeof(ready_check));
   if (!r.checks.items) return PURLIN_TOO_LARGE;
   add(ctx, &r, "start", atomic_load(&starting));
   add_database(ctx, &r);
   add_plugins(ctx, &r, MOST_CHECKS);
   add_scripts(ctx, &r);
+  add_tls(ctx, &r);
   bool ready = strcmp(r.status, "not ready") != 0;
   if (!ready) {
     purlin_status status = purlin_set_header(ctx, request, "Retry-After", "1");

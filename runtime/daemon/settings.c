@@ -18,9 +18,22 @@ PURLIN_SCHEMA(server_settings, "server { ... }",
     PURLIN_DEFAULT(max_body_bytes, "8388608", "Largest body, where a route names no limit", .min = 1024, .max = 1e12),
     PURLIN_DEFAULT(max_connections, "10000", "Connections at once", .min = 10, .max = 1000000),
     PURLIN_DEFAULT(state, "\"/var/lib/purlin\"", "Where files are kept"),
-    PURLIN_OPTIONAL(url, "Where others reach this server, for callbacks; default http://ADDRESS:PORT"),
+    PURLIN_OPTIONAL(url, "Where others reach this server, for callbacks; default http(s)://ADDRESS:PORT"),
     PURLIN_DEFAULT(trusted_proxies, "[]", "Proxies whose X-Forwarded-For counts: addresses, or networks such as \"10.0.0.0/8\"",
         .max_length = 100));
+
+PURLIN_SCHEMA(tls_settings, "tls { ... }: the server speaks TLS, and nothing else, on its port",
+    PURLIN_OPTIONAL(certificate, "PEM file: the server's certificate, then those that lead to the root. Looked at every other second; a new one is used without a restart"),
+    PURLIN_OPTIONAL(key, "PEM file of its private key, without a passphrase"),
+    PURLIN_DEFAULT(minimum, "\"1.2\"", "Oldest version of TLS", .choices = "1.2, 1.3"),
+    PURLIN_OPTIONAL(ciphers, "For TLS 1.2, as `openssl ciphers` takes them; default those with forward secrecy and authenticated encryption"),
+    PURLIN_OPTIONAL(ciphersuites, "For TLS 1.3; default OpenSSL's"),
+    PURLIN_OPTIONAL(client_ca, "PEM file of those who may vouch for clients' certificates; revocation lists in it are heeded"),
+    PURLIN_DEFAULT(client_certificate, "\"optional\"", "Whether a client must show one, where client_ca is given", .choices = "optional, required"),
+    PURLIN_DEFAULT(redirect_port, "0", "A port in the clear that sends browsers to https; 0: none", .min = 0, .max = 65535),
+    PURLIN_DEFAULT(redirect_health, "false", "Whether GET /healthz and /readyz are answered on that port, for probes that speak no TLS"),
+    PURLIN_DEFAULT(hsts_days, "180", "For how long browsers remember to use https only (Strict-Transport-Security); 0: not told", .min = 0, .max = 3650),
+    PURLIN_DEFAULT(hsts_subdomains, "false", "Whether the same holds for all names below the server's"));
 
 PURLIN_SCHEMA(database_settings, "database { ... }",
     PURLIN_OPTIONAL(socket, "Unix socket of MariaDB; instead of host and port"),
@@ -70,15 +83,21 @@ static const config_section *find(const config *file, const char *kind) {
   return &NO_SECTION;
 }
 
+const config_section *settings_section(const settings *s, const char *kind) { return find(s->file, kind); }
+
 static purlin_status decode_all(settings *s, buffer *why) {
   const struct {
     const char *kind;
     const purlin_schema *schema;
     void *place;
   } parts[] = {
-      {"server", server_settings_schema(), &s->server}, {"database", database_settings_schema(), &s->database},
-      {"log", log_settings_schema(), &s->log},          {"jobs", jobs_settings_schema(), &s->jobs},
-      {"lua", lua_settings_schema(), &s->lua},          {"plugins", plugins_settings_schema(), &s->plugins},
+      {"server", server_settings_schema(), &s->server},
+      {"tls", tls_settings_schema(), &s->tls},
+      {"database", database_settings_schema(), &s->database},
+      {"log", log_settings_schema(), &s->log},
+      {"jobs", jobs_settings_schema(), &s->jobs},
+      {"lua", lua_settings_schema(), &s->lua},
+      {"plugins", plugins_settings_schema(), &s->plugins},
       {"limits", rates_settings_schema(), &s->limits},
   };
   purlin_status status = PURLIN_OK;
@@ -104,7 +123,7 @@ static void override(settings *s, const daemon_arguments *arguments) {
 }
 
 purlin_status settings_load(const daemon_arguments *arguments, settings *out, buffer *why) {
-  static const char *const kinds[] = {"server", "database", "log", "jobs", "lua", "plugins", "limits", "plugin"};
+  static const char *const kinds[] = {"server", "tls", "database", "log", "jobs", "lua", "plugins", "limits", "plugin"};
   static const char STANDARD[] = "/etc/purlin/purlin.lua";
   *out = (settings){0};
   arena_init(&out->memory, (size_t)16 * 1024 * 1024);

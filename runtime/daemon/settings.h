@@ -37,8 +37,16 @@ typedef struct plugins_settings {
   purlin_texts folders, disabled;
 } plugins_settings;
 
+typedef struct tls_settings {
+  const char *certificate, *key; /* NULL: in the clear */
+  const char *minimum, *ciphers, *ciphersuites, *client_ca, *client_certificate;
+  int64_t redirect_port, hsts_days;
+  bool redirect_health, hsts_subdomains;
+} tls_settings;
+
 typedef struct settings {
   server_settings server;
+  tls_settings tls;
   database_settings database;
   log_settings log;
   jobs_settings jobs;
@@ -52,6 +60,15 @@ typedef struct settings {
 /* Reads the file, applies defaults and what the command line overrides. `why` holds FILE:LINE: message. */
 PURLIN_CHECKED purlin_status settings_load(const daemon_arguments *arguments, settings *out, buffer *why);
 void settings_free(settings *s);
+/* The runtime's section of this kind; one without a line when the file has none. */
+const config_section *settings_section(const settings *s, const char *kind);
+
+/* secure.c: whether the server speaks TLS, whether the files it needs are right (for --check, and for the start, which only wants
+ * them to be usable: a wrong clock must not keep a server down), and what the server is told. */
+bool secure_is_on(const settings *s);
+PURLIN_CHECKED purlin_status secure_check(const settings *s, buffer *why);
+struct http_options;
+PURLIN_CHECKED purlin_status secure_begin(const settings *s, struct http_options *out, buffer *why);
 
 /* What purlin_server_url() and purlin_state_directory() answer. The texts are copied. */
 void settings_announce(const char *state, const char *url);

@@ -79,8 +79,8 @@ static void add_status_line(buffer *out, unsigned status) {
 static bool equal(const char *a, const char *b) { return text_equal_ignoring_case(a, strlen(a), b, strlen(b)); }
 
 static bool is_ours(const char *name) {
-  static const char *const ours[] = {"content-length", "transfer-encoding",     "connection", "date",
-                                     "server",         "x-content-type-options"};
+  static const char *const ours[] = {"content-length",         "transfer-encoding",        "connection", "date", "server",
+                                     "x-content-type-options", "strict-transport-security"};
   for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
     if (equal(name, ours[i])) return true;
   return false;
@@ -146,7 +146,7 @@ bool answer_head(purlin_request *request, unsigned status, const char *media_typ
   buffer *out = connection_output(c);
   add_status_line(out, status);
   size_t fixed_size;
-  const char *fixed = http_home_fixed(c->home, &fixed_size);
+  const char *fixed = http_home_fixed(c->home, c->tls != NULL, &fixed_size);
   buffer_add(out, fixed, fixed_size);
   if (media_type != NULL && !bodiless && !request->has_type) {
     buffer_add(out, "Content-Type: ", 14);

@@ -48,38 +48,48 @@ static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *out) {
   *out = uv_buf_init(c->home->read_buffer, (unsigned)HTTP_READ_BUFFER);
 }
 
-/* The peer has sent its last byte. Whoever half-closes while a request runs is taken as gone: that cannot be told from a client
+void connection_close_politely(http_connection *c) {
+  if (c->tls != NULL) tls_session_say_goodbye(c);
+  connection_close(c);
+}
+
+/* Whoever half-closes while a request runs is taken as gone: that cannot be told from a client
  * that has gone, and work for nobody is worse. What was answered already is still sent. */
-static void on_end_of_input(http_connection *c) {
+void connection_end_of_input(http_connection *c) {
   c->peer_done = true;
   (void)uv_read_stop((uv_stream_t *)&c->tcp);
   c->reading = false;
-  if (c->exchange != NULL || c->stream != NULL || connection_unsent(c) == 0) connection_close(c);
+  if (c->exchange != NULL || c->stream != NULL || connection_unsent(c) == 0) connection_close_politely(c);
+}
+
+void connection_received(http_connection *c, const char *data, size_t size) {
+  if (c->exchange != NULL && c->exchange->request.reading) c->exchange->request.window_bytes += size;
+  if (c->in_size > 0) keep(c, data, size);
+  else {
+    c->in = data;
+    c->in_size = size;
+  }
+  connection_turn(c);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *room) {
   http_connection *c = stream->data;
   if (got == 0 || connection_gone(c)) return;
   if (got == UV_EOF) {
-    on_end_of_input(c);
+    connection_end_of_input(c);
     return;
   }
   if (got < 0) {
     connection_close(c);
     return;
   }
-  if (c->exchange != NULL && c->exchange->request.reading) c->exchange->request.window_bytes += (size_t)got;
-  if (c->in_size > 0) keep(c, room->base, (size_t)got);
-  else {
-    c->in = room->base;
-    c->in_size = (size_t)got;
-  }
-  connection_turn(c);
+  if (c->tls != NULL) tls_session_received(c, room->base, (size_t)got);
+  else connection_received(c, room->base, (size_t)got);
 }
 
 void connection_adjust_reading(http_connection *c) {
   if (connection_gone(c) || c->peer_done) return;
-  bool wanted = c->in_size < input_limit();
+  bool wanted = c->in_size < input_limit() && (c->tls == NULL || tls_session_may_read(c));
   if (wanted == c->reading) return;
   c->reading = wanted;
   if (!wanted) (void)uv_read_stop((uv_stream_t *)&c->tcp);
@@ -88,7 +98,7 @@ void connection_adjust_reading(http_connection *c) {
 
 /* ---- Requests ---------------------------------------------------------------------------------------------------------------------- */
 
-static void wait_idle(http_connection *c) { c->due_ms = loop_now_ms(c->home->loop) + http_settings.idle_timeout_ms; }
+void connection_wait_idle(http_connection *c) { c->due_ms = loop_now_ms(c->home->loop) + http_settings.idle_timeout_ms; }
 
 /* Empty lines before a request are skipped (RFC 9112, 2.2). */
 static void skip_empty_lines(http_connection *c) {
@@ -145,7 +155,7 @@ static bool skip_body(http_connection *c) {
   }
   if (!http_body_ended(&c->body)) return false;
   c->state = CONNECTION_WAITING;
-  wait_idle(c);
+  connection_wait_idle(c);
   return true;
 }
 
@@ -177,6 +187,8 @@ static bool step(http_connection *c) {
  * on its way; so then we only say that we are done, and read until the client is, too. */
 static void end_when_sent(http_connection *c) {
   if (connection_unsent(c) > 0 || c->shut) return;
+  if (c->tls != NULL) tls_session_say_goodbye(c);
+  if (connection_gone(c) || connection_unsent(c) > 0) return;
   int descriptor;
   if (!c->linger || c->peer_done || uv_fileno((uv_handle_t *)&c->tcp, &descriptor) != 0 ||
       shutdown(descriptor, SHUT_WR) != 0) {
@@ -238,7 +250,7 @@ void connection_exchange_ended(http_connection *c) {
     c->due_ms = loop_now_ms(c->home->loop) + http_settings.body_timeout_ms;
   } else {
     c->state = CONNECTION_WAITING;
-    wait_idle(c);
+    connection_wait_idle(c);
   }
   connection_later(c);
 }
@@ -249,6 +261,14 @@ static void on_closed(uv_handle_t *handle) {
   http_connection *c = handle->data;
   c->closed = true;
   connection_unused(c);
+}
+
+/* The handshake has as long as a request's head has. */
+static bool begin_tls(http_connection *c) {
+  c->due_ms = loop_now_ms(c->home->loop) + http_settings.header_timeout_ms;
+  c->tls = tls_session_make(c->home);
+  if (c->tls == NULL) connection_close(c);
+  return c->tls != NULL;
 }
 
 void connection_open(http_connection *c) {
@@ -272,12 +292,13 @@ void connection_open(http_connection *c) {
   series_connections(1);
   http_home_begin_sweep(home);
   c->state = CONNECTION_WAITING;
-  wait_idle(c);
+  connection_wait_idle(c);
   if (uv_tcp_open(&c->tcp, c->accepted) != 0) {
     close(c->accepted);
     connection_close(c);
     return;
   }
+  if (c->secure && !begin_tls(c)) return;
   connection_adjust_reading(c);
 }
 
@@ -310,6 +331,7 @@ void connection_unused(http_connection *c) {
   if (!c->closed || c->exchange != NULL || c->stream != NULL || c->sending != NULL || c->later_queued || c->again_queued)
     return;
   size_t index = loop_index(loop_current());
+  tls_session_free(c->tls);
   buffer_free(&c->input);
   buffer_free(&c->output);
   free(c);
@@ -348,7 +370,7 @@ void connection_sweep(http_connection *c, uint64_t now_ms) {
     if (c->scan.at > 0) {
       connection_refuse(c, HTTP_REFUSE(408, "the headers did not come in time"));
       connection_later(c);
-    } else connection_close(c);
+    } else connection_close_politely(c);
     break;
   case CONNECTION_RUNNING: exchange_sweep(c->exchange, now_ms); break;
   case CONNECTION_SKIPPING:

@@ -4,6 +4,7 @@
  *   home.c        what every loop has of its own: read buffer, pools, date, sweep of time-outs
  *   connection.c  one connection: bytes in, requests started one after the other, closing
  *   output.c      bytes out: one write per turn, the rest when the socket takes it
+ *   tls_*.c       records in and out, where the connection is not in the clear: tls.h
  *   exchange.c    one request and its answer, in a fiber: gate, target, failure, metrics, access log
  *   request.c     what a handler asks of its request; query.c the query string; body.c the body
  *   answer.c      what a handler answers; range.c, problem.c, stream.c
@@ -17,6 +18,7 @@
 #include "core/buffer.h"
 #include "http/head.h"
 #include "http/server.h"
+#include "http/tls.h"
 #include "loop/context.h"
 #include "loop/loop.h"
 
@@ -34,6 +36,7 @@
 typedef struct http_home http_home;
 typedef struct http_connection http_connection;
 typedef struct http_exchange http_exchange;
+typedef struct tls_session tls_session;
 
 /* ---- One loop's part ------------------------------------------------------------------------------------------------------ */
 
@@ -61,10 +64,14 @@ struct http_home {
   http_routing *routing;
   unsigned routing_generation;
   bool draining;
+  SSL_CTX *tls; /* the newest that this loop has met, and the room to open records into; NULL without TLS */
+  unsigned tls_generation;
+  char *opened;
   loop_timer sweep;
-  uint64_t date_due_ms; /* when the text below grows old */
-  uint16_t fixed_size;
-  char fixed[256]; /* "Date: ...\r\nServer: ...\r\nX-Content-Type-Options: nosniff\r\n" */
+  uint64_t date_due_ms;                   /* when the text below grows old */
+  uint16_t fixed_size, fixed_secure_size; /* in the clear, and over TLS */
+  char fixed
+      [384]; /* "Date: ...\r\nServer: ...\r\nX-Content-Type-Options: nosniff\r\n", then "Strict-Transport-Security: ...\r\n" */
 };
 
 http_home *http_home_here(void);                        /* of the calling loop; NULL: no memory */
@@ -72,7 +79,7 @@ void http_home_release(http_home *home);                /* frees what it holds; 
 buffer http_home_take_buffer(http_home *home);          /* empty, perhaps with memory */
 void http_home_give_buffer(http_home *home, buffer *b); /* zeroes *b */
 void http_home_begin_sweep(http_home *home);
-const char *http_home_fixed(http_home *home, size_t *size);
+const char *http_home_fixed(http_home *home, bool secure, size_t *size);
 http_routing *http_home_take_routing(http_home *home); /* NULL: none was set */
 void http_home_give_routing(http_routing *routing);
 
@@ -101,6 +108,7 @@ struct http_connection {
   loop_post_item again; /* a turn in the loop's next turn; before that, the way to its loop */
   http_exchange *exchange;
   http_stream *stream;
+  tls_session *tls; /* NULL: in the clear */
   http_sending *sending;
   const char *in; /* unread bytes: in `input`, or during a read callback in the loop's read buffer */
   size_t in_size;
@@ -116,6 +124,8 @@ struct http_connection {
   uint8_t state;            /* connection_state */
   bool handle_open, closed; /* uv_tcp_t is initialised; its close has been reported */
   bool reading, processing, later_queued, again_queued;
+  bool secure;      /* it came to the port that speaks TLS ... */
+  bool redirects;   /* ... or to the one beside it, which sends over there */
   bool peer_done;   /* the peer has sent its last byte */
   bool close_after; /* the answer being made is the last one */
   bool linger;      /* there may be input that we do not read: close in a way that the answer still arrives */
@@ -134,6 +144,8 @@ void connection_turn(http_connection *c);
 void connection_later(http_connection *c);
 /* Closes at once; cancels the request that runs. */
 void connection_close(http_connection *c);
+/* The same where no answer is cut off: a client on TLS can tell it from an attacker who has cut the line. */
+void connection_close_politely(http_connection *c);
 /* Closes when the output is sent. */
 void connection_end(http_connection *c);
 /* The exchange has ended and is gone. */
@@ -142,6 +154,12 @@ void connection_exchange_ended(http_connection *c);
 void connection_unused(http_connection *c);
 /* Answers a head that is no request, without a fiber, and ends the connection. */
 void connection_refuse(http_connection *c, http_refusal refusal);
+/* Bytes of requests; they stay valid until this returns. */
+void connection_received(http_connection *c, const char *data, size_t size);
+/* The peer has sent its last byte. */
+void connection_end_of_input(http_connection *c);
+/* From now on the idle time-out counts. */
+void connection_wait_idle(http_connection *c);
 void connection_sweep(http_connection *c, uint64_t now_ms);
 /* Starts or stops to read, by how much waits unread. */
 void connection_adjust_reading(http_connection *c);
@@ -151,6 +169,18 @@ static inline bool connection_gone(const http_connection *c) { return c->state =
 buffer *connection_output(http_connection *c); /* where to append; never NULL */
 void connection_flush(http_connection *c);     /* may close the connection */
 size_t connection_unsent(const http_connection *c);
+
+/* tls_session.c */
+tls_session *tls_session_make(http_home *home); /* NULL: no memory */
+void tls_session_free(tls_session *t);          /* NULL is fine */
+/* What came from the socket; it stays valid until this returns. May end the connection, and may find that it is in the clear. */
+void tls_session_received(http_connection *c, const char *data, size_t size);
+/* The output becomes records. False: the connection is closed. */
+bool tls_session_seal(http_connection *c);
+/* Sends close_notify, once, if that can still be sent. */
+void tls_session_say_goodbye(http_connection *c);
+/* Whether the peer takes what we send: handshakes and key updates are answered without any request. */
+bool tls_session_may_read(const http_connection *c);
 
 /* ---- An exchange ------------------------------------------------------------------------------------------------------------- */
 
@@ -249,5 +279,8 @@ unsigned http_router_generation(void);
 http_gate *http_current_gate(void);
 void http_connection_freed(size_t loop_index);
 extern http_target http_target_missing; /* 404 and 405 */
+extern http_target http_target_redirect;
+/* redirect.c: where a request in the clear leads beside TLS; `found` (NULL: nowhere) is where it would over TLS. */
+const http_target *redirect_target(const http_head *head, const char *raw, const http_target *found);
 
 #endif

@@ -45,6 +45,7 @@ static void route(purlin_request *request, http_home *home, const char *raw) {
   if (request->routing != NULL)
     (void)http_router_find(request->routing->router, http_methods[head->method].name, path, size, &request->match);
   request->target = request->match.target != NULL ? request->match.target : &http_target_missing;
+  if (request->connection->redirects) request->target = redirect_target(head, raw, request->match.target);
 }
 
 /* ---- In the fiber ---------------------------------------------------------------------------------------------------------------- */

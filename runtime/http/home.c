@@ -45,6 +45,8 @@ void http_home_release(http_home *home) {
   buffer_free(&home->scratch);
   free(home->read_buffer);
   free(home->fields);
+  SSL_CTX_free(home->tls);
+  free(home->opened);
   *home = (http_home){0};
 }
 
@@ -97,21 +99,30 @@ http_routing *http_home_take_routing(http_home *home) {
 
 /* ---- Time ------------------------------------------------------------------------------------------------------------------------- */
 
-const char *http_home_fixed(http_home *home, size_t *size) {
+static uint16_t size_of(int length, size_t room) { return length > 0 && (size_t)length < room ? (uint16_t)length : 0; }
+
+/* The headers of every answer; those that only count over TLS come last. */
+static void write_fixed(http_home *home, const char *date) {
+  const char *server = http_settings.server, *strict = http_settings.strict_transport;
+  int length = snprintf(home->fixed, sizeof home->fixed, "Date: %s\r\n%s%.100s%sX-Content-Type-Options: nosniff\r\n", date,
+                        server == NULL ? "" : "Server: ", server == NULL ? "" : server, server == NULL ? "" : "\r\n");
+  home->fixed_size = home->fixed_secure_size = size_of(length, sizeof home->fixed);
+  if (strict == NULL || home->fixed_size == 0) return;
+  size_t room = sizeof home->fixed - home->fixed_size;
+  length = snprintf(home->fixed + home->fixed_size, room, "Strict-Transport-Security: %.100s\r\n", strict);
+  home->fixed_secure_size = (uint16_t)(home->fixed_size + size_of(length, room));
+}
+
+const char *http_home_fixed(http_home *home, bool secure, size_t *size) {
   uint64_t now_ms = loop_now_ms(home->loop);
   if (now_ms >= home->date_due_ms) {
     int64_t wall_us = purlin_now_us();
     char date[32];
     text_http_date(wall_us / 1000000, date);
-    int length =
-        http_settings.server == NULL
-            ? snprintf(home->fixed, sizeof home->fixed, "Date: %s\r\nX-Content-Type-Options: nosniff\r\n", date)
-            : snprintf(home->fixed, sizeof home->fixed, "Date: %s\r\nServer: %.100s\r\nX-Content-Type-Options: nosniff\r\n",
-                       date, http_settings.server);
-    home->fixed_size = length > 0 && (size_t)length < sizeof home->fixed ? (uint16_t)length : 0;
+    write_fixed(home, date);
     home->date_due_ms = now_ms + 1000 - (uint64_t)(wall_us / 1000 % 1000);
   }
-  *size = home->fixed_size;
+  *size = secure ? home->fixed_secure_size : home->fixed_size;
   return home->fixed;
 }
 

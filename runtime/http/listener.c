@@ -16,16 +16,20 @@
 #define ACCEPTS_PER_TURN 64
 #define RETRY_MS 100 /* after running out of descriptors */
 
-static struct {
+typedef struct listener {
   uv_poll_t poll;
   loop_timer retry;
   int descriptor;
   uint16_t port;
-  bool open;
+  bool open, secure, redirects;
   uint64_t complained_ms;
 } listener;
 
-uint16_t http_port(void) { return listener.port; }
+/* The server's own, and the one that redirects to it. */
+static listener listeners[2];
+
+uint16_t http_port(void) { return listeners[0].port; }
+uint16_t http_redirect_port(void) { return listeners[1].port; }
 
 /* ---- Accepting ------------------------------------------------------------------------------------------------------------------- */
 
@@ -43,8 +47,9 @@ static void describe_peer(const struct sockaddr_storage *peer, char *out, size_t
   if (address == NULL || inet_ntop(peer->ss_family, address, out, (socklen_t)size) == NULL) out[0] = '\0';
 }
 
-/* A client beyond the limit is told so: waiting in the backlog it would only time out. */
-static void turn_away(int descriptor) {
+/* A client beyond the limit is told so: waiting in the backlog it would only time out. On TLS a handshake just for that would cost
+ * more than the request. */
+static void turn_away(int descriptor, bool secure) {
   static const char answer[] =
       "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/problem+json\r\n"
       "Content-Length: 85\r\nConnection: close\r\n\r\n"
@@ -55,7 +60,7 @@ static void turn_away(int descriptor) {
   char request[4096];
   /* Reading what has come keeps the close from being a reset that overtakes the answer. */
   (void)!recv(descriptor, request, sizeof request, MSG_DONTWAIT);
-  (void)!send(descriptor, answer, sizeof answer - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (!secure) (void)!send(descriptor, answer, sizeof answer - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   (void)shutdown(descriptor, SHUT_WR);
   close(descriptor);
 }
@@ -63,52 +68,50 @@ static void turn_away(int descriptor) {
 static void on_acceptable(uv_poll_t *poll, int status, int events);
 
 static void on_retry(loop_timer *timer) {
-  (void)timer;
-  if (listener.open) (void)uv_poll_start(&listener.poll, UV_READABLE, on_acceptable);
+  listener *l = (listener *)((char *)timer - offsetof(listener, retry));
+  if (l->open) (void)uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
 }
 
 /* Out of descriptors or memory: others will be given back; until then polling would only burn time. */
-static void pause_accepting(int error) {
-  loop *l = loop_at(0);
-  uint64_t now_ms = loop_now_ms(l);
-  if (now_ms >= listener.complained_ms + 10000 || listener.complained_ms == 0) {
-    listener.complained_ms = now_ms;
+static void pause_accepting(listener *l, int error) {
+  uint64_t now_ms = loop_now_ms(loop_at(0));
+  if (now_ms >= l->complained_ms + 10000 || l->complained_ms == 0) {
+    l->complained_ms = now_ms;
     log_write(PURLIN_ERROR, "http", "connections cannot be accepted for now: %s", strerror(error));
   }
-  (void)uv_poll_stop(&listener.poll);
-  loop_timer_start(l, &listener.retry, RETRY_MS, on_retry);
+  (void)uv_poll_stop(&l->poll);
+  loop_timer_start(loop_at(0), &l->retry, RETRY_MS, on_retry);
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events) {
-  (void)poll;
+  listener *l = poll->data;
   (void)events;
   if (status < 0) return;
-  for (int i = 0; i < ACCEPTS_PER_TURN && listener.open; i++) {
+  for (int i = 0; i < ACCEPTS_PER_TURN && l->open; i++) {
     struct sockaddr_storage peer = {0};
     socklen_t size = sizeof peer;
-    int descriptor = accept4(listener.descriptor, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int descriptor = accept4(l->descriptor, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (descriptor < 0) {
-      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause_accepting(errno);
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause_accepting(l, errno);
       if (errno == EINTR || errno == ECONNABORTED) continue;
       return;
     }
     char address[INET6_ADDRSTRLEN];
     describe_peer(&peer, address, sizeof address);
-    if (!http_admit(descriptor, address)) turn_away(descriptor);
+    if (!http_admit(descriptor, address, l->secure, l->redirects)) turn_away(descriptor, l->secure);
   }
 }
 
 /* ---- Opening --------------------------------------------------------------------------------------------------------------------- */
 
-static purlin_status explain(const http_options *options, int error, buffer *why) {
+static purlin_status explain(const char *address, uint16_t port, int error, buffer *why) {
   if (error == EADDRINUSE) {
-    buffer_format(why, "port %u on %s is in use by another program", options->port, options->address);
+    buffer_format(why, "port %u on %s is in use by another program", port, address);
     return PURLIN_CONFLICT;
   }
-  if (error == EACCES)
-    buffer_format(why, "port %u on %s needs privileges that this process does not have", options->port, options->address);
-  else if (error == EADDRNOTAVAIL) buffer_format(why, "this machine does not have the address %s", options->address);
-  else buffer_format(why, "cannot listen on port %u of %s: %s", options->port, options->address, strerror(error));
+  if (error == EACCES) buffer_format(why, "port %u on %s needs privileges that this process does not have", port, address);
+  else if (error == EADDRNOTAVAIL) buffer_format(why, "this machine does not have the address %s", address);
+  else buffer_format(why, "cannot listen on port %u of %s: %s", port, address, strerror(error));
   return PURLIN_INVALID;
 }
 
@@ -140,54 +143,69 @@ static uint16_t port_of(int descriptor) {
   return ntohs(own.any.sa_family == AF_INET6 ? own.six.sin6_port : own.four.sin_port);
 }
 
-static purlin_status open_address(const http_options *options, buffer *why) {
+static purlin_status open_address(listener *l, const char *address, uint16_t number, buffer *why) {
   const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
   struct addrinfo *info = NULL;
   char port[8];
-  snprintf(port, sizeof port, "%u", options->port);
-  int failed = getaddrinfo(options->address, port, &hints, &info);
+  snprintf(port, sizeof port, "%u", number);
+  int failed = getaddrinfo(address, port, &hints, &info);
   if (failed != 0) {
-    buffer_format(why, "the address %s to listen on: %s", options->address, gai_strerror(failed));
+    buffer_format(why, "the address %s to listen on: %s", address, gai_strerror(failed));
     return PURLIN_INVALID;
   }
-  listener.descriptor = open_socket(info);
+  l->descriptor = open_socket(info);
   int error = errno;
   freeaddrinfo(info);
-  return listener.descriptor < 0 ? explain(options, error, why) : PURLIN_OK;
+  return l->descriptor < 0 ? explain(address, number, error, why) : PURLIN_OK;
 }
 
 /* Connections that came before, and those that come while no daemon runs, wait in the socket's queue. */
-static void take_over(int descriptor) {
+static void take_over(listener *l, int descriptor) {
   const int yes = 1;
   (void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-  listener.descriptor = descriptor;
+  l->descriptor = descriptor;
 }
 
-purlin_status listener_start(const http_options *options, buffer *why) {
-  purlin_status status = PURLIN_OK;
-  if (options->listener >= 0) take_over(options->listener);
-  else status = open_address(options, why);
-  if (status != PURLIN_OK) return status;
-  listener.port = port_of(listener.descriptor);
-  listener.open = true;
-  if (uv_poll_init(loop_uv(loop_at(0)), &listener.poll, listener.descriptor) == 0 &&
-      uv_poll_start(&listener.poll, UV_READABLE, on_acceptable) == 0)
+static purlin_status begin(listener *l, buffer *why) {
+  l->port = port_of(l->descriptor);
+  l->open = true;
+  l->poll.data = l;
+  if (uv_poll_init(loop_uv(loop_at(0)), &l->poll, l->descriptor) == 0 &&
+      uv_poll_start(&l->poll, UV_READABLE, on_acceptable) == 0)
     return PURLIN_OK;
-  close(listener.descriptor);
-  listener.open = false;
+  close(l->descriptor);
+  l->open = false;
   buffer_text(why, "the event loop does not take the listening socket");
   return PURLIN_UNAVAILABLE;
 }
 
+purlin_status listener_start(const http_options *options, buffer *why) {
+  listener *own = &listeners[0], *other = &listeners[1];
+  *own = (listener){.secure = options->tls};
+  *other = (listener){.redirects = true};
+  purlin_status status = PURLIN_OK;
+  if (options->listener >= 0) take_over(own, options->listener);
+  else status = open_address(own, options->address, options->port, why);
+  if (status == PURLIN_OK) status = begin(own, why);
+  if (status != PURLIN_OK || !options->tls || options->redirect_port < 0) return status;
+  status = open_address(other, options->address, (uint16_t)options->redirect_port, why);
+  if (status == PURLIN_OK) status = begin(other, why);
+  if (status != PURLIN_OK) listener_stop();
+  return status;
+}
+
 static void on_closed(uv_handle_t *handle) {
-  (void)handle;
-  close(listener.descriptor);
-  listener.descriptor = -1;
+  listener *l = handle->data;
+  close(l->descriptor);
+  l->descriptor = -1;
 }
 
 void listener_stop(void) {
-  if (!listener.open) return;
-  listener.open = false;
-  loop_timer_stop(&listener.retry);
-  uv_close((uv_handle_t *)&listener.poll, on_closed);
+  for (size_t i = 0; i < sizeof listeners / sizeof listeners[0]; i++) {
+    listener *l = &listeners[i];
+    if (!l->open) continue;
+    l->open = false;
+    loop_timer_stop(&l->retry);
+    uv_close((uv_handle_t *)&l->poll, on_closed);
+  }
 }

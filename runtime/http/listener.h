@@ -1,4 +1,4 @@
-/* listener.h: the listening socket. It is made once and accepts on loop 0.
+/* listener.h: the listening socket, and that of redirects beside TLS. They are made once and accept on loop 0.
  *
  * Why not a socket for every loop: closing one of several SO_REUSEPORT sockets resets the connections in its queue, and the kernel
  * deals connections out by hash, not by load. Why not one socket in every loop's epoll: libuv cannot ask for EPOLLEXCLUSIVE, so
@@ -13,6 +13,6 @@ PURLIN_CHECKED purlin_status listener_start(const http_options *options, buffer 
 void listener_stop(void);
 
 /* server.c: takes the descriptor and finds it a loop. False: there are too many connections; the descriptor is still the caller's. */
-bool http_admit(int descriptor, const char *address);
+bool http_admit(int descriptor, const char *address, bool secure, bool redirects);
 
 #endif

@@ -52,7 +52,9 @@ static void send_rest(http_connection *c, size_t written) {
 }
 
 void connection_flush(http_connection *c) {
-  if (connection_gone(c) || c->sending != NULL || c->output.size == 0) return;
+  if (connection_gone(c) || c->sending != NULL) return;
+  if (c->tls != NULL && !tls_session_seal(c)) return;
+  if (c->output.size == 0) return;
   if (c->output.failed || c->output.size > UINT32_MAX) { /* an answer of which a part is missing must not be sent */
     connection_close(c);
     return;

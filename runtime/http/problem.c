@@ -101,7 +101,7 @@ void connection_refuse(http_connection *c, http_refusal refusal) {
   add_problem(body, refused_type(refusal.status), http_reason(refusal.status), refusal.status, refusal.why);
   buffer_char(body, '}');
   size_t fixed_size;
-  const char *fixed = http_home_fixed(c->home, &fixed_size);
+  const char *fixed = http_home_fixed(c->home, c->tls != NULL, &fixed_size);
   buffer *out = connection_output(c);
   buffer_format(out, "HTTP/1.1 %u %s\r\n", refusal.status, http_reason(refusal.status));
   buffer_add(out, fixed, fixed_size);

@@ -50,7 +50,8 @@ void http_options_default(http_options *options) {
                             .write_timeout_ms = 30000,
                             .request_timeout_ms = 30000,
                             .stream_life_ms = 600000,
-                            .server = "purlin"};
+                            .server = "purlin",
+                            .redirect_port = -1};
 }
 
 http_limits http_settings_limits(void) {
@@ -108,11 +109,13 @@ static size_t least_loaded(void) {
   return best;
 }
 
-bool http_admit(int descriptor, const char *address) {
+bool http_admit(int descriptor, const char *address, bool secure, bool redirects) {
   if (atomic_load_explicit(&server.connections, memory_order_relaxed) >= http_settings.max_connections) return false;
   http_connection *c = calloc(1, sizeof *c);
   if (c == NULL) return false;
   c->accepted = descriptor;
+  c->secure = secure;
+  c->redirects = redirects;
   snprintf(c->address, sizeof c->address, "%s", address);
   size_t index = least_loaded();
   atomic_fetch_add_explicit(&server.connections, 1, memory_order_relaxed);
@@ -196,7 +199,7 @@ static void drain_here(void *argument) {
     next = c->next;
     c->close_after = true;
     if (c->stream != NULL) http_stream_close(c->stream);
-    else if (c->state == CONNECTION_WAITING && c->in_size == 0 && connection_unsent(c) == 0) connection_close(c);
+    else if (c->state == CONNECTION_WAITING && c->in_size == 0 && connection_unsent(c) == 0) connection_close_politely(c);
     else if (c->state == CONNECTION_SKIPPING) {
       c->linger = true;
       connection_end(c);
@@ -239,6 +242,7 @@ purlin_status http_start(const http_options *options, buffer *why) {
   }
   memset(server.loops, 0, count * sizeof *server.loops);
   http_target_missing.series = series_of_target(http_target_missing.name);
+  http_target_redirect.series = series_of_target(http_target_redirect.name);
   purlin_status status = listener_start(options, why);
   if (status == PURLIN_OK) return PURLIN_OK;
   free(server.loops);

@@ -30,6 +30,13 @@ typedef struct http_options {
   const char *server;          /* value of Server:, NULL: none */
   const char *const *trusted_proxies; /* addresses and networks ("10.0.0.0/8") whose X-Forwarded-For is believed */
   size_t trusted_proxy_count;
+
+  /* TLS, and a port in the clear beside it */
+  bool tls;                     /* the port speaks TLS, as tls_begin (tls.h) has been told */
+  const char *strict_transport; /* over TLS: value of Strict-Transport-Security, NULL: none */
+  int32_t redirect_port;        /* a port in the clear beside it, which sends to `redirect_to`; -1: none, 0: any */
+  const char *redirect_to;      /* "https://HOST[:PORT]"; NULL: to the host that was asked, at the port of TLS */
+  bool redirect_health;         /* whether probes (GET /healthz, /readyz) are answered there */
 } http_options;
 
 void http_options_default(http_options *options);
@@ -38,6 +45,7 @@ void http_options_default(http_options *options);
  * loop 0. `why` names address and reason ("port 8080 on 127.0.0.1 is in use by another program"). */
 PURLIN_CHECKED purlin_status http_start(const http_options *options, buffer *why);
 uint16_t http_port(void);
+uint16_t http_redirect_port(void); /* 0: none */
 /* Stops accepting, closes idle connections, lets requests in flight end (Connection: close), closes the rest after
  * `grace_ms`; then calls `done` on loop 0. */
 void http_drain(uint32_t grace_ms, void (*done)(void *argument), void *argument);

@@ -143,7 +143,7 @@ class Daemon:
         return self
 
     def _ready_line(self):
-        found = re.search(r"ready at http://127\.0\.0\.1:(\d+)", self.log_text())
+        found = re.search(r"ready at https?://127\.0\.0\.1:(\d+)", self.log_text())
         return int(found.group(1)) if found else None
 
     def log_text(self):

@@ -1,0 +1,586 @@
+"""TLS on the real daemon: what clients see, what broken ones cannot do, and how certificates are renewed under load."""
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+from daemon import Daemon, Threads, copy_state, free_port, wait_until
+
+# ---- Certificates ----------------------------------------------------------------------------------------------------------------
+
+
+def openssl(*arguments, **more):
+    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True, **more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class Authority:
+    """Issues certificates with any dates, which `openssl ca` can and `openssl x509` of Debian 12 cannot."""
+
+    def __init__(self, folder, name="Test"):
+        self.folder = folder
+        folder.mkdir()
+        (folder / "index").touch()
+        (folder / "serial").write_text("1000\n")
+        (folder / "number").write_text("1000\n")
+        (folder / "conf").write_text(
+            f"[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\nserial={folder}/serial\ncrlnumber={folder}/number\nnew_certs_dir={folder}\n"
+            f"certificate={folder}/ca.pem\nprivate_key={folder}/ca.key\ndefault_md=sha256\npolicy=p\nunique_subject=no\ncopy_extensions=copy\n"
+            "default_days=90\ndefault_crl_days=30\nemail_in_dn=no\nutf8=yes\n[p]\ncommonName=supplied\norganizationName=optional\n")
+        self.certificate = folder / "ca.pem"
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "ca.key", "-out",
+                self.certificate, "-days", "3650", "-subj", f"/CN={name} authority")
+
+    def issue(self, name, subject="/CN=localhost", alternative="DNS:localhost,IP:127.0.0.1", begins=None, ends=None):
+        key, request, certificate = (self.folder / f"{name}.{kind}" for kind in ("key", "csr", "pem"))
+        named = ["-addext", f"subjectAltName={alternative}"] if alternative else []
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", request, "-subj", subject,
+                "-utf8", *named)
+        dates = (["-startdate", begins] if begins else []) + (["-enddate", ends] if ends else [])
+        openssl("ca", "-batch", "-notext", "-config", self.folder / "conf", "-in", request, "-out", certificate, *dates)
+        return certificate, key
+
+    def revoke(self, certificate):
+        openssl("ca", "-batch", "-config", self.folder / "conf", "-revoke", certificate)
+        return openssl("ca", "-config", self.folder / "conf", "-gencrl")
+
+
+@pytest.fixture(scope="module")
+def authority(scratch):
+    return Authority(scratch / "authority")
+
+
+@pytest.fixture(scope="module")
+def pair(authority):
+    return authority.issue("server")
+
+
+def section(certificate, key, **more):
+    members = {"certificate": str(certificate), "key": str(key), **more}
+    return "tls { " + ", ".join(f"{name} = {json.dumps(value)}" for name, value in members.items()) + " }\n"
+
+
+class Secure:
+    """What tests ask of a daemon that speaks TLS."""
+
+    def __init__(self, server, authority):
+        self.server, self.port, self.authority = server, server.port, authority
+
+    def context(self, newest=None, oldest=None, certificate=None):
+        context = ssl.create_default_context(cafile=self.authority.certificate)
+        if newest:
+            context.maximum_version = newest
+        if oldest:
+            context.minimum_version = oldest
+        if certificate:
+            context.load_cert_chain(*certificate)
+        return context
+
+    def connect(self, context=None, name="localhost", **more):
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=15)
+        return (context or self.context()).wrap_socket(plain, server_hostname=name, **more)
+
+    def client(self, context=None, timeout=30):
+        return http.client.HTTPSConnection("localhost", self.port, context=context or self.context(), timeout=timeout)
+
+    def get(self, path="/healthz", context=None):
+        client = self.client(context)
+        client.request("GET", path, headers={"Authorization": f"Bearer {self.server.token}"})
+        answer = client.getresponse()
+        body = answer.read()
+        client.close()
+        return answer, body
+
+    def metric(self, pattern):
+        found = re.search(pattern + r" (\S+)$", self.get("/metrics")[1].decode(), re.M)
+        return float(found.group(1)) if found else 0.0
+
+    def alive(self):
+        return self.get()[0].status == 200
+
+
+@pytest.fixture(scope="module")
+def secure(scratch, template, authority, pair):
+    """The daemon that these tests share."""
+    folder = scratch / "secure"
+    folder.mkdir()
+    copy_state(template, folder)
+    one = Daemon(folder, configuration=section(*pair)).start()
+    try:
+        yield Secure(one, authority)
+        one.stop()
+    finally:
+        one.end()
+
+
+def read_all(plain):
+    """What comes until the peer closes."""
+    got = b""
+    try:
+        while True:
+            more = plain.recv(65536)
+            if not more:
+                return got
+            got += more
+    except ConnectionResetError:
+        return got
+
+
+# ---- What clients see ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_both_versions_serve(secure, version):
+    with secure.connect(secure.context(newest=version, oldest=version)) as wire:
+        assert wire.version() == {ssl.TLSVersion.TLSv1_2: "TLSv1.2", ssl.TLSVersion.TLSv1_3: "TLSv1.3"}[version]
+        assert "GCM" in wire.cipher()[0] or "CHACHA" in wire.cipher()[0]
+        assert wire.compression() is None
+        for _ in range(3):
+            wire.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"200 OK" in wire.recv(65536)
+
+
+def test_curl_and_strict_transport(secure):
+    done = subprocess.run(["curl", "-sS", "-i", "--cacert", secure.authority.certificate, f"https://localhost:{secure.port}/healthz"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("HTTP/1.1 200")
+    assert "Strict-Transport-Security: max-age=15552000\r\n" in done.stdout.replace("\n", "\r\n")
+    assert "X-Content-Type-Options: nosniff" in done.stdout
+
+
+def test_large_bodies_both_ways(secure):
+    answer, body = secure.get("/openapi.json")
+    assert answer.status == 200 and len(json.loads(body)["paths"]) > 20 and len(body) > 50000
+    client = secure.client()
+    client.request("POST", "/api/v1/op/scripts.list", b'{"x":"' + b"y" * 3_000_000 + b'"}',
+                   {"Authorization": f"Bearer {secure.server.token}", "Content-Type": "application/json"})
+    answer = client.getresponse()
+    assert answer.status in (400, 404, 422) and answer.read()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_sessions_resume(secure, version):
+    context = secure.context(newest=version, oldest=version)
+    with secure.connect(context) as wire:
+        wire.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert wire.recv(65536)  # the tickets of TLS 1.3 come with it
+        session = wire.session
+        assert not wire.session_reused
+    with secure.connect(context, session=session) as wire:
+        assert wire.session_reused
+        wire.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200 OK" in wire.recv(65536)
+    assert secure.metric(r'purlin_tls_handshakes_total\{version="TLSv1\.\d",outcome="resumed"\}') >= 1
+
+
+def test_protocols_are_named_or_not(secure):
+    for offered, chosen in ((["http/1.1"], "http/1.1"), (["h2", "http/1.1"], "http/1.1"), ([], None)):
+        context = secure.context()
+        if offered:
+            context.set_alpn_protocols(offered)
+        with secure.connect(context) as wire:
+            assert wire.selected_alpn_protocol() == chosen
+    context = secure.context()
+    context.set_alpn_protocols(["h2", "ftp"])
+    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+        secure.connect(context)
+
+
+def test_close_notify_both_ways(secure):
+    """An answer without a length ends with the connection: its end must be told from a line that was cut."""
+    with secure.connect(suppress_ragged_eofs=False) as wire:
+        wire.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        got = b""
+        while more := wire.recv(65536):
+            got += more
+        assert got.endswith(b'{"status":"ok"}')
+    wire = secure.connect(suppress_ragged_eofs=False)
+    wire.unwrap().close()  # raises unless the other side answers ours
+
+
+def test_wrong_name_is_the_clients_to_refuse(secure):
+    with pytest.raises(ssl.SSLCertVerificationError, match="(?i)hostname mismatch"):
+        secure.connect(name="elsewhere.example")
+    assert secure.alive()
+
+
+# ---- Those who mean no good ---------------------------------------------------------------------------------------------------------------
+
+
+def test_plain_http_is_told(secure):
+    with socket.create_connection(("127.0.0.1", secure.port), timeout=10) as plain:
+        plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        got = read_all(plain)
+    assert got.startswith(b"HTTP/1.1 400 ") and b"this port speaks TLS" in got
+    assert b"Strict-Transport-Security" not in got
+
+
+@pytest.mark.parametrize("version", ["-tls1", "-tls1_1"])
+def test_old_versions_are_refused(secure, version):
+    done = subprocess.run(["openssl", "s_client", version, "-cipher", "ALL:@SECLEVEL=0", "-connect", f"127.0.0.1:{secure.port}"],
+                          input="", capture_output=True, text=True, timeout=10)
+    assert done.returncode != 0 and "alert protocol version" in done.stderr, done.stderr
+    assert secure.alive()
+
+
+def test_weak_ciphers_are_refused(secure):
+    for weak in ("AES128-SHA", "ECDHE-ECDSA-AES128-SHA", "eNULL", "ADH-AES128-SHA"):
+        done = subprocess.run(["openssl", "s_client", "-tls1_2", "-cipher", f"{weak}:@SECLEVEL=0", "-connect", f"127.0.0.1:{secure.port}"],
+                              input="", capture_output=True, text=True, timeout=10)
+        assert done.returncode != 0, weak
+
+
+def test_renegotiation_is_refused(secure):
+    process = subprocess.Popen(["openssl", "s_client", "-tls1_2", "-connect", f"127.0.0.1:{secure.port}"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        time.sleep(0.5)
+        out, _ = process.communicate("R\n", timeout=10)
+    finally:
+        process.kill()
+    assert "no renegotiation" in out.lower(), out[-500:]
+    assert secure.alive()
+
+
+def test_garbage_ends_at_once(secure):
+    for rubbish in (b"\x00" * 100, b"\x16" * 5000, b"\x80\x2e\x01\x00\x02" + b"\x00" * 60, os.urandom(3000).replace(b"\x16", b"\x17"),
+                    b"\x16\x03\x01\xff\xff" + b"\x01" * 70000, b"\x16\x03\x01\x00\x00" * 200, b"\x17\x03\x03\x00\x05hello"):
+        began = time.monotonic()
+        with socket.create_connection(("127.0.0.1", secure.port), timeout=10) as plain:
+            try:
+                plain.sendall(rubbish)
+                plain.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+            assert len(read_all(plain)) < 100  # an alert at most, or the 400 of what begins like a method
+        assert time.monotonic() - began < 5
+    assert secure.alive()
+
+
+def hello(secure, name="localhost"):
+    """A client's first flight."""
+    inward, outward = ssl.MemoryBIO(), ssl.MemoryBIO()
+    made = secure.context().wrap_bio(inward, outward, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        made.do_handshake()
+    return outward.read(), made, inward, outward
+
+
+def test_one_byte_at_a_time(secure):
+    with socket.create_connection(("127.0.0.1", secure.port), timeout=15) as plain:
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        first, made, inward, outward = hello(secure)
+
+        def send(data):
+            for i in range(len(data)):
+                plain.sendall(data[i:i + 1])
+
+        send(first)
+        while True:
+            inward.write(plain.recv(65536))
+            try:
+                made.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                pass
+        made.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        send(outward.read())
+        got = b""
+        while b'"ok"' not in got:
+            inward.write(plain.recv(65536))
+            try:
+                got += made.read(65536)
+            except ssl.SSLWantReadError:
+                pass
+
+
+def test_records_that_lie_or_break(secure):
+    for spoil in (lambda r: r[:-1] + bytes([r[-1] ^ 1]), lambda r: r[:3] + b"\xff\xff" + r[5:] + b"x" * 70000, lambda r: r[: len(r) // 2],
+                  lambda r: b"\x17\x03\x03\x00\x00" * 100):
+        with socket.create_connection(("127.0.0.1", secure.port), timeout=15) as plain:
+            first, made, inward, outward = hello(secure)
+            plain.sendall(first)
+            while True:
+                inward.write(plain.recv(65536))
+                try:
+                    made.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    pass
+            made.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            flight = outward.read()
+            records, at = [], 0  # the last one is the request
+            while at < len(flight):
+                size = 5 + int.from_bytes(flight[at + 3:at + 5], "big")
+                records.append(flight[at:at + size])
+                at += size
+            try:
+                plain.sendall(b"".join(records[:-1]) + spoil(records[-1]))
+                plain.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+            assert b"200 OK" not in read_all(plain)
+    assert secure.alive()
+
+
+def test_early_close_at_every_stage(secure):
+    first = hello(secure)[0]
+    for cut in (0, 1, 4, 5, 6, 50, len(first) - 1, len(first)):
+        plain = socket.create_connection(("127.0.0.1", secure.port), timeout=15)
+        plain.sendall(first[:cut])
+        plain.close()
+    wire = secure.connect()
+    wire.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
+    os.close(wire.detach())
+    assert secure.alive()
+
+
+def test_half_handshakes_end_and_hold_nobody_up(secure):
+    first = hello(secure)[0]
+    idle = []
+    try:
+        for i in range(500):
+            plain = socket.create_connection(("127.0.0.1", secure.port), timeout=20)
+            plain.sendall(first[: (0, 1, 100, len(first))[i % 4]])
+            idle.append(plain)
+        began = time.monotonic()
+        assert secure.alive()
+        assert time.monotonic() - began < 3
+        for plain in idle:
+            read_all(plain)
+        assert time.monotonic() - began < 15  # 10 s for a handshake
+    finally:
+        for plain in idle:
+            plain.close()
+    assert secure.alive()
+
+
+# ---- Settings -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def check(folder, configuration):
+    (folder / "policies").mkdir(exist_ok=True)
+    one = Daemon(folder, configuration=configuration)
+    done = subprocess.run([*one.command, "--check"], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stderr
+
+
+def test_check_says_what_is_wrong(tmp_path, authority, pair):
+    certificate, key = pair
+    other = authority.issue("other")
+    late = authority.issue("late", begins="20200101000000Z", ends="20210101000000Z")
+    early = authority.issue("early", begins="20400101000000Z", ends="20410101000000Z")
+    empty, folder, locked, garbled = tmp_path / "empty.pem", tmp_path / "folder", tmp_path / "locked.key", tmp_path / "garbled.pem"
+    empty.touch()
+    folder.mkdir()
+    openssl("pkey", "-in", key, "-aes128", "-passout", "pass:secret", "-out", locked)
+    garbled.write_text(certificate.read_text().replace("M", "!", 3))
+    cases = [
+        (section(tmp_path / "none.pem", key), ["none.pem", "No such file"]),
+        (section(folder, key), [str(folder), "is it a folder"]),
+        (section(empty, key), ["empty.pem", "it is empty"]),
+        (section(garbled, key), ["garbled.pem", "certificate"]),
+        (section(key, key), [str(key), "no certificate in it"]),
+        (section(certificate, certificate), [str(certificate), "no private key in it"]),
+        (section(certificate, locked), ["locked.key", "passphrase", "openssl pkey"]),
+        (section(certificate, other[1]), ["does not belong to the certificate", str(certificate), str(other[1])]),
+        (section(*late), ["late.pem", "has ended at 2021-01-01", "renew"]),
+        (section(*early), ["early.pem", "begins only at 2040-01-01", "clock"]),
+        (section(certificate, key, ciphers="NONSENSE"), ["NONSENSE"]),
+        (section(certificate, key, ciphersuites="NONSENSE"), ["NONSENSE"]),
+        (section(certificate, key, minimum="1.1"), ["minimum", "1.2"]),
+        (section(certificate, key, client_ca=str(tmp_path / "none")), ["client_ca", "none"]),
+        (section(certificate, key, client_certificate="required"), ["client_ca"]),
+        (f'tls {{ certificate = "{certificate}" }}\n', ["certificate and key"]),
+    ]
+    for configuration, words in cases:
+        code, said = check(tmp_path, "\n" + configuration)
+        assert code == 1 and "purlin.lua:2: tls" in said and all(word in said for word in words), (configuration, said)
+    assert check(tmp_path, section(certificate, key, minimum="1.3", client_ca=str(authority.certificate)))[0] == 0
+
+
+def test_unreadable_key(tmp_path, pair):
+    if os.geteuid() == 0:
+        pytest.skip("root reads everything")
+    key = tmp_path / "mine.key"
+    key.write_bytes(pair[1].read_bytes())
+    key.chmod(0)
+    code, said = check(tmp_path, section(pair[0], key))
+    assert code == 1 and "mine.key" in said and "chgrp" in said
+
+
+def test_newest_only_and_without_strict_transport(new_daemon, authority, pair):
+    one = Secure(new_daemon(configuration=section(*pair, minimum="1.3", hsts_days=0)), authority)
+    with pytest.raises(ssl.SSLError, match="(?i)protocol version"):
+        one.connect(one.context(newest=ssl.TLSVersion.TLSv1_2))
+    answer, _ = one.get()
+    assert answer.status == 200 and answer.headers["Strict-Transport-Security"] is None
+
+
+# ---- Renewal -----------------------------------------------------------------------------------------------------------------------------------------
+
+
+def serial(one):
+    with one.connect() as wire:
+        return wire.getpeercert()["serialNumber"]
+
+
+def replace(target, source):
+    """As those who renew do it: the new file takes the old one's name."""
+    fresh = target.with_suffix(".new")
+    fresh.write_bytes(source.read_bytes())
+    os.replace(fresh, target)
+
+
+def test_renewal_without_a_dropped_connection(new_daemon, authority, tmp_path):
+    first, second, third = (authority.issue(f"turn{i}") for i in range(3))
+    late = authority.issue("turn-late", begins="20200101000000Z", ends="20210101000000Z")
+    certificate, key = tmp_path / "live.pem", tmp_path / "live.key"
+    certificate.write_bytes(first[0].read_bytes())
+    key.write_bytes(first[1].read_bytes())
+    one = Secure(new_daemon(configuration=section(certificate, key)), authority)
+    before = serial(one)
+    kept, stop, served = one.client(), [], [0]
+    kept.request("GET", "/healthz")
+    kept.getresponse().read()
+
+    def load():
+        while not stop:
+            assert one.get()[0].status == 200
+            served[0] += 1
+
+    load = Threads(load, load)
+    # Somebody asks for it.
+    replace(certificate, second[0])
+    replace(key, second[1])
+    one.server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: serial(one) != before, 10, "SIGHUP changed nothing")
+    now = serial(one)
+    # Nobody asks; for a moment the two do not belong together.
+    replace(certificate, third[0])
+    time.sleep(0.3)
+    replace(key, third[1])
+    wait_until(lambda: serial(one) != now, 15, "new files were not seen")
+    now = serial(one)
+    # A broken pair, and one that has ended, leave what there is.
+    for broken, words in ((certificate, "there is no private key in it"), (None, "has ended")):
+        if broken:
+            replace(key, broken)
+        else:
+            replace(certificate, late[0])
+            replace(key, late[1])
+        one.server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: words in one.server.log_text(), 10, f"'{words}' is not in the log")
+        assert serial(one) == now
+        ready = json.loads(one.get("/readyz")[1])
+        assert ready["status"] == "degraded" and any(c["name"] == "tls" and words in c["detail"] for c in ready["checks"])
+        assert one.metric(r'purlin_tls_reloads_total\{outcome="failed"\}') >= 1
+    stop.append(True)
+    load.join()
+    assert served[0] > 20
+    kept.request("GET", "/healthz")  # began with the first certificate
+    assert kept.getresponse().status == 200
+    # Mended without a signal.
+    replace(certificate, first[0])
+    replace(key, first[1])
+    wait_until(lambda: serial(one) == before, 15, "the mended files were not seen")
+    assert json.loads(one.get("/readyz")[1])["status"] == "ready"
+    one.server.stop()
+
+
+def test_a_session_outlives_a_renewal(new_daemon, authority, tmp_path):
+    pairs = [authority.issue(f"keep{i}") for i in range(2)]
+    certificate, key = tmp_path / "live.pem", tmp_path / "live.key"
+    certificate.write_bytes(pairs[0][0].read_bytes())
+    key.write_bytes(pairs[0][1].read_bytes())
+    one = Secure(new_daemon(configuration=section(certificate, key)), authority)
+    context = one.context()
+    with one.connect(context) as wire:
+        wire.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert wire.recv(65536)
+        session = wire.session
+    before = serial(one)
+    replace(certificate, pairs[1][0])
+    replace(key, pairs[1][1])
+    one.server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: serial(one) != before, 10, "SIGHUP changed nothing")
+    with one.connect(context, session=session) as wire:
+        assert wire.session_reused
+
+
+def test_an_ended_certificate_serves_and_is_told(new_daemon, authority):
+    """At the start a wrong clock must not keep the server down; clients refuse it by themselves."""
+    ended = authority.issue("ended", begins="20200101000000Z", ends="20210101000000Z")
+    one = Secure(new_daemon(configuration=section(*ended)), authority)
+    with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+        one.connect()
+    careless = ssl._create_unverified_context()
+    answer, body = one.get("/metrics", careless)
+    left = re.search(r"^purlin_tls_certificate_expires_seconds\{.*\} (\S+)$", body.decode(), re.M)
+    assert answer.status == 200 and float(left.group(1)) < 0
+    assert "has ended" in one.server.log_text()
+
+
+def test_a_certificate_that_ends_soon_is_told(new_daemon, authority):
+    ends = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 20 * 86400))
+    one = Secure(new_daemon(configuration=section(*authority.issue("soon", ends=ends))), authority)
+    assert 19 * 86400 < one.metric(r"purlin_tls_certificate_expires_seconds\{.*\}") < 20 * 86400
+    assert "ends in 19 days" in one.server.log_text()
+    ready = json.loads(one.get("/readyz")[1])
+    assert ready["status"] == "degraded" and any("ends in 19 days" in c.get("detail", "") for c in ready["checks"])
+
+
+# ---- The port in the clear -----------------------------------------------------------------------------------------------------------------------------
+
+
+def plain_request(port, method, path, headers=None):
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    client.request(method, path, headers=headers or {})
+    answer = client.getresponse()
+    answer.read()
+    client.close()
+    return answer
+
+
+def test_redirects(new_daemon, authority, pair):
+    port = free_port()
+    one = Secure(new_daemon(configuration=section(*pair, redirect_port=port)), authority)
+    for host, to in (("models.example", "models.example"), ("models.example:80", "models.example"), ("[::1]:80", "[::1]")):
+        answer = plain_request(port, "GET", "/api/v1/models?limit=3&x=%20y", {"Host": host})
+        assert answer.status == 308 and answer.headers["Location"] == f"https://{to}:{one.port}/api/v1/models?limit=3&x=%20y"
+        assert answer.headers["Strict-Transport-Security"] is None
+    assert plain_request(port, "HEAD", "/docs").status == 308
+    assert plain_request(port, "GET", "//evil.example/x").headers["Location"].startswith(f"https://127.0.0.1:{one.port}//")
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        assert plain_request(port, method, "/api/v1/models").status == 400
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert plain_request(port, "GET", path).status == 308
+    assert plain_request(port, "GET", "/x", {"Host": "a b"}).status == 400
+
+
+def test_redirects_to_the_public_address_and_answers_probes(new_daemon, authority, pair):
+    port = free_port()
+    configuration = 'server { url = "https://ml.example.org" }\n' + section(*pair, redirect_port=port, redirect_health=True)
+    server = new_daemon(start=False, configuration=configuration)
+    server.launch()
+    try:
+        wait_until(lambda: "ready at https://ml.example.org" in server.log_text(), 40, "not ready")
+        assert plain_request(port, "GET", "/x?y", {"Host": "evil.example"}).headers["Location"] == "https://ml.example.org/x?y"
+        assert plain_request(port, "GET", "/healthz").status == 200
+        assert plain_request(port, "GET", "/readyz").status == 200
+        assert plain_request(port, "GET", "/metrics").status == 308
+        assert plain_request(port, "POST", "/healthz").status == 400
+    finally:
+        server.stop()
+
+
+def test_a_plain_server_tells_nothing_of_tls(client):
+    assert client.get("/healthz").headers["Strict-Transport-Security"] is None
