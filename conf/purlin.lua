@@ -43,6 +43,8 @@ lua {
 --   { name = "writes", per = "actor", operations = "registry.*", requests = 100, seconds = 60, burst = 20 },
 -- } }
 
+-- cors { origins = { "https://app.example.org" } }   -- whose pages may call this server from a browser
+
 plugins {
   folders = { "/usr/lib/purlin/plugins" },
   -- disabled = { "drift" },

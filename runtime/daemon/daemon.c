@@ -211,6 +211,10 @@ static purlin_status listen_early(starting *s) {
   options.port = (uint16_t)configured->port;
   options.trusted_proxies = configured->trusted_proxies.items;
   options.trusted_proxy_count = configured->trusted_proxies.count;
+  options.cors_origins = s->settings.cors.origins.items;
+  options.cors_origin_count = s->settings.cors.origins.count;
+  options.cors_credentials = s->settings.cors.credentials;
+  options.cors_max_age_s = (uint32_t)s->settings.cors.max_age_seconds;
   options.listener = s->listener;
   options.max_body = (uint64_t)configured->max_body_bytes;
   options.max_connections = limits_connections((size_t)configured->max_connections);
@@ -419,6 +423,7 @@ static int serve(starting *s) {
   loops_run();
   access_end();
   rates_end();
+  http_end();
   script_stop();
   loops_destroy();
   tls_end();

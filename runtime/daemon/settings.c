@@ -60,6 +60,11 @@ PURLIN_SCHEMA(lua_settings, "lua { ... }",
     PURLIN_DEFAULT(memory_mb, "16", "Memory of a script on a loop", .min = 1, .max = 4096),
     PURLIN_DEFAULT(timeout_ms, "60000", "Time of a run of an event rule, and of what comes round", .min = 10, .max = 3600000));
 
+PURLIN_SCHEMA(cors_settings, "cors { ... }",
+    PURLIN_DEFAULT(origins, "[]", "Whose pages may call this server from a browser: \"https://app.example.org\"", .max_length = 100),
+    PURLIN_DEFAULT(credentials, "false", "With cookies and client certificates"),
+    PURLIN_DEFAULT(max_age_seconds, "600", "How long a browser may keep the answer to a preflight", .min = 0, .max = 86400));
+
 PURLIN_SCHEMA(plugins_settings, "plugins { ... }",
     PURLIN_DEFAULT(folders, "[\"/usr/lib/purlin/plugins\"]", "Where plugins are found"),
     PURLIN_DEFAULT(disabled, "[]", "Plugins that are not loaded, by name"));
@@ -99,6 +104,7 @@ static purlin_status decode_all(settings *s, buffer *why) {
       {"lua", lua_settings_schema(), &s->lua},
       {"plugins", plugins_settings_schema(), &s->plugins},
       {"limits", rates_settings_schema(), &s->limits},
+      {"cors", cors_settings_schema(), &s->cors},
   };
   purlin_status status = PURLIN_OK;
   for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == PURLIN_OK; i++)
@@ -123,7 +129,8 @@ static void override(settings *s, const daemon_arguments *arguments) {
 }
 
 purlin_status settings_load(const daemon_arguments *arguments, settings *out, buffer *why) {
-  static const char *const kinds[] = {"server", "tls", "database", "log", "jobs", "lua", "plugins", "limits", "plugin"};
+  static const char *const kinds[] = {"server", "tls",     "database", "log",  "jobs",
+                                      "lua",    "plugins", "limits",   "cors", "plugin"};
   static const char STANDARD[] = "/etc/purlin/purlin.lua";
   *out = (settings){0};
   arena_init(&out->memory, (size_t)16 * 1024 * 1024);

@@ -33,6 +33,11 @@ typedef struct lua_settings {
   purlin_texts writers;
   int64_t memory_mb, timeout_ms;
 } lua_settings;
+typedef struct cors_settings {
+  purlin_texts origins;
+  bool credentials;
+  int64_t max_age_seconds;
+} cors_settings;
 typedef struct plugins_settings {
   purlin_texts folders, disabled;
 } plugins_settings;
@@ -53,6 +58,7 @@ typedef struct settings {
   lua_settings lua;
   plugins_settings plugins;
   rates_settings limits;
+  cors_settings cors;
   config *file; /* for the plugins' sections */
   arena memory;
 } settings;

@@ -264,6 +264,13 @@ void proxies_end(void);
 /* The client's address: the peer's, or one written to `out`. */
 const char *proxies_client(const purlin_request *request, char out[INET6_ADDRSTRLEN]);
 
+/* ---- Other origins ------------------------------------------------------------------------------------------------------------------ */
+
+PURLIN_CHECKED purlin_status cors_start(const http_options *options, buffer *why);
+void cors_end(void);
+/* Sets what a browser wants to see; a preflight is answered, and then there is nothing more to do. */
+PURLIN_CHECKED purlin_status cors_apply(purlin_ctx *ctx, purlin_request *request, bool *answered);
+
 void *series_of_target(const char *name);
 void series_count(void *series, http_method_index method, unsigned status, double seconds);
 void series_count_refused(unsigned status);

@@ -90,9 +90,12 @@ static purlin_status check_size(purlin_request *request) {
 static purlin_status run_target(purlin_request *request) {
   purlin_ctx *ctx = request->ctx;
   const http_target *target = request->target;
+  bool answered;
+  purlin_status status = cors_apply(ctx, request, &answered);
+  if (status != PURLIN_OK || answered) return status;
   if (target != &http_target_missing) {
     http_gate *gate = http_current_gate();
-    purlin_status status = gate == NULL ? PURLIN_OK : gate(ctx, request, target);
+    if (gate != NULL) status = gate(ctx, request, target);
     if (status == PURLIN_OK) status = check_size(request);
     if (status != PURLIN_OK) return status;
   }

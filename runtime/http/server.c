@@ -231,8 +231,9 @@ purlin_status http_start(const http_options *options, buffer *why) {
   /* A peer that has gone must show as an error of the write, not end the process. */
   signal(SIGPIPE, SIG_IGN);
   http_settings = *options;
-  purlin_status proxies = proxies_start(options, why);
-  if (proxies != PURLIN_OK) return proxies;
+  purlin_status status = proxies_start(options, why);
+  if (status == PURLIN_OK) status = cors_start(options, why);
+  if (status != PURLIN_OK) return status;
   atomic_store(&server.draining, false);
   size_t count = loop_count();
   server.loops = aligned_alloc(64, count * sizeof *server.loops);
@@ -243,9 +244,14 @@ purlin_status http_start(const http_options *options, buffer *why) {
   memset(server.loops, 0, count * sizeof *server.loops);
   http_target_missing.series = series_of_target(http_target_missing.name);
   http_target_redirect.series = series_of_target(http_target_redirect.name);
-  purlin_status status = listener_start(options, why);
+  status = listener_start(options, why);
   if (status == PURLIN_OK) return PURLIN_OK;
   free(server.loops);
   server.loops = NULL;
   return status;
+}
+
+void http_end(void) {
+  proxies_end();
+  cors_end();
 }

@@ -30,6 +30,10 @@ typedef struct http_options {
   const char *server;          /* value of Server:, NULL: none */
   const char *const *trusted_proxies; /* addresses and networks ("10.0.0.0/8") whose X-Forwarded-For is believed */
   size_t trusted_proxy_count;
+  const char *const *cors_origins; /* "https://app.example.org": whose pages may call us from a browser */
+  size_t cors_origin_count;
+  bool cors_credentials;   /* with cookies and client certificates */
+  uint32_t cors_max_age_s; /* how long a browser may keep the answer to a preflight */
 
   /* TLS, and a port in the clear beside it */
   bool tls;                     /* the port speaks TLS, as tls_begin (tls.h) has been told */
@@ -49,6 +53,9 @@ uint16_t http_redirect_port(void); /* 0: none */
 /* Stops accepting, closes idle connections, lets requests in flight end (Connection: close), closes the rest after
  * `grace_ms`; then calls `done` on loop 0. */
 void http_drain(uint32_t grace_ms, void (*done)(void *argument), void *argument);
+
+/* After the loops: frees what http_start made for the whole process. */
+void http_end(void);
 
 /* The table of routes; a new one replaces the old at once on every loop, requests in flight keep theirs. Takes a reference of its
  * own and leaves the caller's. */
