@@ -163,11 +163,23 @@ static bool take_basic(purlin_ctx *ctx, const char *encoded, purlin_credential *
   return true;
 }
 
+/* A browser shows its certificate whoever has made it ask: what another site asks is not its user's word. */
+static const char *certificate_of(purlin_request *request) {
+  const char *from = purlin_header(request, "sec-fetch-site");
+  if (from && strcmp(from, "same-origin") != 0 && strcmp(from, "none") != 0) return NULL;
+  return http_request_certificate(request);
+}
+
 /* False: what was sent is no credential that anybody could know. */
 static bool take_credential(purlin_ctx *ctx, purlin_request *request, purlin_credential *out, bool *any) {
   const char *header = purlin_header(request, "authorization"), *rest;
   *out = (purlin_credential){.name = "", .secret = "", .address = http_request_address(request)};
-  *any = header != NULL;
+  const char *certificate = header ? NULL : certificate_of(request);
+  *any = header || certificate;
+  if (certificate) {
+    out->kind = PURLIN_CREDENTIAL_CERTIFICATE;
+    out->name = certificate;
+  }
   if (!header) return true;
   if (strnlen(header, LONGEST_CREDENTIAL + 1) > LONGEST_CREDENTIAL) return false;
   if ((rest = after_scheme(header, "basic"))) return take_basic(ctx, rest, out);
@@ -204,6 +216,9 @@ purlin_status access_recognise(purlin_ctx *ctx, purlin_request *request) {
     return purlin_fail(ctx, PURLIN_INVALID, "Purlin-Workspace is too long");
   identity *who = NULL;
   purlin_status status = identity_of(ctx, &credential, workspace, &who);
+  if (status == PURLIN_NOT_FOUND && credential.kind == PURLIN_CREDENTIAL_CERTIFICATE)
+    return challenge(ctx, request, "Bearer",
+                     "nobody is known by this certificate; send the header 'Authorization: Bearer TOKEN'");
   if (status == PURLIN_NOT_FOUND || status == PURLIN_UNAUTHENTICATED)
     return challenge(ctx, request, "Bearer error=\"invalid_token\"", "the token is not valid");
   if (status != PURLIN_OK) return status;

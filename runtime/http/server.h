@@ -71,6 +71,9 @@ const http_target *http_request_target(const purlin_request *request);
 /* The client's address, without port: the peer's, or what a trusted proxy says. */
 const char *http_request_address(const purlin_request *request);
 
+/* The name in the certificate that the client has shown and that was verified (tls.h); NULL: none, or it has ended meanwhile. */
+const char *http_request_certificate(const purlin_request *request);
+
 /* Each pair of the query string, decoded (texts end with NUL and live until the handler returns). A broken escape is skipped. */
 void http_query_each(purlin_ctx *ctx, purlin_request *request,
                      void (*each)(void *to, const char *name, const char *value, size_t size), void *to);

@@ -3,6 +3,7 @@
  *   tls_context.c  from files to an SSL_CTX; what is wrong with them is told with the file's name and what to do
  *   tls_renew.c    the context in use: looks for changed files, swaps, warns before a certificate ends
  *   tls_session.c  one connection's bytes: what the socket gives is opened, what answers append is sealed
+ *   tls_client.c   who a client's certificate names
  *   redirect.c     the plain port beside it, which sends browsers over
  *
  * A plain connection has no session (NULL) and pays one branch per write. Nothing of OpenSSL lives across a park: its queue of errors
@@ -39,6 +40,12 @@ typedef struct tls_facts {
 SSL_CTX *tls_context_make(const tls_options *options, tls_facts *facts, buffer *why);
 /* Whether the certificate is valid now; if not, `why` says so. */
 bool tls_dates_fit(const tls_options *options, const tls_facts *facts, buffer *why);
+
+/* The name in a client's certificate that was verified: its first URI, else its first e-mail address, else its subject (RFC 2253).
+ * These cannot be mistaken for each other. False: there is none, or it is longer than 8 KiB. */
+bool tls_client_name(const X509 *certificate, buffer *out);
+/* When a certificate ends, as unix seconds; 0 when it does not say. */
+int64_t tls_ends(const X509 *certificate);
 
 /* Makes the first context, which connections from now on use. Before the server starts. */
 PURLIN_CHECKED purlin_status tls_begin(const tls_options *options, buffer *why);

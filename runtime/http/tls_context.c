@@ -92,8 +92,10 @@ static int64_t seconds_of(const ASN1_TIME *time) {
   return ASN1_TIME_to_tm(time, &parts) == 1 ? (int64_t)timegm(&parts) : 0;
 }
 
+int64_t tls_ends(const X509 *certificate) { return seconds_of(X509_get0_notAfter(certificate)); }
+
 static void take_dates(const X509 *certificate, bool first, tls_facts *facts) {
-  int64_t begins = seconds_of(X509_get0_notBefore(certificate)), ends = seconds_of(X509_get0_notAfter(certificate));
+  int64_t begins = seconds_of(X509_get0_notBefore(certificate)), ends = tls_ends(certificate);
   if (first || begins > facts->begins) facts->begins = begins;
   if (!first && ends >= facts->ends) return;
   facts->ends = ends;

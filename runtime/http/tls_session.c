@@ -22,9 +22,11 @@ struct tls_session {
   const char *arrived; /* from the socket, during a read callback */
   size_t arrived_size;
   buffer sealed; /* for the socket, until the next flush */
-  bool ready;    /* the handshake is done */
-  bool told;     /* our close_notify */
-  bool failed;   /* nothing can be opened or sealed any more */
+  buffer client; /* the name in the client's certificate; empty: it has shown none */
+  int64_t client_ends;
+  bool ready;  /* the handshake is done */
+  bool told;   /* our close_notify */
+  bool failed; /* nothing can be opened or sealed any more */
 };
 
 /* ---- Between OpenSSL and our buffers ----------------------------------------------------------------------------------------------- */
@@ -119,6 +121,7 @@ void tls_session_free(tls_session *t) {
   if (t == NULL) return;
   SSL_free(t->ssl);
   buffer_free(&t->sealed);
+  buffer_free(&t->client);
   free(t);
 }
 
@@ -159,10 +162,27 @@ static void refuse_clear_text(http_connection *c) {
 
 /* ---- Opening ----------------------------------------------------------------------------------------------------------------------------- */
 
+/* With an optional certificate, one that is wrong has ended the handshake; here it is right, or there is none. */
+static void take_client(tls_session *t) {
+  const X509 *certificate = SSL_get0_peer_certificate(t->ssl);
+  if (certificate == NULL || SSL_get_verify_result(t->ssl) != X509_V_OK) return;
+  t->client_ends = tls_ends(certificate);
+  if (!tls_client_name(certificate, &t->client)) buffer_free(&t->client);
+  ERR_clear_error();
+}
+
+/* A certificate may end while its connection or its session lives. */
+const char *http_request_certificate(const purlin_request *request) {
+  tls_session *t = request->connection->tls;
+  if (t == NULL || t->client.size == 0 || purlin_now_us() / 1000000 >= t->client_ends) return NULL;
+  return buffer_end(&t->client);
+}
+
 static void note_handshake(http_connection *c) {
   tls_session *t = c->tls;
   if (t->ready || !SSL_is_init_finished(t->ssl)) return;
   t->ready = true;
+  take_client(t);
   count(t, SSL_session_reused(t->ssl) ? "resumed" : "full");
   connection_wait_idle(c);
 }

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from daemon import Daemon, Threads, copy_state, free_port, wait_until
+from daemon import PLUGINS, ROOT, Daemon, Threads, copy_state, free_port, wait_until
 
 # ---- Certificates ----------------------------------------------------------------------------------------------------------------
 
@@ -584,3 +584,101 @@ def test_redirects_to_the_public_address_and_answers_probes(new_daemon, authorit
 
 def test_a_plain_server_tells_nothing_of_tls(client):
     assert client.get("/healthz").headers["Strict-Transport-Security"] is None
+
+
+# ---- Clients' certificates -------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def badge(scratch):
+    """All plugins, and one that knows certificates."""
+    folder = scratch / "with-badge"
+    folder.mkdir()
+    for plugin in PLUGINS.glob("*.so"):
+        (folder / plugin.name).symlink_to(plugin)
+    subprocess.run([os.environ.get("CC", "cc"), "-std=gnu17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", f"-I{ROOT / 'sdk' / 'include'}",
+                    str(ROOT / "tests" / "integration" / "plugins" / "badge.c"), "-o", str(folder / "badge.so")], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clients(scratch):
+    return Authority(scratch / "clients", "Clients")
+
+
+def whoami(one, context, **headers):
+    """Status and actor, without an Authorization header unless one is given."""
+    client = one.client(context)
+    client.request("GET", "/api/v1/access/whoami", headers=headers)
+    answer = client.getresponse()
+    told = json.loads(answer.read())
+    client.close()
+    return answer.status, told.get("actor", told.get("detail"))
+
+
+def test_clients_are_known_by_their_certificates(new_daemon, authority, pair, clients, badge):
+    authorities = clients.folder / "trusted.pem"
+    gone = clients.issue("gone", "/CN=gone", None)
+    authorities.write_text(clients.certificate.read_text() + clients.revoke(gone[0]))
+    one = Secure(new_daemon(configuration=section(*pair, client_ca=str(authorities)), plugins=badge), authority)
+    names = [
+        ("/CN=ana/O=Acme", None, "O=Acme,CN=ana"),
+        ("/CN=ünal", None, "CN=ünal"),
+        ("/CN=x", "email:ana@example.org", "ana@example.org"),
+        ("/CN=x", "DNS:host.example.org", "CN=x"),
+        ("/CN=x", "email:ana@example.org,URI:spiffe://example.org/trainer", "spiffe://example.org/trainer"),
+        ("/CN=x", "email:CN\\=boss@example.org", "CN=x"),  # looks like a subject
+        ("/CN=x", "URI:CN\\=boss:y", "CN=x"),
+        ("/CN=a:b@c", None, "CN=a:b@c"),
+    ]
+    for i, (subject, alternative, name) in enumerate(names):
+        mine = clients.issue(f"client{i}", subject, alternative and alternative.replace("\\", ""))
+        status, actor = whoami(one, one.context(certificate=mine))
+        assert status == 200 and sorted(actor.removeprefix("user:").split(",")) == sorted(name.split(",")), (actor, name)
+    context = one.context(certificate=mine)
+    # A header is the stronger word; another site's page does not speak for the user; nobody stays nobody.
+    assert whoami(one, context, Authorization=f"Bearer {one.server.token}")[1] != f"user:{names[-1][2]}"
+    assert whoami(one, context, Authorization="Bearer wrong")[0] == 401
+    assert whoami(one, context, **{"Sec-Fetch-Site": "cross-site"})[0] == 401
+    assert whoami(one, context, **{"Sec-Fetch-Site": "same-origin"})[0] == 200
+    assert whoami(one, one.context())[0] == 401
+    status, why = whoami(one, one.context(certificate=clients.issue("nobody", "/CN=nobody", None)))
+    assert status == 401 and "certificate" in why
+    assert one.get()[0].status == 200  # optional: tokens go on
+    # Resumed, it is still the same client.
+    with one.connect(context) as wire:
+        wire.sendall(b"GET /api/v1/access/whoami HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"user:CN=a:b@c" in wire.recv(65536)
+        session = wire.session
+    with one.connect(context, session=session) as wire:
+        assert wire.session_reused
+        wire.sendall(b"GET /api/v1/access/whoami HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"user:CN=a:b@c" in wire.recv(65536)
+    # Those that are not valid do not get in at all.
+    ended = clients.issue("client-ended", "/CN=old", None, begins="20200101000000Z", ends="20210101000000Z")
+    foreign = authority.issue("client-foreign", "/CN=ana", None)
+    for wrong in (ended, foreign, gone):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            whoami(one, one.context(certificate=wrong))
+    # A session of before does not outlive a change of who vouches.
+    authorities.write_text(clients.certificate.read_text() + clients.revoke(mine[0]))
+    one.server.process.send_signal(signal.SIGHUP)
+
+    def refused():
+        try:
+            with one.connect(context, session=session) as wire:
+                wire.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                return not wire.recv(10)
+        except (ssl.SSLError, ConnectionError):
+            return True
+    wait_until(refused, 10, "a revoked certificate is still taken")
+
+
+def test_a_required_certificate(new_daemon, authority, pair, clients):
+    configuration = section(*pair, client_ca=str(clients.certificate), client_certificate="required")
+    server = new_daemon(configuration=configuration)
+    one = Secure(server, authority)
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            one.get(context=one.context(newest=version, oldest=version))
+    assert one.get(context=one.context(certificate=clients.issue("required", "/CN=ana", None)))[0].status == 200

@@ -17,7 +17,9 @@ typedef enum purlin_credential_kind {
   PURLIN_CREDENTIAL_BEARER = 1, /* Authorization: Bearer SECRET */
   PURLIN_CREDENTIAL_BASIC,      /* Authorization: Basic, NAME and SECRET */
   PURLIN_CREDENTIAL_COOKIE,     /* a browser's session */
-  PURLIN_CREDENTIAL_CERTIFICATE /* NAME is the subject of a client's certificate that was verified; no SECRET */
+  /* NAME is who a client's certificate, which was verified, is for: its URI ("spiffe://..."), else its e-mail address, else its
+   * subject ("CN=ana,O=Acme", RFC 2253). These cannot be mistaken for each other. No SECRET. */
+  PURLIN_CREDENTIAL_CERTIFICATE
 } purlin_credential_kind;
 
 /* Borrowed until the call returns. Texts end with a NUL and are at most 8 KiB long. */
