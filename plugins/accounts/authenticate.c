@@ -87,6 +87,20 @@ static void remember(const unsigned char mark[MARK_BYTES], int64_t version) {
   (void)pthread_mutex_unlock(&slots_lock);
 }
 
+static const char SELECT_STATE[] = "SELECT disabled_at IS NOT NULL AS disabled FROM accounts_users WHERE name = ?";
+
+typedef struct state_row {
+  bool disabled;
+} state_row;
+PURLIN_SCHEMA(state_row, "Whether a user is let in", PURLIN_REQUIRED(disabled, "not"));
+
+purlin_status authenticate_vouch(purlin_ctx *ctx, const char *actor) {
+  state_row row;
+  if (strncmp(actor, "user:", 5) != 0) return PURLIN_NOT_FOUND;
+  purlin_status status = purlin_db_row(ctx, state_row, &row, SELECT_STATE, actor + 5);
+  return status == PURLIN_OK && row.disabled ? PURLIN_UNAUTHENTICATED : status;
+}
+
 static const char SELECT_VERSION[] = "SELECT version FROM accounts_users WHERE name = ? AND disabled_at IS NULL";
 
 typedef struct version_row {

@@ -169,6 +169,22 @@ static purlin_status ask_authenticators(purlin_ctx *ctx, const purlin_credential
   return status;
 }
 
+/* Whoever is shut out is so with their keys, too. */
+static purlin_status ask_vouchers(purlin_ctx *ctx, const char *actor) {
+  purlin_status status = PURLIN_NOT_FOUND;
+  for (size_t i = 0; i < authenticator_count && status == PURLIN_NOT_FOUND; i++) {
+    const authenticator *a = &authenticators[i];
+    bool vouches = a->functions->size >= offsetof(purlin_authenticator, vouch) + sizeof a->functions->vouch;
+    if (!vouches || !a->functions->vouch) continue;
+    operation_frame frame = context_enter(ctx, a->plugin, a->owner, "vouch");
+    status = a->functions->vouch(ctx, actor);
+    context_leave(ctx, frame);
+  }
+  if (status != PURLIN_NOT_FOUND) return status;
+  purlin_clear_failure(ctx);
+  return PURLIN_OK;
+}
+
 /* The actor and their groups: whatever a role may be granted to. */
 static purlin_status subjects_of(purlin_ctx *ctx, const purlin_principal *principal, purlin_texts *out) {
   size_t count = principal->groups.count + 1;
@@ -198,8 +214,10 @@ static purlin_status settle_workspace(purlin_ctx *ctx, known *k, const char *ask
 static purlin_status find_out(purlin_ctx *ctx, const purlin_credential *credential, const char *asked, known *k) {
   purlin_texts subjects;
   purlin_status status = key_principal(ctx, credential, &k->principal, &k->project, &k->bound);
-  if (status == PURLIN_OK) k->workspace = k->principal.workspace;
-  else if (status == PURLIN_NOT_FOUND) status = ask_authenticators(ctx, credential, k);
+  if (status == PURLIN_OK) {
+    k->workspace = k->principal.workspace;
+    status = ask_vouchers(ctx, k->principal.actor);
+  } else if (status == PURLIN_NOT_FOUND) status = ask_authenticators(ctx, credential, k);
   if (status == PURLIN_OK) status = subjects_of(ctx, &k->principal, &subjects);
   if (status == PURLIN_OK) status = settle_workspace(ctx, k, asked, subjects);
   if (status == PURLIN_OK) status = grants_of(ctx, k->workspace, subjects, &k->granted);

@@ -1,7 +1,9 @@
 """People: users and their passwords, login and sessions, tokens and who may not have made them."""
 import base64
+import hmac
 import json
 import stat
+import subprocess
 import time
 
 import pytest
@@ -221,13 +223,17 @@ def test_a_login_that_succeeds_forgets_failures(client, user):
 
 def test_a_disabled_user_is_out_everywhere_within_a_second(client, session):
     assert basic(client, session["name"], GOOD).status == 200
+    key = client.op("access.create_key", {"name": "k", "owner": f"user:{session['name']}", "permissions": ["*"]}).json["secret"]
+    assert whoami(client, key).status == 200
     assert client.op("accounts.disable_user", {"name": session["name"]}).json["disabled"]
+    assert soon(lambda: whoami(client, key).status == 401)
     assert soon(lambda: whoami(client, session["access_token"]).status == 401)
     assert soon(lambda: basic(client, session["name"], GOOD).status == 401)
     assert login(client, session["name"]).status == 401
     assert refresh(client, session["refresh_token"]).status == 401
     assert not client.op("accounts.enable_user", {"name": session["name"]}).json["disabled"]
     assert login(client, session["name"]).status == 200
+    assert whoami(client, key).status == 200
     assert whoami(client, session["access_token"]).status == 401  # that session stays over
 
 
@@ -332,3 +338,201 @@ def test_a_password_that_was_right_is_not_hashed_again_for_a_while(server, clien
     assert basic(client, user, GOOD).status == 200
     server.sql(f"UPDATE accounts_users SET version = version + 1 WHERE name = '{user}'")
     assert soon(lambda: basic(client, user, GOOD).status == 401)
+
+
+# ---- Tokens: made by others, for others, with another algorithm ------------------------------------------------------------------
+
+
+def b64(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def unb64(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+class Signer:
+    """A key as another node would have it in the database: the daemon knows its public part, the test its private one."""
+
+    def __init__(self, server, folder, algorithm="ES256"):
+        self.server, self.algorithm, self.kid, self.key = server, algorithm, f"jwk_t{time.monotonic_ns()}", folder / "key.pem"
+        kind = ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"] if algorithm == "ES256" else ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"]
+        openssl("genpkey", "-algorithm", *kind, "-out", str(self.key))
+        self.public = openssl("pkey", "-in", str(self.key), "-pubout", "-outform", "DER")
+        server.sql("INSERT INTO accounts_keys (id, algorithm, public_key, sealed, sealed_by, created_at) VALUES"
+                   f" ('{self.kid}', '{algorithm}', X'{self.public.hex()}', '', 'elsewhere', NOW(6))")
+
+    def sign(self, text):
+        made = openssl("dgst", "-sha256", "-sign", str(self.key), stdin=text.encode())
+        if self.algorithm != "ES256":
+            return made
+        r_size = made[3]
+        r, s = made[4:4 + r_size], made[6 + r_size:]
+        return b"".join(int.from_bytes(n, "big").to_bytes(32, "big") for n in (r, s))
+
+    def token(self, claims, **header):
+        head = {"alg": self.algorithm, "kid": self.kid, "typ": "at+jwt", **header}
+        text = ".".join(b64(json.dumps({k: v for k, v in part.items() if v is not None}).encode()) for part in (head, claims))
+        return f"{text}.{b64(self.sign(text))}"
+
+
+def openssl(*arguments, stdin=None):
+    done = subprocess.run(["openssl", *arguments], input=stdin, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def claims_of(token, **other):
+    return {**json.loads(unb64(token.split(".")[1])), **other}
+
+
+@pytest.fixture
+def signer(server, tmp_path):
+    return Signer(server, tmp_path)
+
+
+def test_what_another_node_signed_is_taken(server, client, session, signer, tmp_path):
+    assert whoami(client, signer.token(claims_of(session["access_token"]))).json["actor"] == f"user:{session['name']}"
+    (tmp_path / "rsa").mkdir()
+    rsa = Signer(server, tmp_path / "rsa", "RS256")
+    assert whoami(client, rsa.token(claims_of(session["access_token"]))).json["actor"] == f"user:{session['name']}"
+
+
+def test_the_token_says_what_it_should(session):
+    header, claims = (json.loads(unb64(part)) for part in session["access_token"].split(".")[:2])
+    assert set(header) == {"alg", "kid", "typ"} and (header["alg"], header["typ"]) == ("ES256", "at+jwt")
+    assert (claims["iss"], claims["aud"], claims["sid"], claims["exp"] - claims["iat"]) == ("purlin", "purlin", session["session"], 600)
+    assert claims["sub"].startswith("usr_") and claims["jti"].startswith("tok_")
+
+
+@pytest.mark.parametrize("header", [
+    {"alg": "none"}, {"alg": "HS256"}, {"alg": "RS256"}, {"alg": "ES384"}, {"alg": "es256"}, {"alg": None}, {"typ": "JWT"}, {"typ": None},
+    {"typ": "AT+JWT"}, {"kid": None}, {"kid": "jwk_none"}, {"kid": "../../etc/passwd"}, {"kid": "' OR 1=1 -- "}, {"kid": "x" * 65}, {"kid": 1},
+    {"jku": "http://127.0.0.1:1/jwks.json"}, {"x5u": "http://127.0.0.1:1/x"}, {"jwk": {"kty": "EC"}}, {"x5c": []}, {"crit": ["exp"]},
+    {"crit": []}, {"zip": "DEF"}, {"cty": "JWT"}, {"b64": False}])
+def test_a_header_that_is_not_ours_is_refused(client, session, signer, header):
+    assert whoami(client, signer.token(claims_of(session["access_token"]), **header)).status == 401
+
+
+@pytest.mark.parametrize("claims", [
+    {"iss": "other"}, {"iss": None}, {"iss": ["purlin"]}, {"aud": "other"}, {"aud": None}, {"aud": ["purlin"]}, {"exp": 1}, {"exp": None},
+    {"exp": "9999999999"}, {"exp": -1}, {"exp": 1e300}, {"iat": 99999999999}, {"sub": "usr_other"}, {"sub": None}, {"sid": "ses_other"},
+    {"sid": None}, {"admin": True}, {"nbf": 0}])
+def test_claims_that_are_not_ours_are_refused(client, session, signer, claims):
+    assert whoami(client, signer.token(claims_of(session["access_token"], **claims))).status == 401
+
+
+def test_a_token_for_the_session_of_another_is_refused(client, session, signer):
+    client.op("accounts.create_user", {"name": (other := a_name()), "password": GOOD})
+    theirs = claims_of(login(client, other).json["access_token"])
+    assert whoami(client, signer.token(claims_of(session["access_token"], sid=theirs["sid"]))).status == 401
+
+
+def test_no_signature_and_the_public_key_as_a_secret(client, session, signer):
+    token = session["access_token"]
+    head, claims, signature = token.split(".")
+    none = b64(json.dumps({"alg": "none", "kid": json.loads(unb64(head))["kid"], "typ": "at+jwt"}).encode())
+    for forged in (f"{none}.{claims}.", f"{none}.{claims}.AA", f"{head}.{claims}.", f"{head}.{claims}", f"{head}..{signature}", f".{claims}.{signature}",
+                   f"{token}.", f"{token}.AA", f"{token}A", f"{token}=", f"{head}.{claims}.{b64(bytes(64))}", " ", "..", "x" * 9000):
+        assert whoami(client, forged).status in (401, 431), forged
+    confused = b64(json.dumps({"alg": "HS256", "kid": signer.kid, "typ": "at+jwt"}).encode()) + "." + claims
+    pem = openssl("pkey", "-in", str(signer.key), "-pubout")
+    for secret in (signer.public, pem, pem.strip(), b""):
+        assert whoami(client, f"{confused}.{b64(hmac.digest(secret, confused.encode(), 'sha256'))}").status == 401
+
+
+def test_a_member_that_stands_twice_is_refused(client, session, signer):
+    text = ".".join((b64(f'{{"alg":"ES256","alg":"ES256","kid":"{signer.kid}","typ":"at+jwt"}}'.encode()), session["access_token"].split(".")[1]))
+    assert whoami(client, f"{text}.{b64(signer.sign(text))}").status == 401
+
+
+def test_rotation_logs_nobody_out(server, client, session):
+    new = client.op("accounts.rotate_key")
+    assert new.status == 201
+    assert whoami(client, session["access_token"]).status == 200
+    after = login(client, session["name"]).json["access_token"]
+    assert json.loads(unb64(after.split(".")[0]))["kid"] == new.json["id"]
+    kids = {key["kid"] for key in client.get("/.well-known/jwks.json", token=False).json["keys"]}
+    assert {new.json["id"], json.loads(unb64(session["access_token"].split(".")[0]))["kid"]} <= kids
+    assert client.op("accounts.rotate_key", {"at_once": True}).status == 201
+    assert soon(lambda: whoami(client, after).status == 401)
+    assert whoami(client, refresh(client, session["refresh_token"]).json["access_token"]).status == 200
+
+
+def test_the_published_keys_verify(client, session, tmp_path):
+    answer = client.get("/.well-known/jwks.json", token=False)
+    assert answer.headers["Content-Type"] == "application/jwk-set+json"
+    head, claims, signature = session["access_token"].split(".")
+    jwk = next(k for k in answer.json["keys"] if k["kid"] == json.loads(unb64(head))["kid"])
+    assert (jwk["kty"], jwk["crv"], jwk["alg"], jwk["use"]) == ("EC", "P-256", "ES256", "sig") and "d" not in jwk
+    spki = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200") + b"\x04" + unb64(jwk["x"]) + unb64(jwk["y"])
+    (tmp_path / "public.der").write_bytes(spki)
+    raw = unb64(signature)
+    numbers = b"".join(b"\x02" + bytes([len(n)]) + n for n in map(minimal, (raw[:32], raw[32:])))
+    (tmp_path / "signature").write_bytes(b"\x30" + bytes([len(numbers)]) + numbers)
+    openssl("dgst", "-sha256", "-verify", str(tmp_path / "public.der"), "-keyform", "DER", "-signature", str(tmp_path / "signature"),
+            stdin=f"{head}.{claims}".encode())
+
+
+def minimal(number):
+    """A positive INTEGER of DER."""
+    number = number.lstrip(b"\x00") or b"\x00"
+    return b"\x00" + number if number[0] & 0x80 else number
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "HS256"])
+def test_other_algorithms_by_configuration(new_daemon, algorithm):
+    own = new_daemon(configuration=f'plugin "accounts" {{ algorithm = "{algorithm}", issuer = "https://a.example", audience = "b" }}\n')
+    client = own.client()
+    client.op("accounts.create_user", {"name": "ana", "password": GOOD})
+    token = login(client, "ana").json["access_token"]
+    assert json.loads(unb64(token.split(".")[0]))["alg"] == algorithm
+    assert (claims_of(token)["iss"], claims_of(token)["aud"]) == ("https://a.example", "b")
+    assert whoami(client, token).json["actor"] == "user:ana"
+    assert [k["alg"] for k in client.get("/.well-known/jwks.json", token=False).json["keys"]] == (["RS256"] if algorithm == "RS256" else [])
+    client.close()
+
+
+def test_tokens_outlive_a_restart_and_the_key_file_is_private(new_daemon):
+    own = new_daemon()
+    client = own.client()
+    client.op("accounts.create_user", {"name": "ana", "password": GOOD})
+    token = login(client, "ana").json["access_token"]
+    client.close()
+    own.stop()
+    key = own.state / "accounts.key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600 and key.stat().st_size == 32
+    own.start()
+    client = own.client()
+    assert whoami(client, token).json["actor"] == "user:ana"
+    client.close()
+    own.stop()
+    key.unlink()  # lost: the node makes another file and another key, and still takes what the old one signed
+    own.start()
+    client = own.client()
+    assert whoami(client, token).json["actor"] == "user:ana"
+    fresh = login(client, "ana").json["access_token"]
+    assert fresh.split(".")[0] != token.split(".")[0] and whoami(client, fresh).status == 200
+    client.close()
+    own.stop()
+    key.chmod(0o644)
+    own.launch()
+    assert own.process.wait(30) != 0 and "chmod 600" in own.log_text()
+
+
+def test_a_dearer_hash_takes_over_at_login(new_daemon):
+    own = new_daemon(start=False, configuration='plugin "accounts" { password_cost = 1 }\n')
+    own.start()
+    client = own.client()
+    client.op("accounts.create_user", {"name": "ana", "password": GOOD})
+    client.close()
+    own.stop()
+    before = own.folder / "purlin.lua"
+    before.write_text('plugin "accounts" { password_cost = 3 }\n')
+    own.start()
+    stored = lambda: own.sql("SELECT password_hash FROM accounts_users WHERE name = 'ana'")[0][0]  # noqa: E731
+    old, client = stored(), own.client()
+    assert login(client, "ana").status == 200
+    assert stored().split("$")[2] != old.split("$")[2]
+    assert login(client, "ana").status == 200 and login(client, "ana", "x" + GOOD).status == 401
+    client.close()

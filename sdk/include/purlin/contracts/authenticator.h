@@ -45,6 +45,9 @@ typedef struct purlin_authenticator {
   /* PURLIN_OK; PURLIN_NOT_FOUND: not one of mine, ask the next; PURLIN_UNAUTHENTICATED: mine, and not (any more) valid: nobody else
    * is asked. Takes the same time for names that are unknown as for secrets that are wrong. May park; any number at a time. */
   purlin_status (*authenticate)(purlin_ctx *ctx, const purlin_credential *credential, purlin_principal *principal);
+  /* May be NULL. Whether somebody for whom one of the runtime's own keys acts ("user:ana") is still let in: PURLIN_OK;
+   * PURLIN_UNAUTHENTICATED: mine, and shut out; PURLIN_NOT_FOUND: not one of mine. A key acts on while nobody says no. May park. */
+  purlin_status (*vouch)(purlin_ctx *ctx, const char *actor);
 } purlin_authenticator;
 
 PURLIN_END
