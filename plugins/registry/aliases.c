@@ -42,13 +42,12 @@ PURLIN_SCHEMA(alias_event, "An alias of a model",
 PURLIN_EVENT(alias_moved, alias_event, "An alias points at another version");
 
 PURLIN_OPERATION(set_alias, set_alias_in, alias,
-    .summary = "Point an alias at a version", .permission = "models:write", .effect = PURLIN_CHANGES,
+    .summary = "Point an alias at a version", .permission = "models:write", .by_project = true, .effect = PURLIN_CHANGES,
     .http = "PUT /api/v1/models/{name}/aliases/{alias}") {
   model of;
-  purlin_status status = registry_model(ctx, in->name, false, &of);
+  purlin_status status = registry_model(ctx, in->name, "models:write", false, &of);
   if (status != PURLIN_OK) return status;
-  status = purlin_db_run(ctx, UPSERT, purlin_workspace(ctx), purlin_project(ctx), of.id, in->alias, in->version,
-                         purlin_actor(ctx));
+  status = purlin_db_run(ctx, UPSERT, purlin_workspace(ctx), of.project, of.id, in->alias, in->version, purlin_actor(ctx));
   if (status == PURLIN_NOT_FOUND) /* the foreign key knows */
     return purlin_fail(ctx, status, "the model '%s' has no version %lld", in->name, (long long)in->version);
   const alias_event event = {in->name, in->alias, in->version};
@@ -64,10 +63,10 @@ PURLIN_SCHEMA(alias_in, "Which alias",
     PURLIN_REQUIRED(alias, "The alias", .max_length = 250));
 
 PURLIN_OPERATION(delete_alias, alias_in, purlin_nothing,
-    .summary = "Remove an alias", .permission = "models:write", .effect = PURLIN_CHANGES,
+    .summary = "Remove an alias", .permission = "models:write", .by_project = true, .effect = PURLIN_CHANGES,
     .http = "DELETE /api/v1/models/{name}/aliases/{alias}") {
   model of;
-  purlin_status status = registry_model(ctx, in->name, false, &of);
+  purlin_status status = registry_model(ctx, in->name, "models:write", false, &of);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, REMOVE, of.id, in->alias);
   if (status == PURLIN_OK && purlin_affected(ctx) == 0)
     return purlin_fail(ctx, PURLIN_NOT_FOUND, "the model '%s' has no alias '%s'", in->name, in->alias);
@@ -84,8 +83,8 @@ typedef struct alias_list {
 PURLIN_SCHEMA(alias_list, "Aliases, by name", PURLIN_LIST(aliases, alias, "The aliases"));
 
 PURLIN_OPERATION(list_aliases, list_aliases_in, alias_list,
-    .summary = "The aliases of a model", .permission = "models:read", .http = "GET /api/v1/models/{name}/aliases") {
+    .summary = "The aliases of a model", .permission = "models:read", .by_project = true, .http = "GET /api/v1/models/{name}/aliases") {
   model of;
-  purlin_status status = registry_model(ctx, in->name, false, &of);
+  purlin_status status = registry_model(ctx, in->name, "models:read", false, &of);
   return status == PURLIN_OK ? purlin_db_list(ctx, alias, &out->aliases, SELECT_ALL, of.id) : status;
 }

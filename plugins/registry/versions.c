@@ -106,20 +106,20 @@ static purlin_status check_columns(purlin_ctx *ctx, const purlin_signature *sign
 }
 
 PURLIN_OPERATION(create_version, create_version_in, version,
-    .summary = "Register a version of a model", .permission = "models:write", .effect = PURLIN_CREATES,
+    .summary = "Register a version of a model", .permission = "models:write", .by_project = true, .effect = PURLIN_CREATES,
     .http = "POST /api/v1/models/{name}/versions") {
   model of;
   purlin_status status = check_columns(ctx, &in->signature);
   if (status == PURLIN_OK && in->metrics.text && in->metrics.text[0] != '{')
     status = purlin_fail_field(ctx, "metrics", "expected an object");
   if (status != PURLIN_OK) return status;
-  status = registry_model(ctx, in->name, true, &of); /* locked: numbers have no gaps and no twins */
+  status = registry_model(ctx, in->name, "models:write", true, &of); /* locked: numbers have no gaps and no twins */
   if (status != PURLIN_OK) return status;
   int64_t number = of.versions + 1;
   purlin_json signature;
   status = purlin_encode(ctx, purlin_signature_schema(), &in->signature, &signature);
   if (status != PURLIN_OK) return status;
-  status = purlin_db_run(ctx, INSERT, purlin_new_id(ctx, "ver"), purlin_workspace(ctx), purlin_project(ctx), of.id, number,
+  status = purlin_db_run(ctx, INSERT, purlin_new_id(ctx, "ver"), purlin_workspace(ctx), of.project, of.id, number,
                          in->framework, in->sha256, in->size, signature, in->run_id, in->training_id, in->dataset,
                          in->dataset_version, in->description, in->metrics, purlin_actor(ctx));
   if (status == PURLIN_OK) status = purlin_db_run(ctx, COUNT_UP, number, of.id);
@@ -161,10 +161,10 @@ PURLIN_SCHEMA(get_version_in, "Which version",
     PURLIN_REQUIRED(version, "Its number, or @ and an alias", .max_length = 251));
 
 PURLIN_OPERATION(get_version, get_version_in, version,
-    .summary = "A version of a model", .permission = "models:read", .http = "GET /api/v1/models/{name}/versions/{version}") {
+    .summary = "A version of a model", .permission = "models:read", .by_project = true, .http = "GET /api/v1/models/{name}/versions/{version}") {
   model of;
   int64_t number = 0;
-  purlin_status status = registry_model(ctx, in->name, false, &of);
+  purlin_status status = registry_model(ctx, in->name, "models:read", false, &of);
   if (status == PURLIN_OK) status = registry_resolve(ctx, &of, in->version, &number);
   return status == PURLIN_OK ? find(ctx, &of, number, out) : status;
 }
@@ -184,9 +184,9 @@ typedef struct version_page {
 PURLIN_SCHEMA(version_page, "Versions, newest first", PURLIN_LIST(versions, version, "The versions"));
 
 PURLIN_OPERATION(list_versions, list_versions_in, version_page,
-    .summary = "The versions of a model", .permission = "models:read", .http = "GET /api/v1/models/{name}/versions") {
+    .summary = "The versions of a model", .permission = "models:read", .by_project = true, .http = "GET /api/v1/models/{name}/versions") {
   model of;
-  purlin_status status = registry_model(ctx, in->name, false, &of);
+  purlin_status status = registry_model(ctx, in->name, "models:read", false, &of);
   if (status != PURLIN_OK) return status;
   return purlin_db_list(ctx, version, &out->versions, SELECT_PAGE, of.id, in->before, in->limit);
 }

@@ -2,23 +2,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char RUN_EXISTS[] = "SELECT id FROM tracking_runs WHERE id = ? AND workspace = ?";
-
-/* Writes nothing where there is no such run; counts one also where the same value is there already. */
+/* Writes nothing where there is no such run within reach; counts one also where the same value is there already. */
 static const char ADD_METRIC[] =
     "INSERT INTO tracking_metrics (workspace, project, run_id, name, step, at, value)"
-    " SELECT r.workspace, r.project, r.id, ?, ?, ?, ? FROM tracking_runs r WHERE r.id = ? AND r.workspace = ?"
-    " ON DUPLICATE KEY UPDATE value = VALUES(value)";
+    " SELECT r.workspace, r.project, r.id, ?, ?, ?, ? FROM tracking_runs r WHERE r.id = ? AND r.workspace = ? AND " PURLIN_VISIBLE(
+        "r.project", "r.experiment_id") " ON DUPLICATE KEY UPDATE value = VALUES(value)";
 static const char INSERT_METRIC[] =
     "INSERT INTO tracking_metrics (workspace, project, run_id, name, step, at, value) VALUES (?, ?, ?, ?, ?, ?, ?)"
     " ON DUPLICATE KEY UPDATE value = VALUES(value)";
 /* The latest is the largest of (step, at, value); a late report of an old step does not move it. */
+#define KEEP_LATEST                                                                                                        \
+  " ON DUPLICATE KEY UPDATE"                                                                                               \
+  " value = IF((VALUES(step), VALUES(at), VALUES(value)) > (step, at, value), VALUES(value), value),"                      \
+  " at = IF((VALUES(step), VALUES(at)) > (step, at), VALUES(at), at),"                                                     \
+  " step = GREATEST(step, VALUES(step))"
+static const char ADD_LATEST[] =
+    "INSERT INTO tracking_latest_metrics (workspace, project, run_id, name, step, at, value)"
+    " SELECT r.workspace, r.project, r.id, ?, ?, ?, ? FROM tracking_runs r WHERE r.id = ?" KEEP_LATEST;
 static const char UPSERT_LATEST[] =
-    "INSERT INTO tracking_latest_metrics (workspace, project, run_id, name, step, at, value) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    " ON DUPLICATE KEY UPDATE"
-    " value = IF((VALUES(step), VALUES(at), VALUES(value)) > (step, at, value), VALUES(value), value),"
-    " at = IF((VALUES(step), VALUES(at)) > (step, at), VALUES(at), at),"
-    " step = GREATEST(step, VALUES(step))";
+    "INSERT INTO tracking_latest_metrics (workspace, project, run_id, name, step, at, value)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)" KEEP_LATEST;
 static const char INSERT_PARAMETER[] =
     "INSERT IGNORE INTO tracking_parameters (workspace, project, run_id, name, value) VALUES (?, ?, ?, ?, ?)";
 static const char SELECT_PARAMETER[] = "SELECT name AS `key`, value FROM tracking_parameters WHERE run_id = ? AND name = ?";
@@ -27,21 +30,6 @@ static const char UPSERT_TAG[] =
     " ON DUPLICATE KEY UPDATE value = VALUES(value)";
 static const char HISTORY[] = "SELECT name AS `key`, value, step, at FROM tracking_metrics"
                               " WHERE run_id = ? AND name = ? AND step > ? ORDER BY step, at, value LIMIT ?";
-
-typedef struct id_row {
-  const char *id;
-} id_row;
-PURLIN_SCHEMA(id_row, "An id", PURLIN_REQUIRED(id, "The id"));
-
-static purlin_status no_run(purlin_ctx *ctx, const char *run_id) {
-  return purlin_fail(ctx, PURLIN_NOT_FOUND, "no run '%s'", run_id);
-}
-
-static purlin_status check_run(purlin_ctx *ctx, const char *run_id) {
-  id_row row;
-  purlin_status status = purlin_db_row(ctx, id_row, &row, RUN_EXISTS, run_id, purlin_workspace(ctx));
-  return status == PURLIN_NOT_FOUND ? no_run(ctx, run_id) : status;
-}
 
 static purlin_time now_unless(purlin_time given) { return given.unix_us ? given : (purlin_time){purlin_now_us()}; }
 
@@ -61,13 +49,15 @@ PURLIN_SCHEMA(log_metric_in, "A measured value of a run",
     PURLIN_OPTIONAL(at, "When; now, if it is left out"));
 
 PURLIN_OPERATION(log_metric, log_metric_in, purlin_nothing,
-    .summary = "Log a metric of a run", .permission = "runs:write", .effect = PURLIN_CHANGES, .http = "POST /api/v1/runs/{run_id}/metrics") {
-  const char *workspace = purlin_workspace(ctx);
+    .summary = "Log a metric of a run", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES, .http = "POST /api/v1/runs/{run_id}/metrics") {
   purlin_time at = now_unless(in->at);
-  purlin_status status = purlin_db_run(ctx, ADD_METRIC, in->key, in->step, at, in->value, in->run_id, workspace);
+  purlin_status status = purlin_db_run(ctx, ADD_METRIC, in->key, in->step, at, in->value, in->run_id, purlin_workspace(ctx),
+                                       PURLIN_VISIBLE_TO(ctx, "runs:write"));
   if (status != PURLIN_OK) return status;
-  if (purlin_affected(ctx) == 0) return no_run(ctx, in->run_id);
-  return purlin_db_run(ctx, UPSERT_LATEST, workspace, purlin_project(ctx), in->run_id, in->key, in->step, at, in->value);
+  run_place place;
+  if (purlin_affected(ctx) == 0) status = tracking_run(ctx, in->run_id, "runs:write", &place); /* says why not */
+  if (status != PURLIN_OK) return status;
+  return purlin_db_run(ctx, ADD_LATEST, in->key, in->step, at, in->value, in->run_id);
 }
 
 /* ---- Many at once: a statement for each table, not for each row ---------------------------------------------------------------------- */
@@ -137,15 +127,14 @@ static int latest_first(const void *a, const void *b) {
   return order ? order : (x->value < y->value) - (x->value > y->value);
 }
 
-static purlin_status write_metrics(purlin_ctx *ctx, const log_batch_in *in) {
+static purlin_status write_metrics(purlin_ctx *ctx, const char *project, const log_batch_in *in) {
   size_t count = in->metrics.count, latest = 0;
   if (count == 0) return PURLIN_OK;
   metric_row *rows = purlin_alloc_array(ctx, count, sizeof *rows);
   if (!rows) return PURLIN_TOO_LARGE;
   for (size_t i = 0; i < count; i++) {
     const metric_in *m = &in->metrics.items[i];
-    rows[i] =
-        (metric_row){purlin_workspace(ctx), purlin_project(ctx), in->run_id, m->key, m->step, now_unless(m->at), m->value};
+    rows[i] = (metric_row){purlin_workspace(ctx), project, in->run_id, m->key, m->step, now_unless(m->at), m->value};
   }
   qsort(rows, count, sizeof *rows, latest_first);
   purlin_status status = purlin_db_bulk(ctx, metric_row, rows, count, INSERT_METRIC);
@@ -163,14 +152,14 @@ static purlin_status check_parameter(purlin_ctx *ctx, const char *run_id, const 
   return status;
 }
 
-static purlin_status write_parameters(purlin_ctx *ctx, const log_batch_in *in) {
+static purlin_status write_parameters(purlin_ctx *ctx, const char *project, const log_batch_in *in) {
   size_t count = in->parameters.count;
   if (count == 0) return PURLIN_OK;
   pair_row *rows = purlin_alloc_array(ctx, count, sizeof *rows);
   if (!rows) return PURLIN_TOO_LARGE;
   for (size_t i = 0; i < count; i++)
-    rows[i] = (pair_row){purlin_workspace(ctx), purlin_project(ctx), in->run_id, in->parameters.items[i].key,
-                         in->parameters.items[i].value};
+    rows[i] =
+        (pair_row){purlin_workspace(ctx), project, in->run_id, in->parameters.items[i].key, in->parameters.items[i].value};
   purlin_status status = purlin_db_bulk(ctx, pair_row, rows, count, INSERT_PARAMETER);
   if (status != PURLIN_OK || purlin_affected(ctx) == count) return status;
   for (size_t i = 0; i < count && status == PURLIN_OK; i++)
@@ -178,24 +167,24 @@ static purlin_status write_parameters(purlin_ctx *ctx, const log_batch_in *in) {
   return status;
 }
 
-static purlin_status write_tags(purlin_ctx *ctx, const log_batch_in *in) {
+static purlin_status write_tags(purlin_ctx *ctx, const char *project, const log_batch_in *in) {
   size_t count = in->tags.count;
   if (count == 0) return PURLIN_OK;
   pair_row *rows = purlin_alloc_array(ctx, count, sizeof *rows);
   if (!rows) return PURLIN_TOO_LARGE;
   for (size_t i = 0; i < count; i++)
-    rows[i] =
-        (pair_row){purlin_workspace(ctx), purlin_project(ctx), in->run_id, in->tags.items[i].key, in->tags.items[i].value};
+    rows[i] = (pair_row){purlin_workspace(ctx), project, in->run_id, in->tags.items[i].key, in->tags.items[i].value};
   return purlin_db_bulk(ctx, pair_row, rows, count, UPSERT_TAG);
 }
 
 PURLIN_OPERATION(log_batch, log_batch_in, purlin_nothing,
-    .summary = "Log metrics, parameters and tags of a run, all or nothing", .permission = "runs:write", .effect = PURLIN_CHANGES,
+    .summary = "Log metrics, parameters and tags of a run, all or nothing", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES,
     .http = "POST /api/v1/runs/{run_id}/batch") {
-  purlin_status status = check_run(ctx, in->run_id);
-  if (status == PURLIN_OK) status = write_metrics(ctx, in);
-  if (status == PURLIN_OK) status = write_parameters(ctx, in);
-  return status == PURLIN_OK ? write_tags(ctx, in) : status;
+  run_place of;
+  purlin_status status = tracking_run(ctx, in->run_id, "runs:write", &of);
+  if (status == PURLIN_OK) status = write_metrics(ctx, of.project, in);
+  if (status == PURLIN_OK) status = write_parameters(ctx, of.project, in);
+  return status == PURLIN_OK ? write_tags(ctx, of.project, in) : status;
 }
 
 typedef struct history_in {
@@ -213,8 +202,9 @@ typedef struct history {
 PURLIN_SCHEMA(history, "Values, by step", PURLIN_LIST(metrics, metric, "The values"));
 
 PURLIN_OPERATION(metric_history, history_in, history,
-    .summary = "The values of a metric", .permission = "runs:read", .http = "GET /api/v1/runs/{run_id}/metrics/{key}") {
-  purlin_status status = check_run(ctx, in->run_id);
+    .summary = "The values of a metric", .permission = "runs:read", .by_project = true, .http = "GET /api/v1/runs/{run_id}/metrics/{key}") {
+  run_place of;
+  purlin_status status = tracking_run(ctx, in->run_id, "runs:read", &of);
   return status == PURLIN_OK
              ? purlin_db_list(ctx, metric, &out->metrics, HISTORY, in->run_id, in->key, in->after, in->limit)
              : status;

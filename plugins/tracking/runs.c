@@ -9,6 +9,7 @@ static const char INSERT[] =
 static const char SELECT_ONE[] = "SELECT " COLUMNS FROM_RUNS " WHERE r.id = ? AND r.workspace = ?";
 static const char SELECT_PAGE[] =
     "SELECT " COLUMNS FROM_RUNS " WHERE r.experiment_id = ? ORDER BY r.created_at DESC, r.id LIMIT ? OFFSET ?";
+static const char SELECT_PLACE[] = "SELECT project, experiment_id FROM tracking_runs WHERE id = ? AND workspace = ?";
 static const char FINISH[] =
     "UPDATE tracking_runs SET status = ?, ended_at = NOW(6) WHERE id = ? AND workspace = ? AND status = 'running'";
 static const char LATEST[] =
@@ -37,6 +38,12 @@ PURLIN_SCHEMA(run, "A run of an experiment",
     PURLIN_LIST(parameters, pair, "Its parameters"),
     PURLIN_LIST(tags, pair, "Its tags"));
 
+purlin_status tracking_run(purlin_ctx *ctx, const char *run_id, const char *permission, run_place *out) {
+  purlin_status status = purlin_db_row(ctx, run_place, out, SELECT_PLACE, run_id, purlin_workspace(ctx));
+  if (status == PURLIN_OK) status = purlin_reach(ctx, permission, "runs:read", out->project, out->experiment_id);
+  return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no run '%s'", run_id) : status;
+}
+
 static purlin_status find(purlin_ctx *ctx, const char *id, run *out) {
   purlin_status status = purlin_db_row(ctx, run, out, SELECT_ONE, id, purlin_workspace(ctx));
   return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no run '%s'", id) : status;
@@ -50,12 +57,12 @@ PURLIN_SCHEMA(create_run_in, "A run to begin",
     PURLIN_DEFAULT(name, "\"\"", "A name for people", .max_length = 250));
 
 PURLIN_OPERATION(create_run, create_run_in, run,
-    .summary = "Begin a run", .permission = "runs:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/experiments/{experiment}/runs") {
+    .summary = "Begin a run", .permission = "runs:write", .by_project = true, .effect = PURLIN_CREATES, .http = "POST /api/v1/experiments/{experiment}/runs") {
   experiment of;
-  purlin_status status = tracking_experiment(ctx, in->experiment, &of);
+  purlin_status status = tracking_experiment(ctx, in->experiment, "runs:write", &of);
   if (status != PURLIN_OK) return status;
   const char *id = purlin_new_id(ctx, "run");
-  status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), purlin_project(ctx), of.id, in->name, purlin_actor(ctx));
+  status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), of.project, of.id, in->name, purlin_actor(ctx));
   return status == PURLIN_OK ? find(ctx, id, out) : status;
 }
 
@@ -65,8 +72,10 @@ typedef struct get_run_in {
 PURLIN_SCHEMA(get_run_in, "Which run", PURLIN_REQUIRED(run_id, "Its id", .max_length = 64));
 
 PURLIN_OPERATION(get_run, get_run_in, run,
-    .summary = "A run with its parameters, tags and the latest of each metric", .permission = "runs:read", .http = "GET /api/v1/runs/{run_id}") {
-  purlin_status status = find(ctx, in->run_id, out);
+    .summary = "A run with its parameters, tags and the latest of each metric", .permission = "runs:read", .by_project = true, .http = "GET /api/v1/runs/{run_id}") {
+  run_place place;
+  purlin_status status = tracking_run(ctx, in->run_id, "runs:read", &place);
+  if (status == PURLIN_OK) status = find(ctx, in->run_id, out);
   if (status == PURLIN_OK) status = purlin_db_list(ctx, metric, &out->metrics, LATEST, in->run_id);
   if (status == PURLIN_OK) status = purlin_db_list(ctx, pair, &out->parameters, PARAMETERS, in->run_id);
   if (status == PURLIN_OK) status = purlin_db_list(ctx, pair, &out->tags, TAGS, in->run_id);
@@ -87,9 +96,9 @@ typedef struct run_page {
 PURLIN_SCHEMA(run_page, "Runs, newest first", PURLIN_LIST(runs, run, "The runs"));
 
 PURLIN_OPERATION(list_runs, list_runs_in, run_page,
-    .summary = "The runs of an experiment", .permission = "runs:read", .http = "GET /api/v1/experiments/{experiment}/runs") {
+    .summary = "The runs of an experiment", .permission = "runs:read", .by_project = true, .http = "GET /api/v1/experiments/{experiment}/runs") {
   experiment of;
-  purlin_status status = tracking_experiment(ctx, in->experiment, &of);
+  purlin_status status = tracking_experiment(ctx, in->experiment, "runs:read", &of);
   return status == PURLIN_OK ? purlin_db_list(ctx, run, &out->runs, SELECT_PAGE, of.id, in->limit, in->offset) : status;
 }
 
@@ -101,8 +110,10 @@ PURLIN_SCHEMA(finish_run_in, "How a run ended",
     PURLIN_DEFAULT(status, "\"finished\"", "How it ended", .choices = "finished, failed, killed"));
 
 PURLIN_OPERATION(finish_run, finish_run_in, run,
-    .summary = "End a run", .permission = "runs:write", .effect = PURLIN_CHANGES, .http = "POST /api/v1/runs/{run_id}/finish") {
-  purlin_status status = purlin_db_run(ctx, FINISH, in->status, in->run_id, purlin_workspace(ctx));
+    .summary = "End a run", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES, .http = "POST /api/v1/runs/{run_id}/finish") {
+  run_place place;
+  purlin_status status = tracking_run(ctx, in->run_id, "runs:write", &place);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, FINISH, in->status, in->run_id, purlin_workspace(ctx));
   if (status != PURLIN_OK) return status;
   bool ended_now = purlin_affected(ctx) > 0;
   status = find(ctx, in->run_id, out);

@@ -87,6 +87,13 @@ purlin_status purlin_require_on(purlin_ctx *ctx, const char *permission, const c
   return purlin_fail(ctx, PURLIN_FORBIDDEN, "this needs the permission '%s' here", permission);
 }
 
+purlin_status purlin_reach(purlin_ctx *ctx, const char *permission, const char *see, const char *project,
+                           const char *object) {
+  if (purlin_permitted_on(ctx, permission, project, object)) return PURLIN_OK;
+  return purlin_permitted_on(ctx, see, project, object) ? purlin_require_on(ctx, permission, project, object)
+                                                        : PURLIN_NOT_FOUND;
+}
+
 const char *purlin_visible(purlin_ctx *ctx, const char *permission) {
   const struct identity *who = ctx->who;
   if (!who || !in_scope(who, permission)) return "";
@@ -95,8 +102,9 @@ const char *purlin_visible(purlin_ctx *ctx, const char *permission) {
     const access_grant *grant = &who->grants[i];
     if (!any_covers(grant->permissions, permission)) continue;
     if (!grant->project && !grant->object) return NULL;
-    const char *one = grant->object ? grant->object : grant->project;
-    visible = purlin_format(ctx, "%s%s%s", visible, *visible ? "," : "", one);
+    if (!grant->project) continue; /* an object is one of a project */
+    visible = purlin_format(ctx, "%s%s%s%s%s", visible, *visible ? "," : "", grant->project, grant->object ? "/" : "",
+                            grant->object ? grant->object : "");
   }
   return visible ? visible : ""; /* without memory nothing is visible; the failure is recorded */
 }
@@ -118,24 +126,30 @@ static void assume(purlin_ctx *ctx, identity *who) {
   ctx->project = who->project;
 }
 
-void access_identify(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project) {
+static void identify(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project, bool bound) {
   static const char *const everything[] = {"*"};
-  static const access_grant all = {.permissions = {(const char **)everything, 1}};
   identity *who = purlin_alloc(ctx, sizeof *who);
+  access_grant *all = purlin_alloc(ctx, sizeof *all);
   const char *actor_copy = purlin_copy(ctx, actor), *workspace_copy = purlin_copy(ctx, workspace),
              *project_copy = purlin_copy(ctx, project);
-  if (!who || !actor_copy || !workspace_copy || !project_copy) return; /* nobody: everything will be refused */
+  if (!who || !all || !actor_copy || !workspace_copy || !project_copy) return; /* nobody: everything will be refused */
+  *all = (access_grant){.project = bound ? project_copy : NULL, .permissions = {(const char **)everything, 1}};
   *who = (identity){.actor = actor_copy,
                     .workspace = workspace_copy,
                     .project = project_copy,
                     .credential = "",
-                    .grants = &all,
-                    .grant_count = 1};
+                    .grants = all,
+                    .grant_count = 1,
+                    .bound = bound};
   assume(ctx, who);
 }
 
+void access_identify(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project) {
+  identify(ctx, actor, workspace, project, false);
+}
+
 void purlin_act_as(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project) {
-  access_identify(ctx, actor, workspace, project);
+  identify(ctx, actor, workspace, project, true);
 }
 
 /* ---- What a request shows ----------------------------------------------------------------------------------------------------------- */

@@ -119,7 +119,7 @@ PURLIN_SCHEMA(grant_in, "A role to grant",
     PURLIN_REQUIRED(subject, "To whom: \"user:ana\", \"group:research\", \"service:nightly\"", SUBJECT_RULE),
     PURLIN_REQUIRED(role, "The role", .max_length = 64),
     PURLIN_OPTIONAL(project, "Only in this project, by id or name; absent: in all", .max_length = 64),
-    PURLIN_OPTIONAL(object, "Only for the object of this id, in that project", .max_length = 64));
+    PURLIN_OPTIONAL(object, "Only for the object of this id, in that project", .pattern = "[A-Za-z0-9._-]+", .max_length = 64));
 
 PURLIN_OPERATION(access_grant_role, grant_in, grant,
     .summary = "Grant a role", .permission = "access:write", .by_project = true, .effect = PURLIN_CREATES, .http = "POST /api/v1/access/grants",

@@ -170,6 +170,33 @@ def test_a_key_of_a_project_reaches_no_other(client, made_key, project):
     assert whoami(Client(bound.connection.port, inner.json["secret"])).json["grants"][0]["project"] == project["id"]
 
 
+def test_a_role_for_an_object_reaches_that_object_alone(client, made_key, project):
+    ana, here = someone(), {"Purlin-Project": project["id"]}
+    mine, other = (client.post("/api/v1/models", {"name": f"m{time.monotonic_ns()}"}, headers=here).json for _ in range(2))
+    client.op("access.grant_role", {"subject": ana, "role": "editor", "project": project["id"], "object": mine["id"]})
+    hers = made_key(["*"], owner=ana)
+    assert [m["name"] for m in hers.op("registry.list_models").json["models"]] == [mine["name"]]
+    assert hers.op("registry.get_model", {"name": mine["name"]}).json["project"] == project["id"]
+    assert hers.op("registry.delete_alias", {"name": mine["name"], "alias": "none"}).status == 404  # as far as looking for the alias
+    assert hers.op("registry.get_model", {"name": other["name"]}).status == 404
+    assert hers.post("/api/v1/models", {"name": "more"}, headers=here).status == 403
+
+
+@pytest.mark.parametrize("name_of", [lambda model: model["project"], lambda model: model["id"], lambda model: f"x,{model['project']}", lambda model: "*"],
+                         ids=["another project", "an object of another", "a list", "everything"])
+def test_a_role_for_an_object_opens_no_other_project(client, made_key, project, name_of):
+    """Whoever owns a project grants roles for any object there: one that is named like something elsewhere opens nothing there."""
+    ana, model = someone(), client.op("registry.create_model", {"name": f"m{time.monotonic_ns()}"}).json
+    client.op("access.grant_role", {"subject": ana, "role": "owner", "project": project["id"]})
+    hers = made_key(["*"], owner=ana)
+    bob = someone()
+    granted = hers.op("access.grant_role", {"subject": bob, "role": "viewer", "project": project["id"], "object": name_of(model)})
+    assert granted.status in (201, 400)
+    his = made_key(["*"], owner=bob)
+    assert his.op("registry.list_models").json.get("models", []) == []
+    assert his.op("registry.get_model", {"name": model["name"]}).status == (404 if granted.status == 201 else 403)
+
+
 def test_nobody_grants_more_than_they_hold(client, made_key):
     ana = someone()
     role = f"granter{time.monotonic_ns()}"

@@ -8,9 +8,13 @@
  *       " WHERE m.workspace = ? AND " PURLIN_VISIBLE("m.project", "m.id") " ORDER BY m.name LIMIT ?";
  *   purlin_db_list(ctx, model, &out->models, SELECT_PAGE, purlin_workspace(ctx), PURLIN_VISIBLE_TO(ctx, "models:read"), in->limit);
  *
- * An object that the caller may not see is not found; one that they see and may not change is forbidden:
+ * An object that the caller may not see is not found, as if there were none; one that they see and may not change is forbidden:
  *
- *   status = purlin_require_on(ctx, "models:write", row.project, row.id);
+ *   status = purlin_db_row(ctx, model, &row, SELECT_ONE, purlin_workspace(ctx), in->name);
+ *   if (status == PURLIN_OK) status = purlin_reach(ctx, "models:write", "models:read", row.project, row.id);
+ *   if (status == PURLIN_NOT_FOUND) return purlin_fail(ctx, status, "no model named '%s'", in->name);
+ *
+ * What is made belongs to a project: purlin_require_on(ctx, "models:write", purlin_project(ctx), NULL).
  *
  * Since 0.1 unless a function says otherwise. */
 #ifndef PURLIN_ACCESS_H
@@ -22,10 +26,12 @@
 PURLIN_BEGIN
 
 /* A condition over two columns, the row's project and the object's id, with two '?' for PURLIN_VISIBLE_TO. */
-#define PURLIN_VISIBLE(project, object) "COALESCE(FIND_IN_SET(" project ", ?) + FIND_IN_SET(" object ", ?), 1)"
+#define PURLIN_VISIBLE(project, object)                                                                                    \
+  "COALESCE(FIND_IN_SET(" project ", ?) + FIND_IN_SET(CONCAT(" project ", '/', " object "), ?), 1)"
 #define PURLIN_VISIBLE_TO(ctx, permission) purlin_visible(ctx, permission), purlin_visible(ctx, permission)
 
-/* The projects and objects in which the caller holds the permission, with commas; NULL: all. Arena, or static. Does not park. */
+/* Where the caller holds the permission: projects, and objects as PROJECT/OBJECT, with commas; NULL: everywhere. Arena, or static. Does
+ * not park. */
 PURLIN_API const char *purlin_visible(purlin_ctx *ctx, const char *permission);
 
 /* Whether the caller holds the permission for this object of this project. Does not park. */
@@ -33,6 +39,10 @@ PURLIN_API bool purlin_permitted_on(const purlin_ctx *ctx, const char *permissio
 /* The same as a status: PURLIN_FORBIDDEN, recorded. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_require_on(purlin_ctx *ctx, const char *permission, const char *project,
                                                           const char *object);
+/* What an operation that wants `permission` answers about an object that it found: PURLIN_OK when the caller holds it there;
+ * PURLIN_FORBIDDEN, recorded, when they hold only `see`; PURLIN_NOT_FOUND, not recorded, when not even that. Does not park. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_reach(purlin_ctx *ctx, const char *permission, const char *see,
+                                                     const char *project, const char *object);
 
 PURLIN_END
 

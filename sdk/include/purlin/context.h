@@ -66,8 +66,8 @@ PURLIN_API const char *purlin_actor(const purlin_ctx *ctx);   /* who acts: "user
 /* Which of the actor's credentials was shown, without its secret: "key:key_..", "session:ses_.."; "" when none was. */
 PURLIN_API const char *purlin_shown(const purlin_ctx *ctx);
 PURLIN_API const char *purlin_trace_id(const purlin_ctx *ctx); /* 32 hexadecimal digits */
-/* From here on this context acts as somebody else, with every permission within that workspace: for routes that check a token of their
- * own ("callback") and for work that a plugin does by itself. The texts are copied. Without memory for that nothing changes, which
+/* From here on this context acts as somebody else, with every permission within that project and none elsewhere: for routes that check a
+ * token of their own ("callback") and for work that a plugin does by itself for an object of the project. The texts are copied. Without memory for that nothing changes, which
  * the context records. Does not park. */
 PURLIN_API void purlin_act_as(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project);
 /* Whether the actor holds a permission such as "models:write"; where nobody is known it is only "public". Does not park. */
