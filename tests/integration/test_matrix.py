@@ -137,12 +137,12 @@ class World:
 # ---- The callers ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def world(server):
-    return World(server)
+@pytest.fixture
+def world(own_server):
+    return World(own_server)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def callers(world):
     """Of each column: clients, in the order of the column's letters."""
     key = lambda owner: world.ok(world.ours.op("access.create_key", {"name": "m", "permissions": ["*"], "owner": owner}))  # noqa: E731
