@@ -33,11 +33,12 @@ static bool to_phrase(const char *password, char phrase[CRYPT_MAX_PASSPHRASE_SIZ
   return true;
 }
 
-/* Everything that held the password or what follows from it is wiped. */
+/* crypt_rn, since a sanitizer replaces crypt_r by its own, which does not find libcrypt where a plugin brings it along.
+ * Everything that held the password or what follows from it is wiped. */
 static bool run_crypt(const char *password, const char *setting, char out[PASSWORD_HASH_SIZE]) {
   struct crypt_data *data = calloc(1, sizeof *data); /* 32 KiB: too much for a thread's stack */
   char phrase[CRYPT_MAX_PASSPHRASE_SIZE];
-  const char *hash = data && to_phrase(password, phrase) ? crypt_r(phrase, setting, data) : NULL;
+  const char *hash = data && to_phrase(password, phrase) ? crypt_rn(phrase, setting, data, (int)sizeof *data) : NULL;
   size_t size = hash ? strlen(hash) : 0;
   bool fine = hash && hash[0] != '*' && size < PASSWORD_HASH_SIZE;
   if (fine) memcpy(out, hash, size + 1);
