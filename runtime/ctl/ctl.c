@@ -20,6 +20,7 @@ static const char USAGE[] =
     "Options: --server URL       default $PURLIN_SERVER, http://127.0.0.1:8080\n"
     "         --token-file FILE  default $PURLIN_TOKEN, the file $PURLIN_TOKEN_FILE; for a server of this machine also\n"
     "                            var/admin.token and /var/lib/purlin/admin.token\n"
+    "         --ca-file FILE     who vouches for an https server; default $PURLIN_CA_FILE, those that this machine trusts\n"
     "         --json             print the answer as JSON, never as a table\n"
     "         --version, --help\n"
     "\n"
@@ -198,11 +199,13 @@ static int take_options(session *s, int count, char **arguments, int *code) {
     if (strcmp(option, "--json") == 0) s->json = true;
     else if (strcmp(option, "--server") == 0 && i + 1 < count) s->server = arguments[++i];
     else if (strcmp(option, "--token-file") == 0 && i + 1 < count) s->token_file = arguments[++i];
+    else if (strcmp(option, "--ca-file") == 0 && i + 1 < count) s->ca_file = arguments[++i];
     else if (strcmp(option, "--version") == 0 || is_help(option)) {
       (void)fputs(is_help(option) ? USAGE : "purlin " PURLIN_VERSION "\n", stdout);
       return 0;
     } else {
-      bool known = strcmp(option, "--server") == 0 || strcmp(option, "--token-file") == 0;
+      bool known =
+          strcmp(option, "--server") == 0 || strcmp(option, "--token-file") == 0 || strcmp(option, "--ca-file") == 0;
       (void)fprintf(
           stderr, known ? "purlin: %s needs a value\n" : "purlin: unknown option '%s'; purlin --help lists them\n", option);
       *code = CTL_USAGE;

@@ -30,6 +30,7 @@ PURLIN_API int purlin_control_main(int count, char **arguments);
 typedef struct session {
   const char *server;     /* URL, without a slash at its end */
   const char *token_file; /* given by hand; NULL: looked for in the usual places */
+  const char *ca_file;    /* PEM: who vouches for the server; NULL: those that the machine trusts */
   const char *token;      /* NULL: none was found */
   bool json;              /* print JSON, never tables */
   buffer server_text, token_text;

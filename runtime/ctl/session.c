@@ -59,6 +59,8 @@ bool session_complete(session *s) {
   buffer_text(&s->server_text, s->server);
   while (s->server_text.size > 0 && s->server_text.data[s->server_text.size - 1] == '/') s->server_text.size--;
   s->server = buffer_end(&s->server_text);
+  if (!s->ca_file) s->ca_file = getenv("PURLIN_CA_FILE");
+  if (s->ca_file && !*s->ca_file) s->ca_file = NULL;
   return find_token(s);
 }
 
@@ -105,6 +107,8 @@ static void set_options(CURL *curl, const session *s, const char *method, const 
   (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, wait_patiently);
   (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, p);
   (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+  (void)curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+  if (s->ca_file) (void)curl_easy_setopt(curl, CURLOPT_CAINFO, s->ca_file);
   if (is_here(s->server)) (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
   if (body) (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
 }
@@ -115,6 +119,8 @@ static void say_no_answer(const session *s, CURLcode code, const char *why) {
                   "purlin: no server answers at %s. Is purlind running? --server or PURLIN_SERVER names another.\n  %s\n",
                   s->server, why);
   else (void)fprintf(stderr, "purlin: %s: %s\n", s->server, why);
+  if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
+    (void)fputs("  Whose certificate is to be trusted says --ca-file FILE or PURLIN_CA_FILE.\n", stderr);
 }
 
 bool session_request(const session *s, const char *method, const char *path, const char *body, unsigned *http,

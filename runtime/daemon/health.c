@@ -1,4 +1,5 @@
 #include "daemon/daemon.h"
+#include "core/text.h"
 #include "db/db.h"
 #include "http/tls.h"
 #include "lua/script.h"
@@ -7,6 +8,7 @@
 #include "plugin/host.h"
 #include <purlin/route.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 static _Atomic(const char *) starting = "the process begins";
@@ -127,6 +129,33 @@ PURLIN_ROUTE(server_openapi, "GET /openapi.json", .summary = "This API as OpenAP
   return respond_buffer(ctx, request, "application/json", &body);
 }
 
+/* The hash of what stands between two tags of the page, as Content-Security-Policy names it. */
+static bool docs_hash(const char *begin, const char *end, char out[48]) {
+  const char *from = strstr(docs_page, begin), *to = from ? strstr(from, end) : NULL;
+  if (!to) return false;
+  uint8_t hash[32];
+  from += strlen(begin);
+  text_sha256(from, (size_t)(to - from), hash);
+  text_base64(hash, sizeof hash, out);
+  return true;
+}
+
+/* The page's own script and style, and what that script asks this server for. */
+static bool docs_policy(char out[512]) {
+  char script[48], style[48];
+  if (!docs_hash("<script>", "</script>", script) || !docs_hash("<style>", "</style>", style)) return false;
+  int size =
+      snprintf(out, 512,
+               "default-src 'none'; script-src 'sha256-%s'; style-src 'sha256-%s'; connect-src 'self'; base-uri 'none'; "
+               "form-action 'none'; frame-ancestors 'none'",
+               script, style);
+  return size > 0 && size < 512;
+}
+
 PURLIN_ROUTE(server_docs, "GET /docs", .summary = "This API, to be read in a browser", .permission = "public", .answer = "text/html") {
+  char policy[512];
+  purlin_status status =
+      docs_policy(policy) ? purlin_set_header(ctx, request, "Content-Security-Policy", policy) : PURLIN_INTERNAL;
+  if (status != PURLIN_OK) return status;
   return purlin_respond_bytes(ctx, request, 200, "text/html; charset=utf-8", docs_page, strlen(docs_page));
 }

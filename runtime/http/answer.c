@@ -160,6 +160,7 @@ bool answer_head(purlin_request *request, unsigned status, const char *media_typ
   } else if (request->chunked) buffer_text(out, "Transfer-Encoding: chunked\r\n");
   for (const answer_header *header = request->headers; header != NULL; header = header->next)
     buffer_add(out, header->text, header->size);
+  if (!bodiless) page_headers(request, media_type, out);
   if (status == 401 && !request->has_challenge) buffer_text(out, "WWW-Authenticate: Bearer\r\n");
   add_connection(request, out);
   return !out->failed;

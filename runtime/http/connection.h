@@ -7,7 +7,7 @@
  *   tls_*.c       records in and out, where the connection is not in the clear: tls.h
  *   exchange.c    one request and its answer, in a fiber: gate, target, failure, metrics, access log
  *   request.c     what a handler asks of its request; query.c the query string; body.c the body
- *   answer.c      what a handler answers; range.c, problem.c, stream.c
+ *   answer.c      what a handler answers; page.c, range.c, problem.c, stream.c
  *   series.c      metrics
  *
  * Everything of a connection happens on its loop. A fiber may be in the middle of a call while its connection closes: the
@@ -246,6 +246,8 @@ void exchange_resume(http_exchange *x);
 const char *http_reason(unsigned status);
 /* Appends status line and headers. `length` -1: not known. False when the connection is gone or memory is short. */
 bool answer_head(purlin_request *request, unsigned status, const char *media_type, int64_t length);
+/* page.c: what a browser is told beside, where the answer is a page. */
+void page_headers(const purlin_request *request, const char *media_type, buffer *out);
 /* Ends what the handler has begun: the last chunk, or the end of the connection when too little was sent. */
 void answer_finish(purlin_request *request, purlin_status status);
 void answer_abort(purlin_request *request);

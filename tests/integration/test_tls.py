@@ -1,4 +1,6 @@
 """TLS on the real daemon: what clients see, what broken ones cannot do, and how certificates are renewed under load."""
+import base64
+import hashlib
 import http.client
 import json
 import os
@@ -10,7 +12,7 @@ import subprocess
 import time
 
 import pytest
-from daemon import PLUGINS, ROOT, Daemon, Threads, copy_state, free_port, wait_until
+from daemon import BUILD, PLUGINS, ROOT, Daemon, Threads, copy_state, free_port, wait_until
 
 # ---- Certificates ----------------------------------------------------------------------------------------------------------------
 
@@ -682,3 +684,59 @@ def test_a_required_certificate(new_daemon, authority, pair, clients):
         with pytest.raises((ssl.SSLError, ConnectionError)):
             one.get(context=one.context(newest=version, oldest=version))
     assert one.get(context=one.context(certificate=clients.issue("required", "/CN=ana", None)))[0].status == 200
+
+
+# ---- The command, and what browsers are told --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_speaks_https(secure, tmp_path):
+    def run(*arguments, **more):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PURLIN_")}
+        url = f"https://localhost:{secure.port}"
+        return subprocess.run([BUILD / "bin" / "purlin", *arguments, "access", "whoami"], capture_output=True, text=True, timeout=30, cwd="/",
+                              env={**kept, "PURLIN_SERVER": url, "PURLIN_TOKEN": secure.server.token, **more})
+
+    trusted = str(secure.authority.certificate)
+    assert run("--ca-file", trusted).returncode == 0
+    assert run(PURLIN_CA_FILE=trusted).returncode == 0
+    untrusted = run()
+    assert untrusted.returncode == 3 and "certificate" in untrusted.stderr and "--ca-file" in untrusted.stderr
+    missing = run("--ca-file", str(tmp_path / "none"))
+    assert missing.returncode == 3 and "--ca-file" in missing.stderr
+    assert run("--ca-file").returncode != 0
+    assert run(PURLIN_SERVER=f"http://localhost:{secure.port}", PURLIN_CA_FILE=trusted).returncode != 0
+
+
+def test_what_browsers_are_told_of_pages(secure, client):
+    answer, body = secure.get("/docs")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+    for tag, directive in (("script", "script-src"), ("style", "style-src")):
+        inside = re.search(rb"<%s>(.*?)</%s>" % (tag.encode(), tag.encode()), body, re.S).group(1)
+        digest = base64.b64encode(hashlib.sha256(inside).digest()).decode()
+        assert f"{directive} 'sha256-{digest}'" in policy
+    assert not re.search(rb"\son[a-z]+=|\sstyle=", body)  # nothing inline that the policy would stop
+    assert answer.headers["X-Frame-Options"] == "DENY" and answer.headers["Referrer-Policy"] == "no-referrer"
+    assert "camera=()" in answer.headers["Permissions-Policy"] and answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert client.get("/docs").headers["Content-Security-Policy"] == policy
+    assert client.get("/healthz").headers["Content-Security-Policy"] is None
+
+
+def test_pages_of_others_do_nothing_unless_they_say_so(new_daemon):
+    server = new_daemon(start=False)
+    (server.policies / "pages.lua").write_text(
+        'purlin.route("GET /page/{kind}", { permission = "public" }, function(request)\n'
+        '  local type, headers = request:query("type"), {}\n'
+        '  if request:parameter("kind") == "header" then headers["Content-Type"], type = type, nil end\n'
+        '  if request:query("own") then headers["content-security-policy"] = "default-src \'self\'" end\n'
+        '  return { body = "<p>hello", media_type = type, headers = headers }\nend)\n')
+    server.start()
+    mine = server.client()
+    for kind in ("text/html", "TEXT/HTML;charset=utf-8", "image/svg%2Bxml", "application/xhtml%2Bxml", "text/xml"):
+        for way in ("header", "type"):
+            answer = mine.get(f"/page/{way}?type={kind}")
+            assert answer.status == 200 and answer.headers["Content-Security-Policy"].endswith("sandbox"), (kind, answer.headers)
+    answer = mine.get("/page/type?type=text/html&own=1")
+    assert answer.headers.get_all("Content-Security-Policy") == ["default-src 'self'"] and answer.headers["X-Frame-Options"] == "DENY"
+    for kind in ("application/json", "text/plain", "text/htm", "application/octet-stream"):
+        assert mine.get(f"/page/type?type={kind}").headers["Content-Security-Policy"] is None
