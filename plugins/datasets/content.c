@@ -11,7 +11,9 @@ typedef struct adding {
 
 static purlin_status add(purlin_ctx *ctx, void *argument) {
   adding *a = argument;
-  return datasets_add(ctx, a->what, a->out);
+  purlin_status status = datasets_add(ctx, a->what, a->out);
+  if (status != PURLIN_OK) return status;
+  return purlin_audit(ctx, &(purlin_audit_entry){.operation = "datasets.upload", .object = a->out->sha256});
 }
 
 /* ---- In: the stream goes to storage and through the scan at the same time ------------------------------------------------------------------- */

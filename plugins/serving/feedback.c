@@ -175,7 +175,8 @@ static purlin_status insert(purlin_ctx *ctx, const endpoint_row *of, const feedb
 
 PURLIN_OPERATION(feedback, feedback_in, feedback_out,
     .summary = "Say what turned out to be true for predictions", .permission = "models:feedback", .effect = PURLIN_CHANGES,
-    .http = "POST /api/v1/endpoints/{endpoint}/feedback") {
+    .http = "POST /api/v1/endpoints/{endpoint}/feedback",
+    .unaudited = "a row for each prediction, which is itself the record of who said what") {
   for (size_t i = 0; i < in->items.count; i++)
     if (in->items.items[i].inputs.text && in->items.items[i].inputs.text[0] != '[')
       return purlin_fail_field(ctx, purlin_format(ctx, "items[%zu].inputs", i), "expected a list of numbers");

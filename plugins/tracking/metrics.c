@@ -49,7 +49,8 @@ PURLIN_SCHEMA(log_metric_in, "A measured value of a run",
     PURLIN_OPTIONAL(at, "When; now, if it is left out"));
 
 PURLIN_OPERATION(log_metric, log_metric_in, purlin_nothing,
-    .summary = "Log a metric of a run", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES, .http = "POST /api/v1/runs/{run_id}/metrics") {
+    .summary = "Log a metric of a run", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES, .http = "POST /api/v1/runs/{run_id}/metrics",
+    .unaudited = "what a run measures; its creation and its end are entries") {
   purlin_time at = now_unless(in->at);
   purlin_status status = purlin_db_run(ctx, ADD_METRIC, in->key, in->step, at, in->value, in->run_id, purlin_workspace(ctx),
                                        PURLIN_VISIBLE_TO(ctx, "runs:write"));
@@ -179,7 +180,7 @@ static purlin_status write_tags(purlin_ctx *ctx, const char *project, const log_
 
 PURLIN_OPERATION(log_batch, log_batch_in, purlin_nothing,
     .summary = "Log metrics, parameters and tags of a run, all or nothing", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES,
-    .http = "POST /api/v1/runs/{run_id}/batch") {
+    .http = "POST /api/v1/runs/{run_id}/batch", .unaudited = "what a run measures; its creation and its end are entries") {
   run_place of;
   purlin_status status = tracking_run(ctx, in->run_id, "runs:write", &of);
   if (status == PURLIN_OK) status = write_metrics(ctx, of.project, in);

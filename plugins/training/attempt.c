@@ -124,6 +124,8 @@ static purlin_status keep_artifact(purlin_ctx *ctx, void *argument) {
                            k->blob.size);
   if (status == PURLIN_OK && strcmp(k->name, "model") == 0)
     status = purlin_db_run(ctx, KEEP_MODEL, k->blob.sha256, k->blob.size, now.id);
+  if (status == PURLIN_OK)
+    status = purlin_audit(ctx, &(purlin_audit_entry){.operation = "training.artifact", .object = k->blob.sha256});
   return status;
 }
 

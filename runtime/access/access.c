@@ -1,5 +1,6 @@
 #include "access/identity.h"
 #include "access/rate.h"
+#include "audit/audit.h"
 #include "core/text.h"
 #include "events/events.h"
 #include "jobs/jobs.h"
@@ -286,7 +287,7 @@ static purlin_status allow(purlin_ctx *ctx, purlin_request *request, const http_
   return ask_operator(ctx, as->permission, as->name, http_request_address(request));
 }
 
-purlin_status access_admit(purlin_ctx *ctx, purlin_request *request, const http_target *as) {
+static purlin_status admit(purlin_ctx *ctx, purlin_request *request, const http_target *as) {
   purlin_status status = rates_take(ctx, request, as->name, true);
   if (status != PURLIN_OK) return status;
   if (strcmp(as->permission, "callback") == 0) return PURLIN_OK; /* the route checks a token of its own */
@@ -297,11 +298,20 @@ purlin_status access_admit(purlin_ctx *ctx, purlin_request *request, const http_
   return status == PURLIN_OK ? allow(ctx, request, as) : status;
 }
 
+purlin_status access_admit(purlin_ctx *ctx, purlin_request *request, const http_target *as) {
+  purlin_status status = admit(ctx, request, as);
+  audit_refused(ctx, as->name, status);
+  return status;
+}
+
 purlin_status access_gate(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
   return target->admits_itself ? PURLIN_OK : access_admit(ctx, request, target);
 }
 
+static const char *credential_of(const purlin_ctx *ctx) { return ctx->who ? ctx->who->credential : ""; }
+
 void access_init(void) {
+  audit_set_credential(credential_of);
   context_on_end(let_go);
   http_set_gate(access_gate);
   jobs_set_identify(access_identify);

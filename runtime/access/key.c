@@ -1,5 +1,6 @@
 /* key.c: API keys: 'purlin_' and 40 random characters, of which the database keeps the SHA-256. */
 #include "access/identity.h"
+#include "audit/audit.h"
 #include "core/text.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -51,14 +52,30 @@ PURLIN_SCHEMA(holder, "Who holds a key",
 static const char FIND_KEY[] = "SELECT id, actor, workspace, project, permissions, bound, expires_at,"
                                " TIMESTAMPDIFF(SECOND, last_used_at, NOW(6)) AS unused_s FROM access_tokens"
                                " WHERE hash = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > NOW(6))";
+static const char NOTE_FIRST_USE[] = "UPDATE access_tokens SET last_used_at = NOW(6) WHERE id = ? AND last_used_at IS NULL";
 static const char NOTE_USE[] = "UPDATE access_tokens SET last_used_at = NOW(6) WHERE id = ?";
 
 enum { NOTE_USE_AFTER_S = 60 };
 
+/* The first use is an entry of the audit log, which says from where the key came. */
+static purlin_status note_first_use(purlin_ctx *ctx, void *argument) {
+  const holder *found = argument;
+  purlin_status status = purlin_db_run(ctx, NOTE_FIRST_USE, found->id);
+  if (status != PURLIN_OK || purlin_affected(ctx) == 0) return status;
+  const char *workspace = ctx->workspace;
+  ctx->workspace = found->workspace;
+  status =
+      purlin_audit(ctx, &(purlin_audit_entry){.operation = "access.first_use", .object = found->id, .actor = found->actor});
+  ctx->workspace = workspace;
+  return status;
+}
+
 /* To the minute; that it cannot be written down does not keep anybody out. */
-static void note_use(purlin_ctx *ctx, const holder *found) {
-  if (found->unused_s.state == PURLIN_SET && found->unused_s.value < NOTE_USE_AFTER_S) return;
-  if (purlin_db_run(ctx, NOTE_USE, found->id) != PURLIN_OK) purlin_clear_failure(ctx);
+static void note_use(purlin_ctx *ctx, holder *found) {
+  bool used = found->unused_s.state == PURLIN_SET;
+  if (used && found->unused_s.value < NOTE_USE_AFTER_S) return;
+  purlin_status status = used ? purlin_db_run(ctx, NOTE_USE, found->id) : purlin_transaction(ctx, note_first_use, found);
+  if (status != PURLIN_OK) purlin_clear_failure(ctx);
 }
 
 /* With HTTP Basic the key is the password; the name says nothing. */

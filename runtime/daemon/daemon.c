@@ -1,5 +1,6 @@
 #include "daemon/daemon.h"
 #include "access/access.h"
+#include "audit/audit.h"
 #include "client/client.h"
 #include "daemon/settings.h"
 #include "daemon/state.h"
@@ -298,11 +299,21 @@ static void rebuild_routes(void) {
     log_write(PURLIN_ERROR, "lua", "the routes stay as they were: %s", buffer_end(&running->why));
 }
 
+static purlin_status begin_audit(purlin_ctx *ctx, starting *s) {
+  audit_options audit;
+  audit_options_default(&audit);
+  audit.state = s->settings.server.state;
+  audit.head_ms = (uint32_t)s->settings.audit.head_seconds * 1000;
+  audit.retention_days = s->settings.audit.retention_days;
+  return audit_start(ctx, &audit, &s->why);
+}
+
 static purlin_status start_everything(purlin_ctx *ctx, starting *s) {
   access_identify(ctx, "system", "default", "default");
   health_set_starting("migrations and plugins start");
   purlin_status status = plugins_start(ctx, &s->why);
   if (status == PURLIN_OK) status = access_start(ctx, s->settings.server.state, &s->why);
+  if (status == PURLIN_OK) status = begin_audit(ctx, s);
   if (status == PURLIN_OK) status = begin_work(ctx, s);
   if (status == PURLIN_OK) status = serve_routes(s);
   if (status != PURLIN_OK) return status;
@@ -347,7 +358,8 @@ static void stop_plugins(void *argument) {
   if (context_start("purlin", "stop", run_stop, argument) != PURLIN_OK) end_loops(argument);
 }
 
-static void stop_events(void *argument) { events_drain(stop_plugins, argument); }
+static void stop_audit(void *argument) { audit_drain(stop_plugins, argument); }
+static void stop_events(void *argument) { events_drain(stop_audit, argument); }
 static void stop_jobs(void *argument) {
   starting *s = argument;
   jobs_drain((uint32_t)s->settings.server.drain_seconds * 1000, stop_events, s);
@@ -417,6 +429,7 @@ static int serve(starting *s) {
     }
   announce(s);
   access_init();
+  audit_enable();
   static loop_post_item begin;
   begin = (loop_post_item){.call = begin_on_loop, .argument = s};
   loop_post(loop_at(0), &begin);

@@ -69,6 +69,10 @@ PURLIN_SCHEMA(plugins_settings, "plugins { ... }",
     PURLIN_DEFAULT(folders, "[\"/usr/lib/purlin/plugins\"]", "Where plugins are found"),
     PURLIN_DEFAULT(disabled, "[]", "Plugins that are not loaded, by name"));
 
+PURLIN_SCHEMA(audit_settings, "audit { ... }",
+    PURLIN_DEFAULT(retention_days, "0", "What entries of the audit log tell goes after so many days, their hashes stay; 0: never", .min = 0, .max = 36500),
+    PURLIN_DEFAULT(head_seconds, "5", "Between two signed heads of a log that grows", .min = 1, .max = 3600));
+
 static char state_directory[PATH_MAX] = ".";
 static char server_url[512] = "http://127.0.0.1:8080";
 
@@ -105,6 +109,7 @@ static purlin_status decode_all(settings *s, buffer *why) {
       {"plugins", plugins_settings_schema(), &s->plugins},
       {"limits", rates_settings_schema(), &s->limits},
       {"cors", cors_settings_schema(), &s->cors},
+      {"audit", audit_settings_schema(), &s->audit},
   };
   purlin_status status = PURLIN_OK;
   for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == PURLIN_OK; i++)
@@ -129,8 +134,8 @@ static void override(settings *s, const daemon_arguments *arguments) {
 }
 
 purlin_status settings_load(const daemon_arguments *arguments, settings *out, buffer *why) {
-  static const char *const kinds[] = {"server", "tls",     "database", "log",  "jobs",
-                                      "lua",    "plugins", "limits",   "cors", "plugin"};
+  static const char *const kinds[] = {"server",  "tls",    "database", "log",   "jobs",  "lua",
+                                      "plugins", "limits", "cors",     "audit", "plugin"};
   static const char STANDARD[] = "/etc/purlin/purlin.lua";
   *out = (settings){0};
   arena_init(&out->memory, (size_t)16 * 1024 * 1024);

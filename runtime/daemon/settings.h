@@ -49,6 +49,10 @@ typedef struct tls_settings {
   bool redirect_health, hsts_subdomains;
 } tls_settings;
 
+typedef struct audit_settings {
+  int64_t retention_days, head_seconds;
+} audit_settings;
+
 typedef struct settings {
   server_settings server;
   tls_settings tls;
@@ -59,6 +63,7 @@ typedef struct settings {
   plugins_settings plugins;
   rates_settings limits;
   cors_settings cors;
+  audit_settings audit;
   config *file; /* for the plugins' sections */
   arena memory;
 } settings;

@@ -226,3 +226,7 @@ const char *http_request_address(const purlin_request *request) {
   return proxies_client(request, ((purlin_request *)(uintptr_t)request)->client);
 }
 const char *purlin_address(const purlin_request *request) { return http_request_address(request); }
+
+const char *http_context_address(const purlin_ctx *ctx) {
+  return ctx->exchange ? http_request_address(&ctx->exchange->request) : "";
+}

@@ -70,6 +70,8 @@ void http_set_gate(http_gate *gate);
 const http_target *http_request_target(const purlin_request *request);
 /* The client's address, without port: the peer's, or what a trusted proxy says. */
 const char *http_request_address(const purlin_request *request);
+/* The same of the request that a context answers; "" outside of one. */
+const char *http_context_address(const purlin_ctx *ctx);
 
 /* The name in the certificate that the client has shown and that was verified (tls.h); NULL: none, or it has ended meanwhile. */
 const char *http_request_certificate(const purlin_request *request);

@@ -63,6 +63,7 @@ struct purlin_ctx {
   struct db_session *db;       /* the fiber's connection and transaction */
   bool reads_only;             /* db refuses statements that write */
   bool transaction_open;       /* set by db: only its calls may park until the transaction ends */
+  bool audited;                /* the running operation writes an entry that covers what it calls */
   bool rows_open;              /* set by db: they hold the connection, so nothing that a client does may be waited for */
   struct lua_run *lua;         /* the running script */
   struct plugin *plugin_state; /* the plugin whose code runs (configuration) */

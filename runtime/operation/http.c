@@ -1,5 +1,6 @@
 #include "operation/registry.h"
 #include "access/access.h"
+#include "audit/audit.h"
 #include "core/status.h"
 #include "http/server.h"
 #include <stdlib.h>
@@ -131,6 +132,7 @@ static purlin_status handle_operation(purlin_ctx *ctx, purlin_request *request, 
   if (!in || !out) return PURLIN_TOO_LARGE;
   purlin_status status = decode_request(ctx, request, op, in);
   if (status == PURLIN_OK) status = operation_run_permitted(ctx, op, in, out);
+  audit_refused(ctx, op->name, status); /* by itself, for this very object */
   if (status != PURLIN_OK) return status;
   return purlin_respond(ctx, request, op->declared->effect == PURLIN_CREATES ? 201 : 200, op->out, out);
 }
@@ -140,6 +142,7 @@ static purlin_status handle_route(purlin_ctx *ctx, purlin_request *request, cons
   operation_frame frame = context_enter(ctx, registered->plugin, registered->owner, registered->name);
   purlin_status status = registered->route->run(ctx, request);
   context_leave(ctx, frame);
+  audit_refused(ctx, registered->name, status);
   return status;
 }
 

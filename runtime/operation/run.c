@@ -1,5 +1,6 @@
 #include "operation/registry.h"
 #include "access/access.h"
+#include "audit/audit.h"
 #include "db/db.h"
 #include <string.h>
 
@@ -28,17 +29,34 @@ typedef struct call {
   const operation *op;
   const void *in;
   void *out;
+  audit_entry *entry; /* NULL: it is part of another call's, or needs none */
 } call;
 
 /* What runs again on a deadlock: so the answer starts from zero each time. */
 static purlin_status run_body(purlin_ctx *ctx, void *argument) {
   call *c = argument;
   memset(c->out, 0, c->op->out->struct_size);
-  return c->op->declared->run(ctx, c->in, c->out);
+  purlin_status status = c->op->declared->run(ctx, c->in, c->out);
+  if (status != PURLIN_OK || !c->entry) return status;
+  const char *object = audit_object(c->op->out, c->out);
+  c->entry->object = *object ? object : audit_object(c->op->in, c->in);
+  return audit_write(ctx, c->entry);
+}
+
+/* The outermost operation that changes something writes one entry for all that it calls. */
+static purlin_status run_audited(purlin_ctx *ctx, call *c) {
+  c->entry = audit_prepare(ctx, c->op->name, c->op->in, c->in);
+  if (!c->entry) return ctx->failure_status != PURLIN_OK ? ctx->failure_status : PURLIN_TOO_LARGE;
+  ctx->audited = true;
+  purlin_status status = db_transact(ctx, run_body, c);
+  ctx->audited = false;
+  return status;
 }
 
 static purlin_status run_with_effect(purlin_ctx *ctx, call *c) {
-  if (c->op->declared->effect != PURLIN_READS) return db_transact(ctx, run_body, c);
+  const purlin_operation *declared = c->op->declared;
+  bool audited = audit_is_enabled() && !ctx->audited && !declared->unaudited;
+  if (declared->effect != PURLIN_READS) return audited ? run_audited(ctx, c) : db_transact(ctx, run_body, c);
   bool before = ctx->reads_only; /* who called it may be one that reads, or a pure job */
   if (!db_in_transaction(ctx)) db_set_read_only(ctx, true);
   purlin_status status = run_body(ctx, c);
@@ -76,7 +94,7 @@ purlin_status operation_run_permitted(purlin_ctx *ctx, const operation *op, cons
 
   uint64_t began_ns = purlin_ticks_ns();
   operation_frame frame = context_enter(ctx, op->plugin, op->owner, op->name);
-  call c = {op, in, out};
+  call c = {.op = op, .in = in, .out = out};
   purlin_status status = run_with_effect(ctx, &c);
   context_leave(ctx, frame);
   count(op, status, began_ns);

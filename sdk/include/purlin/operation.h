@@ -45,6 +45,9 @@ typedef struct purlin_operation {
   const purlin_dialect *dialect; /* of errors at .http; NULL: problem+json */
   bool by_project; /* it asks itself which rows the caller may see and change (<purlin/access.h>): the permission held in
                                     one project lets the caller in. Otherwise it must be held in the whole workspace. */
+  const char
+      *unaudited; /* why its calls need no entry in the audit log although it changes something: "points of a metric, whose
+                                    run is audited". NULL: each call that succeeds is one entry, written with the change. */
 } purlin_operation;
 
 #ifdef __cplusplus

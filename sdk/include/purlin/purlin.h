@@ -9,6 +9,7 @@
 #include <purlin/route.h>
 #include <purlin/database.h>
 #include <purlin/access.h>
+#include <purlin/audit.h>
 #include <purlin/http.h>
 #include <purlin/job.h>
 #include <purlin/event.h>

@@ -1,0 +1,60 @@
+/* erasure.c: what entries tell of people goes, by age or for one actor; their hashes stay, so every head and proof still holds. What is
+ * hashed has a random id in it, which goes too: the rest cannot be guessed from the hash. */
+#include "audit/internal.h"
+#include "db/db.h"
+
+enum { BATCH = 500 };
+
+#define ERASE                                                                                                              \
+  "UPDATE audit_entries SET id = NULL, project = NULL, actor = NULL, credential = NULL, address = NULL, object = NULL,"    \
+  " trace_id = NULL, input = NULL, input_bytes = 0, input_hash = NULL"
+
+static const char OLD[] =
+    "SELECT position AS number FROM audit_entries WHERE position > (SELECT forgot FROM audit_state WHERE id = 1)"
+    " AND at < NOW(6) - INTERVAL ? DAY AND leaf_index IS NOT NULL ORDER BY position LIMIT ?";
+static const char FORGET[] = ERASE " WHERE position = ?";
+static const char ADVANCE[] = "UPDATE audit_state SET forgot = ? WHERE id = 1";
+static const char OF_ACTOR[] =
+    ERASE " WHERE workspace = ? AND actor = ? AND leaf_index IS NOT NULL ORDER BY position LIMIT ?";
+
+typedef struct position_row {
+  int64_t number;
+} position_row;
+PURLIN_SCHEMA(position_row, "A position", PURLIN_REQUIRED(number, "It"));
+typedef PURLIN_LIST_OF(position_row) position_rows;
+
+typedef struct forgetting {
+  int64_t days;
+  size_t count;
+} forgetting;
+
+static purlin_status forget_some(purlin_ctx *ctx, void *argument) {
+  forgetting *f = argument;
+  position_rows rows = {0};
+  purlin_status status = purlin_db_list(ctx, position_row, &rows, OLD, f->days, BATCH);
+  f->count = rows.count;
+  if (status != PURLIN_OK || rows.count == 0) return status;
+  status = purlin_db_bulk(ctx, position_row, rows.items, rows.count, FORGET);
+  return status == PURLIN_OK ? purlin_db_run(ctx, ADVANCE, rows.items[rows.count - 1].number) : status;
+}
+
+purlin_status audit_forget(purlin_ctx *ctx, int64_t days) {
+  forgetting f = {.days = days, .count = BATCH};
+  purlin_status status = PURLIN_OK;
+  while (status == PURLIN_OK && f.count == BATCH) {
+    purlin_mark mark = purlin_arena_mark(ctx);
+    status = purlin_transaction(ctx, forget_some, &f);
+    purlin_arena_reset(ctx, mark);
+  }
+  return status;
+}
+
+purlin_status audit_erase_actor(purlin_ctx *ctx, const char *actor, int64_t *count) {
+  purlin_status status = PURLIN_OK;
+  uint64_t some = BATCH;
+  for (*count = 0; status == PURLIN_OK && some == BATCH; *count += (int64_t)some) {
+    status = purlin_db_run(ctx, OF_ACTOR, purlin_workspace(ctx), actor, BATCH);
+    some = status == PURLIN_OK ? purlin_affected(ctx) : 0;
+  }
+  return status;
+}
