@@ -325,6 +325,7 @@ void endpoints_refresh(purlin_ctx *ctx, void *unused) {
   for (size_t i = 0; i < rows.count; i++) {
     stale found = {{0}, {0}};
     if (!is_stale(&rows.items[i], &found)) continue;
+    purlin_act_as(ctx, "system", found.workspace, "default"); /* whose bytes they are */
     if (switch_to_newest(ctx, found.workspace, found.name) != PURLIN_OK)
       purlin_log(ctx, PURLIN_ERROR, "the endpoint '%s' cannot switch: %s", found.name, purlin_failure(ctx));
   }

@@ -24,6 +24,7 @@ void served_leave(served *s) {
   if (s->model) s->predictor->unload(s->model);
   free_texts(s->column_names, s->columns.count);
   free_texts(s->column_types, s->columns.count);
+  free(s->workspace);
   free(s->name);
   free(s->version_text);
   free(s->framework);
@@ -34,17 +35,18 @@ void served_leave(served *s) {
   free(s);
 }
 
-/* All that a version is made of: another workspace may have the same bytes under the same name with other columns. */
-static bool is_from(const served *s, const source *from) {
-  return s->version == from->version && strcmp(s->sha256, from->sha256) == 0 && strcmp(s->name, from->model) == 0 &&
-         strcmp(s->framework, from->framework) == 0 && strlen(s->signature) == from->signature.size &&
+/* All that a version is made of. The bytes are those of a workspace: whoever knows their SHA-256 elsewhere does not have them. */
+static bool is_from(const served *s, const char *workspace, const source *from) {
+  return s->version == from->version && strcmp(s->workspace, workspace) == 0 && strcmp(s->sha256, from->sha256) == 0 &&
+         strcmp(s->name, from->model) == 0 && strcmp(s->framework, from->framework) == 0 &&
+         strlen(s->signature) == from->signature.size &&
          memcmp(s->signature, from->signature.text, from->signature.size) == 0;
 }
 
-static served *find(const source *from) {
+static served *find(const char *workspace, const source *from) {
   (void)pthread_mutex_lock(&lock);
   served *s = all;
-  while (s && !is_from(s, from)) s = s->next;
+  while (s && !is_from(s, workspace, from)) s = s->next;
   if (s) {
     served_keep(s);
     atomic_store(&s->used_ns, purlin_ticks_ns());
@@ -81,7 +83,7 @@ void served_close(void) { sweep(0); }
 
 /* ---- Loading -------------------------------------------------------------------------------------------------------------------------- */
 
-static served *describe(const source *from, const purlin_signature *signature) {
+static served *describe(const char *workspace, const source *from, const purlin_signature *signature) {
   served *s = calloc(1, sizeof *s);
   if (!s) return NULL;
   char version[24], platform[128];
@@ -91,6 +93,7 @@ static served *describe(const source *from, const purlin_signature *signature) {
   atomic_init(&s->used_ns, purlin_ticks_ns());
   size_t count = s->columns.count = signature->inputs.count;
   s->version = from->version;
+  s->workspace = strdup(workspace);
   s->name = strdup(from->model);
   s->version_text = strdup(version);
   s->framework = strdup(from->framework);
@@ -101,8 +104,8 @@ static served *describe(const source *from, const purlin_signature *signature) {
   s->column_names = calloc(count + 1, sizeof(char *));
   s->column_types = calloc(count + 1, sizeof(char *));
   s->columns.names = (const char *const *)s->column_names;
-  bool fine = s->name && s->version_text && s->framework && s->platform && s->signature && s->sha256 && s->output_name &&
-              s->column_names && s->column_types;
+  bool fine = s->workspace && s->name && s->version_text && s->framework && s->platform && s->signature && s->sha256 &&
+              s->output_name && s->column_names && s->column_types;
   for (size_t i = 0; fine && i < count; i++) {
     s->column_names[i] = strdup(signature->inputs.items[i].name);
     s->column_types[i] = strdup(signature->inputs.items[i].datatype);
@@ -153,7 +156,7 @@ static purlin_status load(purlin_ctx *ctx, const source *from, served **out) {
   size_t size = 0;
   status = fetch(ctx, from, &bytes, &size);
   if (status != PURLIN_OK) return status;
-  served *s = describe(from, &signature);
+  served *s = describe(purlin_workspace(ctx), from, &signature);
   if (s) {
     s->predictor = predictor;
     status = predictor->load(ctx, bytes, size, &signature, &s->model, &s->outputs, &s->memory_bytes);
@@ -170,10 +173,10 @@ static purlin_status load(purlin_ctx *ctx, const source *from, served **out) {
 }
 
 purlin_status served_load(purlin_ctx *ctx, const source *from, served **out) {
-  if ((*out = find(from))) return PURLIN_OK;
+  if ((*out = find(purlin_workspace(ctx), from))) return PURLIN_OK;
   purlin_status status = purlin_lock(ctx, &loading);
   if (status != PURLIN_OK) return status;
-  if (!(*out = find(from))) {
+  if (!(*out = find(purlin_workspace(ctx), from))) {
     status = load(ctx, from, out);
     if (status == PURLIN_OK) {
       served_keep(*out);

@@ -64,7 +64,8 @@ static purlin_status sweep_leftover(purlin_ctx *ctx, const leftover *of, sweepin
   return purlin_db_run(ctx, DELETE_LEFTOVER, of->endpoint_id);
 }
 
-PURLIN_JOB(sweep, purlin_nothing, .summary = "Delete old predictions, and what deleted endpoints left behind", .max_attempts = 2) {
+PURLIN_JOB(sweep, purlin_nothing, .summary = "Delete old predictions, and what deleted endpoints left behind", .max_attempts = 2,
+    .permission = "server:write") {
   const serving_configuration *limits = purlin_configuration(ctx);
   sweeping s = {0, 0};
   struct {

@@ -54,7 +54,7 @@ typedef struct served {
   atomic_size_t references;
   const purlin_predictor *predictor;
   purlin_model *model;
-  char *name, *version_text, *framework, *sha256, *output_name, *platform, *signature;
+  char *workspace, *name, *version_text, *framework, *sha256, *output_name, *platform, *signature;
   int64_t version;
   tensor_columns columns;
   char **column_names, **column_types;
@@ -63,7 +63,7 @@ typedef struct served {
   struct served *next;          /* in the list of all */
 } served;
 
-/* The loaded model of a version; loads it when need be, on pools. Owned: served_leave. May park. */
+/* The loaded model of a version of the context's workspace; loads it when need be, on pools. Owned: served_leave. May park. */
 PURLIN_CHECKED purlin_status served_load(purlin_ctx *ctx, const source *from, served **out);
 void served_keep(served *s);
 void served_leave(served *s);

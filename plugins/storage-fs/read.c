@@ -74,15 +74,18 @@ static void end(purlin_blob_reader *r) {
 
 purlin_status storage_open(purlin_ctx *ctx, const char *sha256, purlin_blob_reader **reader, int64_t *size) {
   if (!is_name(sha256)) return purlin_fail(ctx, PURLIN_INVALID, "a blob is named by 64 hexadecimal digits");
+  char place[STORAGE_PLACE];
+  purlin_status status = storage_place(ctx, place);
+  if (status != PURLIN_OK) return status;
   purlin_blob_reader *r = calloc(1, sizeof *r);
   if (!r) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
   r->file = -1;
   memcpy(r->sha256, sha256, sizeof r->sha256);
-  storage_path(sha256, false, r->path);
+  storage_path(place, sha256, false, r->path);
   r->digest = EVP_MD_CTX_new();
-  purlin_status status = r->digest && EVP_DigestInit_ex(r->digest, EVP_sha256(), NULL) == 1
-                             ? purlin_offload(ctx, PURLIN_POOL_BLOCKING, open_file, r)
-                             : purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
+  status = r->digest && EVP_DigestInit_ex(r->digest, EVP_sha256(), NULL) == 1
+               ? purlin_offload(ctx, PURLIN_POOL_BLOCKING, open_file, r)
+               : purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
   if (status == PURLIN_OK && r->error == ENOENT) status = purlin_fail(ctx, PURLIN_NOT_FOUND, "no blob %s", sha256);
   else if (status == PURLIN_OK && r->error) status = storage_fail(ctx, r->error, "opening a blob");
   if (status != PURLIN_OK) {
@@ -126,8 +129,11 @@ static purlin_status unlink_file(void *argument) {
 purlin_status storage_remove(purlin_ctx *ctx, const char *sha256) {
   if (!is_name(sha256)) return purlin_fail(ctx, PURLIN_INVALID, "a blob is named by 64 hexadecimal digits");
   removal *r = purlin_alloc(ctx, sizeof *r);
+  char place[STORAGE_PLACE];
   if (!r) return PURLIN_TOO_LARGE;
-  storage_path(sha256, false, r->path);
-  purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, unlink_file, r);
+  purlin_status status = storage_place(ctx, place);
+  if (status != PURLIN_OK) return status;
+  storage_path(place, sha256, false, r->path);
+  status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, unlink_file, r);
   return status == PURLIN_OK && r->error ? storage_fail(ctx, r->error, "removing a blob") : status;
 }

@@ -12,8 +12,24 @@ static char root[PATH_MAX - 100]; /* set at start */
 
 const char *storage_root(void) { return root; }
 
-void storage_path(const char *sha256, bool folder_only, char *out) {
-  (void)snprintf(out, PATH_MAX, folder_only ? "%s/%.2s" : "%s/%.2s/%s", root, sha256, sha256 + 2);
+purlin_status storage_place(purlin_ctx *ctx, char *out) {
+  const char *workspace = purlin_workspace(ctx);
+  if (strcmp(workspace, "default") == 0) return *out = '\0', PURLIN_OK;
+  if (!*workspace || *workspace == '.' || strchr(workspace, '/') || strlen(workspace) > STORAGE_DIGITS)
+    return purlin_fail(ctx, PURLIN_INVALID, "'%s' is no name of a workspace", workspace);
+  (void)snprintf(out, STORAGE_PLACE, "/workspaces/%s", workspace);
+  return PURLIN_OK;
+}
+
+void storage_path(const char *place, const char *sha256, bool folder_only, char *out) {
+  (void)snprintf(out, PATH_MAX, folder_only ? "%s%s/%.2s" : "%s%s/%.2s/%s", root, place, sha256, sha256 + 2);
+}
+
+bool storage_sync(const char *path) {
+  int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return false;
+  bool fine = fsync(folder) == 0;
+  return close(folder) == 0 && fine;
 }
 
 purlin_status storage_fail(purlin_ctx *ctx, int error, const char *tried) {
@@ -30,6 +46,14 @@ typedef struct preparation {
 } preparation;
 
 static bool make_folder(const char *path) { return mkdir(path, 0700) == 0 || errno == EEXIST; }
+
+bool storage_make_place(const char *place) {
+  char all[PATH_MAX], own[PATH_MAX];
+  (void)snprintf(all, sizeof all, "%s/workspaces", root);
+  (void)snprintf(own, sizeof own, "%s%s", root, place);
+  if (*place == '\0' || access(own, F_OK) == 0) return true;
+  return make_folder(all) && make_folder(own) && storage_sync(all) && storage_sync(root);
+}
 
 /* What a killed daemon was writing; nobody was told that it is there. */
 static bool clear(const char *folder) {

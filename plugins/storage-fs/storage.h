@@ -1,6 +1,7 @@
 /* storage.h: what the files of this plugin share.
  *
- * root.c   the folder: ROOT/ab/cdef... for blobs, ROOT/staging for what is being written
+ * root.c   the folder: ROOT/ab/cdef... for blobs of the workspace 'default', ROOT/workspaces/NAME/ab/cdef... for those of another,
+ *          ROOT/staging for what is being written
  * write.c  create, write, commit, abandon
  * read.c   open, read, close, remove
  *
@@ -12,13 +13,20 @@
 #include <purlin/contracts/storage.h>
 #include <limits.h>
 
-enum { STORAGE_BLOCK = 256 * 1024, STORAGE_DIGITS = 64 };
+enum { STORAGE_BLOCK = 256 * 1024, STORAGE_DIGITS = 64, STORAGE_PLACE = 96 };
 
 /* Makes the folders, checks that they can be written, clears staging/. May park. */
 PURLIN_CHECKED purlin_status storage_prepare(purlin_ctx *ctx, const char *root);
 const char *storage_root(void);
-/* "ROOT/ab/cdef...", into PATH_MAX bytes; `folder_too` ends it after "ab". */
-void storage_path(const char *sha256, bool folder_only, char *out);
+/* The folder of the workspace's blobs, without its path through ROOT: "" or "/workspaces/NAME". Into STORAGE_PLACE bytes.
+ * PURLIN_INVALID, recorded, for a name that is no file's. */
+PURLIN_CHECKED purlin_status storage_place(purlin_ctx *ctx, char *out);
+/* "ROOT/ab/cdef...", into PATH_MAX bytes; `folder_only` ends it after "ab". */
+void storage_path(const char *place, const char *sha256, bool folder_only, char *out);
+/* Makes the place's folders, and makes that durable. On a pool. False: errno says why. */
+bool storage_make_place(const char *place);
+/* Of a folder, after something in it was renamed or made. On a pool. */
+bool storage_sync(const char *path);
 /* The purlin_status of an errno, recorded with what was tried. */
 PURLIN_CHECKED purlin_status storage_fail(purlin_ctx *ctx, int error, const char *tried);
 

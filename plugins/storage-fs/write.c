@@ -11,7 +11,7 @@
 struct purlin_blob_writer {
   int file;
   EVP_MD_CTX *digest;
-  char path[PATH_MAX];
+  char path[PATH_MAX], place[STORAGE_PLACE];
   int64_t size;
   size_t pending;
   char block[STORAGE_BLOCK];
@@ -49,13 +49,6 @@ static purlin_status flush(void *argument) {
   return PURLIN_OK;
 }
 
-static bool sync_folder(const char *path) {
-  int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return false;
-  bool fine = fsync(folder) == 0;
-  return close(folder) == 0 && fine;
-}
-
 static bool name_it(purlin_blob_writer *w) {
   uint8_t hash[32];
   if (EVP_DigestFinal_ex(w->digest, hash, NULL) != 1) return errno = EIO, false;
@@ -67,15 +60,17 @@ static purlin_status publish(void *argument) {
   purlin_blob_writer *w = argument;
   (void)flush(w);
   if (w->error) return PURLIN_OK;
-  char folder[PATH_MAX], path[PATH_MAX];
+  char folder[PATH_MAX], path[PATH_MAX], above[PATH_MAX];
   if (!name_it(w)) return failed(w, "hashing");
-  storage_path(w->sha256, true, folder);
-  storage_path(w->sha256, false, path);
+  storage_path(w->place, w->sha256, true, folder);
+  storage_path(w->place, w->sha256, false, path);
+  (void)snprintf(above, sizeof above, "%s%s", storage_root(), w->place);
   if (fsync(w->file) != 0) return failed(w, "flushing to the disk");
+  if (!storage_make_place(w->place)) return failed(w, "making the workspace's folder");
   if (mkdir(folder, 0700) != 0 && errno != EEXIST) return failed(w, "making a folder");
   if (rename(w->path, path) != 0) return failed(w, "naming the blob");
-  /* The root, too, where the folder was there: another writer may have made it a moment ago and not be as far. */
-  if (!sync_folder(folder) || !sync_folder(storage_root())) return failed(w, "flushing the folder");
+  /* The one above, too, where the folder was there: another writer may have made it a moment ago and not be as far. */
+  if (!storage_sync(folder) || !storage_sync(above)) return failed(w, "flushing the folder");
   return PURLIN_OK;
 }
 
@@ -104,15 +99,20 @@ purlin_status storage_create(purlin_ctx *ctx, purlin_blob_writer **writer) {
   const char *id = purlin_new_id(ctx, "blob");
   purlin_blob_writer *w = id ? malloc(sizeof *w) : NULL;
   if (!w) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
+  purlin_status status = storage_place(ctx, w->place);
+  if (status != PURLIN_OK) {
+    free(w);
+    return status;
+  }
   w->file = -1;
   w->size = 0;
   w->pending = 0;
   w->error = 0;
   w->digest = EVP_MD_CTX_new();
   (void)snprintf(w->path, sizeof w->path, "%s/staging/%s", storage_root(), id);
-  purlin_status status = w->digest && EVP_DigestInit_ex(w->digest, EVP_sha256(), NULL) == 1
-                             ? on_pool(ctx, w, open_file)
-                             : purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
+  status = w->digest && EVP_DigestInit_ex(w->digest, EVP_sha256(), NULL) == 1
+               ? on_pool(ctx, w, open_file)
+               : purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
   if (status == PURLIN_OK) *writer = w;
   else end(ctx, w);
   return status;

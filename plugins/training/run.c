@@ -93,7 +93,7 @@ static purlin_status give_up(purlin_ctx *ctx, void *argument) {
   giving_up *g = argument;
   job_row now;
   purlin_status status = training_row(ctx, g->job_id, true, &now);
-  if (status != PURLIN_OK || over(&now)) return status;
+  if (status != PURLIN_OK || over(&now) || strcmp(now.workspace, purlin_workspace(ctx)) != 0) return status;
   return training_end(ctx, &now, "failed", g->message);
 }
 
@@ -140,6 +140,8 @@ static purlin_status attend(purlin_ctx *ctx, const char *job_id) {
   job_row job;
   purlin_process process = {0};
   purlin_status status = training_row(ctx, job_id, false, &job);
+  if (status == PURLIN_OK && strcmp(job.workspace, purlin_workspace(ctx)) != 0) /* by hand, with an id of elsewhere */
+    return purlin_fail(ctx, PURLIN_NOT_FOUND, "no training job '%s'", job_id);
   if (status != PURLIN_OK || over(&job)) return status;
   if (!adopt(&job, &process)) status = start(ctx, job_id, &job, &process);
   if (status != PURLIN_OK || over(&job)) return status;
@@ -159,7 +161,7 @@ static purlin_status attend(purlin_ctx *ctx, const char *job_id) {
 
 PURLIN_JOB(run, run_in,
     .summary = "Run a training job", .max_attempts = TRAINING_ATTEMPTS, .backoff_ms = 500, .timeout_ms = UINT32_MAX,
-    .resumes = true) {
+    .resumes = true, .permission = "training:write") {
   purlin_status status = attend(ctx, in->job_id);
   if (status == PURLIN_OK || status == PURLIN_CANCELLED || !purlin_job_is_last(ctx)) return status;
   /* Nobody will try again: the training has failed too, whatever the reason. */

@@ -19,6 +19,7 @@ bool job_state_of(const char *name, int64_t *state);
 
 typedef struct job_kind {
   const char *name, *plugin; /* full name */
+  const char *permission;    /* by hand; NULL: never */
   struct plugin *owner;
   purlin_job_run *run;
   const purlin_schema *schema;
@@ -139,6 +140,8 @@ void jobs_count_waiting(purlin_ctx *ctx); /* for the metrics */
 purlin_status queue_insert(purlin_ctx *ctx, const job_kind *kind, const char *workspace, const char *project,
                            const char *actor, purlin_json payload, const purlin_enqueue_options *options, const char **id);
 purlin_status queue_redrive(purlin_ctx *ctx, const char *id);
+/* Whether the caller may put such a job into the queue: PURLIN_NOT_FOUND, PURLIN_FORBIDDEN, recorded. Does not park. */
+PURLIN_CHECKED purlin_status queue_by_hand(purlin_ctx *ctx, const char *job);
 
 /* ---- Common to statements ---------------------------------------------------------------------------------------------------------- */
 

@@ -163,7 +163,8 @@ PURLIN_OPERATION(jobs_enqueue, jobs_enqueue_in, job_view,
     .http = "POST /api/v1/jobs") {
   const char *id = NULL;
   const purlin_enqueue_options options = {(int32_t)in->priority, (uint32_t)in->delay_ms, in->unique_key};
-  purlin_status status = jobs_enqueue_json(ctx, in->name, in->payload, &options, &id);
+  purlin_status status = queue_by_hand(ctx, in->name);
+  if (status == PURLIN_OK) status = jobs_enqueue_json(ctx, in->name, in->payload, &options, &id);
   return status == PURLIN_OK ? view(ctx, id, out) : status;
 }
 

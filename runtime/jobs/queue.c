@@ -109,6 +109,16 @@ static purlin_status kind_of(purlin_ctx *ctx, const char *job, job_kind **kind) 
   return purlin_fail(ctx, PURLIN_NOT_FOUND, "there is no job '%s'", job);
 }
 
+purlin_status queue_by_hand(purlin_ctx *ctx, const char *job) {
+  job_kind *kind;
+  purlin_status status = kind_of(ctx, job, &kind);
+  if (status != PURLIN_OK) return status;
+  if (kind->permission == NULL)
+    return purlin_fail(ctx, PURLIN_FORBIDDEN, "the job '%s' is not enqueued by hand: its plugin does", job);
+  if (purlin_permitted(ctx, kind->permission)) return PURLIN_OK;
+  return purlin_fail(ctx, PURLIN_FORBIDDEN, "the job '%s' needs the permission '%s'", job, kind->permission);
+}
+
 /* As it is stored: with its secrets. */
 static purlin_status encode(purlin_ctx *ctx, const purlin_schema *schema, const void *in, purlin_json *payload) {
   buffer text = {.limit = MOST_PAYLOAD + 1};
@@ -220,6 +230,8 @@ static purlin_status redrive_body(purlin_ctx *ctx, void *argument) {
                        c->public_id, job_state_name(c->row.state));
   job_kind *kind;
   status = kind_of(ctx, c->row.name, &kind);
+  /* What only its plugin enqueues is what its plugin meant. */
+  if (status == PURLIN_OK && kind->permission != NULL) status = queue_by_hand(ctx, c->row.name);
   if (status != PURLIN_OK) return status;
   status =
       purlin_db_run(ctx,

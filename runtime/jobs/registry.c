@@ -63,6 +63,7 @@ static void fill_kind(job_kind *kind, const purlin_job *job, const char *plugin,
   kind->concurrency = job->concurrency;
   kind->pure = job->pure;
   kind->resumes = job->resumes;
+  kind->permission = job->permission;
   atomic_init(&kind->typical_us, UINT32_MAX);
 }
 

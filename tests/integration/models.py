@@ -20,9 +20,9 @@ def model_json(columns, trees=None, objective="reg:squarederror", classes=0, bas
 
 
 def put_blob(server, data, workspace="default"):
-    """Bytes into the storage of a daemon, as storage-fs names them."""
+    """Bytes into the storage of a daemon, as storage-fs names them, for one workspace."""
     name = hashlib.sha256(data).hexdigest()
-    folder = server.state / "blobs" / name[:2]
+    folder = server.state / "blobs" / ("" if workspace == "default" else f"workspaces/{workspace}") / name[:2]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name[2:]).write_bytes(data)
     return name
@@ -34,7 +34,8 @@ def register(server, client, columns, data=None, name=None, **more):
     data = json.dumps(model_json(columns)).encode() if data is None else data
     if client.get(f"/api/v1/models/{name}").status == 404:
         assert client.post("/api/v1/models", {"name": name}).status == 201
-    body = {"framework": "xgboost", "sha256": put_blob(server, data), "size": max(1, len(data)),
+    workspace = client.get("/api/v1/access/whoami").json["workspace"]
+    body = {"framework": "xgboost", "sha256": put_blob(server, data, workspace), "size": max(1, len(data)),
             "signature": {"inputs": [{"name": column} for column in columns], "outputs": [{"name": "probability"}]}, **more}
     answer = client.post(f"/api/v1/models/{name}/versions", body)
     assert answer.status == 201, answer

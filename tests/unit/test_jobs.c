@@ -1,6 +1,7 @@
 /* The queue, against a real MariaDB: what is enqueued runs, once in effect, in order, within its limits, and can be stopped. */
 #include "test_db.h"
 
+#include "access/access.h"
 #include "core/text.h"
 #include "jobs/explain.h"
 #include "jobs/internal.h"
@@ -112,6 +113,11 @@ PURLIN_JOB(report, work, .summary = "Tells how far it is") {
   return status;
 }
 
+PURLIN_JOB(by_hand, work, .summary = "May be enqueued by hand", .permission = "notes:write") {
+  atomic_fetch_add(&runs, 1);
+  return PURLIN_OK;
+}
+
 PURLIN_SCHEDULE(often, "@every 1s", .job = "test.write_note", .payload = "{\"text\":\"tick\"}");
 PURLIN_SCHEDULE(caught, "0 0 1 1 *", .job = "test.write_note", .payload = "{\"text\":\"caught\"}", .catch_up = true);
 PURLIN_SCHEDULE(skipped, "0 0 1 1 *", .time_zone = "Europe/Brussels", .job = "test.write_note",
@@ -120,8 +126,9 @@ PURLIN_SCHEDULE(unfit, "@every 1s", .job = "test.write_note", .payload = "{\"non
 
 static int setup(void **state) {
   if (start_server(state) != 0) return -1;
-  static const purlin_job *const jobs[] = {&write_note_job, &count_up_job,   &stumble_job, &limited_job,     &hold_job,
-                                           &sleep_long_job, &sleep_late_job, &report_job,  &pure_writer_job, &attend_job};
+  static const purlin_job *const jobs[] = {&write_note_job,  &count_up_job,   &stumble_job,    &limited_job,
+                                           &hold_job,        &sleep_long_job, &sleep_late_job, &report_job,
+                                           &pure_writer_job, &attend_job,     &by_hand_job};
   buffer why = {0};
   purlin_status status = PURLIN_OK;
   for (size_t i = 0; i < sizeof jobs / sizeof jobs[0] && status == PURLIN_OK; i++)
@@ -368,6 +375,14 @@ TEST_IN_DATABASE(tries_again_with_backoff) {
   assert_true(number_of(ctx, "SELECT TIMESTAMPDIFF(MICROSECOND, created_at, ended_at) AS number FROM purlin_jobs") >=
               45000);
   stop_queue(1000);
+}
+
+TEST_IN_DATABASE(is_put_into_the_queue_by_hand_where_its_kind_says_so) {
+  assert_int_equal(queue_by_hand(ctx, "test.nothing"), PURLIN_NOT_FOUND);
+  assert_int_equal(queue_by_hand(ctx, "test.by_hand"), PURLIN_FORBIDDEN); /* nobody */
+  access_identify(ctx, "user:all", "default", "default");
+  OK(ctx, queue_by_hand(ctx, "test.by_hand"));
+  assert_int_equal(queue_by_hand(ctx, "test.write_note"), PURLIN_FORBIDDEN); /* who may do everything may not, either */
 }
 
 TEST_IN_DATABASE(becomes_a_dead_letter_and_is_redriven) {
@@ -716,6 +731,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(starts_the_more_urgent_first),
       cmocka_unit_test(lets_kinds_take_turns),
       cmocka_unit_test(tries_again_with_backoff),
+      cmocka_unit_test(is_put_into_the_queue_by_hand_where_its_kind_says_so),
       cmocka_unit_test(becomes_a_dead_letter_and_is_redriven),
       cmocka_unit_test(fails_for_good_when_the_payload_cannot_be_read),
       cmocka_unit_test(ends_an_attempt_at_its_time_limit),

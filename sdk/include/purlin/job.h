@@ -35,6 +35,9 @@ typedef struct purlin_job {
   bool
       resumes; /* finds what it was doing again, such as waiting for a detached process: an attempt is cancelled at once when
                          * the daemon stops, and one that ended with its daemon is not counted among max_attempts */
+  const char *
+      permission; /* what putting it into the queue by hand (jobs.enqueue, jobs.redrive) needs beside jobs:write, in the whole
+                           * workspace: an attempt may do everything there. NULL: only its plugin enqueues it */
 } purlin_job;
 
 #define PURLIN_JOB(function, in_type, ...)                                                                                 \

@@ -1,5 +1,8 @@
 /* storage.h: the contract of storage: large bytes, named by their SHA-256.
  *
+ * Blobs belong to the workspace of the context that writes them. In another one they are not found, though somebody there may know their
+ * SHA-256; who writes the same bytes there has them, too.
+ *
  * Writing: create, write ..., commit (which names it) or abandon. What was committed is durable. Two writers of the same bytes get the
  * same name. Reading: open, read from any offset, close; the whole of what is read in order from offset 0 is verified against the
  * name, and a difference is PURLIN_INTERNAL at the last read, never silently wrong bytes.
