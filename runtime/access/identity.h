@@ -19,7 +19,8 @@ PURLIN_CHECKED purlin_status key_principal(purlin_ctx *ctx, const purlin_credent
 /* Makes a key that permits whatever its owner is granted, and lives 90 days; in the caller's transaction. The secret is in the arena. */
 PURLIN_CHECKED purlin_status key_make(purlin_ctx *ctx, const char *name, const char *owner, const char *workspace,
                                       const char **secret);
-/* Makes the first administrator's key when there is none, and writes it to STATE/admin.token. */
+/* Makes the first administrator's key when there is none, and writes it to STATE/admin.token; another one, for a day, when there is the
+ * file STATE/recover, which it deletes. */
 PURLIN_CHECKED purlin_status key_first(purlin_ctx *ctx, const char *state_directory, buffer *why);
 
 /* What a role of that name permits in the workspace. PURLIN_NOT_FOUND without one. May park. */

@@ -10,9 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HASH_BYTES = 32, HASH_DIGITS = 64, SECRET_RANDOM = 40, MOST_SCOPES = 200 };
+enum { HASH_BYTES = 32, HASH_DIGITS = 64, SECRET_RANDOM = 40, MOST_SCOPES = 200, RECOVERY_HOURS = 24 };
 
 #define PREFIX "purlin_"
+#define RECOVERY "service:recovery"
 
 void purlin_sha256(const void *data, size_t size, char digits[65]) {
   uint8_t hash[HASH_BYTES];
@@ -333,8 +334,44 @@ static bool write_secret(const char *directory, const char *name, const char *se
 }
 
 static const char INSERT_FIRST[] =
-    "INSERT INTO access_tokens (id, hash, name, actor, workspace, project, permissions, created_at, created_by)"
-    " VALUES (?, ?, 'first administrator', 'user:admin', 'default', 'default', '[\"*\"]', NOW(6), 'system')";
+    "INSERT INTO access_tokens (id, hash, name, actor, workspace, project, permissions, created_at, created_by, expires_at)"
+    " VALUES (?, ?, ?, ?, 'default', 'default', '[\"*\"]', NOW(6), 'system', IF(? = 0, NULL, NOW(6) + INTERVAL ? HOUR))";
+static const char GRANT_RECOVERY[] =
+    "INSERT IGNORE INTO access_grants (id, workspace, subject, role, project, object, created_at, created_by)"
+    " VALUES (?, 'default', '" RECOVERY "', 'owner', '*', '*', NOW(6), 'system')";
+
+/* A key of an administrator, written to STATE/admin.token. */
+static purlin_status give_administrator(purlin_ctx *ctx, const char *state_directory, bool recovery, buffer *why) {
+  char secret[sizeof PREFIX + SECRET_RANDOM] = PREFIX, digits[HASH_DIGITS + 1];
+  int hours = recovery ? RECOVERY_HOURS : 0;
+  text_random_id(secret + sizeof PREFIX - 1, SECRET_RANDOM);
+  purlin_sha256(secret, strlen(secret), digits);
+  /* The file first: a key that is in the database and nowhere else would lock everybody out. */
+  purlin_status status = write_secret(state_directory, "admin.token", secret, why) ? PURLIN_OK : PURLIN_UNAVAILABLE;
+  text_wipe(secret, sizeof secret);
+  if (status == PURLIN_OK && recovery) status = purlin_db_run(ctx, GRANT_RECOVERY, purlin_new_id(ctx, "grt"));
+  if (status == PURLIN_OK)
+    status = purlin_db_run(ctx, INSERT_FIRST, purlin_new_id(ctx, "key"), digits,
+                           recovery ? "recovery" : "first administrator", recovery ? RECOVERY : "user:admin", hours, hours);
+  if (status != PURLIN_OK && why->size == 0)
+    buffer_format(why, "cannot store an administrator's key: %s", purlin_failure(ctx));
+  return status;
+}
+
+/* `purlin admin recover` has left a file, which takes who may write to the state directory. The key acts for nobody who could have been
+ * disabled. The file goes last: what was interrupted is done again. */
+static purlin_status recover(purlin_ctx *ctx, const char *state_directory, buffer *why) {
+  char path[PATH_MAX];
+  int length = snprintf(path, sizeof path, "%s/recover", state_directory);
+  if (length < 0 || (size_t)length >= sizeof path || access(path, F_OK) != 0) return PURLIN_OK;
+  purlin_status status = give_administrator(ctx, state_directory, true, why);
+  if (status != PURLIN_OK) return status;
+  purlin_log(ctx, PURLIN_WARNING, "as %s asks for, %s/admin.token holds a new administrator's key for a day", path,
+             state_directory);
+  if (unlink(path) == 0) return PURLIN_OK;
+  buffer_format(why, "cannot delete %s: %s", path, strerror(errno));
+  return PURLIN_UNAVAILABLE;
+}
 
 purlin_status key_first(purlin_ctx *ctx, const char *state_directory, buffer *why) {
   count_row row = {0};
@@ -343,14 +380,5 @@ purlin_status key_first(purlin_ctx *ctx, const char *state_directory, buffer *wh
     buffer_format(why, "cannot read the table of keys: %s", purlin_failure(ctx));
     return status;
   }
-  if (row.keys > 0) return PURLIN_OK;
-  char secret[sizeof PREFIX + SECRET_RANDOM] = PREFIX, digits[HASH_DIGITS + 1];
-  text_random_id(secret + sizeof PREFIX - 1, SECRET_RANDOM);
-  purlin_sha256(secret, strlen(secret), digits);
-  /* The file first: a key that is in the database and nowhere else would lock everybody out. */
-  status = write_secret(state_directory, "admin.token", secret, why) ? PURLIN_OK : PURLIN_UNAVAILABLE;
-  text_wipe(secret, sizeof secret);
-  if (status == PURLIN_OK) status = purlin_db_run(ctx, INSERT_FIRST, purlin_new_id(ctx, "key"), digits);
-  if (status != PURLIN_OK && why->size == 0) buffer_format(why, "cannot store the first key: %s", purlin_failure(ctx));
-  return status;
+  return row.keys > 0 ? recover(ctx, state_directory, why) : give_administrator(ctx, state_directory, false, why);
 }

@@ -1,4 +1,4 @@
-#include "ctl/ctl.h"
+#include "ctl/credentials.h"
 #include "core/text.h"
 #include <curl/curl.h>
 #include <errno.h>
@@ -13,13 +13,15 @@ static const char USAGE[] =
     "       purlin                             this, and the plugins of the server\n"
     "       purlin PLUGIN                      its operations\n"
     "       purlin PLUGIN OPERATION --help     its fields\n"
+    "       purlin login [NAME]                with a password, once for many commands; purlin logout\n"
+    "       purlin admin recover               on the server's host: a new administrator's key\n"
     "       purlin plugin show FILE.so         a plugin's manifest as documentation\n"
     "       purlin plugin check FILE.so        whether this release can load it\n"
     "       purlin plugin new NAME             a plugin to begin with, in the folder NAME\n"
     "\n"
     "Options: --server URL       default $PURLIN_SERVER, http://127.0.0.1:8080\n"
-    "         --token-file FILE  default $PURLIN_TOKEN, the file $PURLIN_TOKEN_FILE; for a server of this machine also\n"
-    "                            var/admin.token and /var/lib/purlin/admin.token\n"
+    "         --token-file FILE  default $PURLIN_TOKEN, the file $PURLIN_TOKEN_FILE, the session of 'purlin login'; for a\n"
+    "                            server of this machine also var/admin.token and /var/lib/purlin/admin.token\n"
     "         --ca-file FILE     who vouches for an https server; default $PURLIN_CA_FILE, those that this machine trusts\n"
     "         --json             print the answer as JSON, never as a table\n"
     "         --version, --help\n"
@@ -220,9 +222,16 @@ int purlin_control_main(int count, char **arguments) {
   int code = CTL_FINE, i = take_options(&s, count, arguments, &code);
   display_begin();
   if (i > 0 && i < count && strcmp(arguments[i], "plugin") == 0) code = plugin_command(count - i - 1, arguments + i + 1);
+  else if (i > 0 && i < count && strcmp(arguments[i], "admin") == 0) code = admin_command(count - i - 1, arguments + i + 1);
   else if (i > 0) {
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-    code = run(&s, count - i, arguments + i);
+    const char *word = i < count ? arguments[i] : "";
+    bool login = strcmp(word, "login") == 0;
+    if (login || strcmp(word, "logout") == 0) {
+      session_address(&s);
+      code = login ? login_command(&s, count - i - 1, arguments + i + 1)
+                   : logout_command(&s, count - i - 1, arguments + i + 1);
+    } else code = run(&s, count - i, arguments + i);
     curl_global_cleanup();
   }
   session_end(&s);

@@ -3,6 +3,9 @@
  *
  * ctl/ctl.c        arguments, and which command it is
  * ctl/session.c    talking to the server: address, token, requests, problems
+ * ctl/credentials.c  what `purlin login` keeps of a server: tokens, which renew themselves
+ * ctl/login.c      `purlin login`, `purlin logout`
+ * ctl/recover.c    `purlin admin recover`
  * ctl/catalogue.c  the operations that the server offers
  * ctl/call.c       one operation: its help, flags to JSON
  * ctl/answer.c     an answer as a table or as JSON
@@ -36,6 +39,8 @@ typedef struct session {
   buffer server_text, token_text;
 } session;
 
+/* Fills the server's address alone; then all that was not given. */
+void session_address(session *s);
 /* Fills what was not given from the environment and the usual places. False: said on stderr. */
 bool session_complete(session *s);
 void session_end(session *s);

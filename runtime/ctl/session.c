@@ -1,4 +1,4 @@
-#include "ctl/ctl.h"
+#include "ctl/credentials.h"
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
@@ -47,13 +47,14 @@ static bool find_token(session *s) {
                   error == ENODATA ? "it is empty" : strerror(error));
     return false;
   }
+  if (!named && credentials_token(s)) return true;
   for (size_t i = 0; error != 0 && i < sizeof usual / sizeof usual[0] && is_here(s->server); i++)
     error = read_token(usual[i], &s->token_text);
   if (error == 0) s->token = buffer_end(&s->token_text);
   return true;
 }
 
-bool session_complete(session *s) {
+void session_address(session *s) {
   if (!s->server) s->server = getenv("PURLIN_SERVER");
   if (!s->server || !*s->server) s->server = "http://127.0.0.1:8080";
   buffer_text(&s->server_text, s->server);
@@ -61,6 +62,10 @@ bool session_complete(session *s) {
   s->server = buffer_end(&s->server_text);
   if (!s->ca_file) s->ca_file = getenv("PURLIN_CA_FILE");
   if (s->ca_file && !*s->ca_file) s->ca_file = NULL;
+}
+
+bool session_complete(session *s) {
+  session_address(s);
   return find_token(s);
 }
 
@@ -182,7 +187,9 @@ void session_complain(const session *s, unsigned http, buffer *answer) {
     buffer_char(&text, '\n');
   }
   if (http == 401 && s->token) buffer_text(&text, "  the token that was sent is not one of this server, or no longer\n");
-  else if (http == 401) buffer_text(&text, "  give a token: --token-file FILE, PURLIN_TOKEN_FILE or PURLIN_TOKEN\n");
+  else if (http == 401)
+    buffer_text(&text,
+                "  log in with 'purlin login', or give a token: --token-file FILE, PURLIN_TOKEN_FILE or PURLIN_TOKEN\n");
   if (http >= 500) add(&text, "  the server's log says more: trace ", member(problem, "trace_id"));
   if (http >= 500 && member(problem, "trace_id")) buffer_char(&text, '\n');
   (void)fputs(buffer_end(&text), stderr);

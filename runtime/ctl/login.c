@@ -1,0 +1,135 @@
+#include "ctl/credentials.h"
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+enum { LONGEST_LINE = 2048 };
+
+/* ---- Asking ------------------------------------------------------------------------------------------------------------------------------ */
+
+static struct termios before; /* what a signal that ends the program must bring back */
+
+static void restore(int number) {
+  (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+  (void)signal(number, SIG_DFL);
+  (void)raise(number);
+}
+
+static bool hide(bool hidden) {
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+  if (hidden && tcgetattr(STDIN_FILENO, &before) != 0) return false;
+  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) (void)signal(numbers[i], hidden ? restore : SIG_DFL);
+  struct termios wanted = before;
+  if (hidden) wanted.c_lflag &= ~(tcflag_t)ECHO;
+  return tcsetattr(STDIN_FILENO, TCSAFLUSH, &wanted) == 0;
+}
+
+/* A line of standard input, asked for where that is a terminal. */
+static bool ask(const char *what, bool secret, char line[LONGEST_LINE]) {
+  bool terminal = isatty(STDIN_FILENO);
+  bool hidden = terminal && secret;
+  if (terminal) (void)fprintf(stderr, "%s: ", what);
+  if (hidden && !hide(true)) {
+    (void)fputs("purlin: the terminal would show the password\n", stderr);
+    return false;
+  }
+  bool got = fgets(line, LONGEST_LINE, stdin) != NULL;
+  if (hidden) {
+    (void)hide(false);
+    (void)fputc('\n', stderr);
+  }
+  if (got) line[strcspn(line, "\r\n")] = '\0';
+  if (!got || !*line) (void)fprintf(stderr, "purlin: there is no %s on standard input\n", secret ? "password" : "name");
+  return got && *line;
+}
+
+/* ---- login --------------------------------------------------------------------------------------------------------------------------------- */
+
+static char *body_of(const char *name, const char *value, const char *second, const char *second_value) {
+  cJSON *body = cJSON_CreateObject();
+  bool fine = body && cJSON_AddStringToObject(body, name, value) &&
+              (!second || cJSON_AddStringToObject(body, second, second_value));
+  char *text = fine ? cJSON_PrintUnformatted(body) : NULL;
+  cJSON_Delete(body);
+  return text;
+}
+
+static int keep(const session *s, const char *name, const buffer *answer) {
+  credentials c;
+  cJSON *tokens = cJSON_ParseWithLength(answer->data, answer->size);
+  bool fine = credentials_open(&c, true) && credentials_put(&c, s->server, name, tokens);
+  credentials_close(&c);
+  cJSON_Delete(tokens);
+  if (!fine) return CTL_FAILED;
+  (void)printf("Logged in to %s as %s.\n", s->server, name);
+  return CTL_FINE;
+}
+
+static int send_login(session *s, const char *name, const char *password) {
+  buffer answer = {0};
+  unsigned http = 0;
+  char *body = body_of("name", name, "password", password);
+  int code = CTL_UNREACHABLE;
+  s->token = NULL;
+  if (body && session_request(s, "POST", "/api/v1/accounts/login", body, &http, &answer)) {
+    code = http == 200 ? keep(s, name, &answer) : CTL_FAILED;
+    if (http == 404) (void)fprintf(stderr, "purlin: the server at %s has no plugin 'accounts' to log in with\n", s->server);
+    else if (http != 200) session_complain(s, http, &answer);
+  }
+  if (body) explicit_bzero(body, strlen(body));
+  cJSON_free(body);
+  if (answer.data) explicit_bzero(answer.data, answer.size);
+  buffer_free(&answer);
+  return code;
+}
+
+int login_command(session *s, int count, char **arguments) {
+  char name[LONGEST_LINE], password[LONGEST_LINE];
+  if (count > 1 || (count == 1 && arguments[0][0] == '-')) {
+    bool help = strcmp(arguments[0], "--help") == 0;
+    (void)fputs("Usage: purlin [--server URL] login [NAME]\n\n"
+                "Asks for the password, or reads it from standard input, and keeps the session's tokens in\n"
+                "~/.config/purlin/credentials.json; they renew themselves.\n",
+                help ? stdout : stderr);
+    return help ? CTL_FINE : CTL_USAGE;
+  }
+  if (count == 1) (void)snprintf(name, sizeof name, "%s", arguments[0]);
+  else if (!ask("Name", false, name)) return CTL_USAGE;
+  if (!ask("Password", true, password)) return CTL_USAGE;
+  int code = send_login(s, name, password);
+  explicit_bzero(password, sizeof password);
+  return code;
+}
+
+/* ---- logout -------------------------------------------------------------------------------------------------------------------------------- */
+
+int logout_command(session *s, int count, char **arguments) {
+  (void)arguments;
+  if (count > 0) {
+    (void)fputs("Usage: purlin [--server URL] logout\n", stderr);
+    return CTL_USAGE;
+  }
+  credentials c;
+  const cJSON *entry = credentials_open(&c, false) ? credentials_of(&c, s->server) : NULL;
+  if (!entry) {
+    credentials_close(&c);
+    (void)printf("Nobody is logged in to %s.\n", s->server);
+    return CTL_FINE;
+  }
+  const char *refresh = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "refresh_token"));
+  char *body = body_of("refresh_token", refresh ? refresh : "", NULL, NULL);
+  buffer answer = {0};
+  unsigned http = 0;
+  s->token = NULL;
+  bool told = body && session_request(s, "POST", "/api/v1/accounts/logout", body, &http, &answer) && http == 200;
+  bool gone = credentials_put(&c, s->server, "", NULL);
+  credentials_close(&c);
+  if (told && gone) (void)printf("Logged out of %s.\n", s->server);
+  else if (gone)
+    (void)fprintf(stderr, "purlin: the tokens are deleted here; the server was not told, and ends the session by itself\n");
+  cJSON_free(body);
+  buffer_free(&answer);
+  return told && gone ? CTL_FINE : CTL_FAILED;
+}
