@@ -23,7 +23,8 @@ typedef struct grant_rows {
   PURLIN_LIST_OF(grant_row) rows;
 } grant_rows;
 
-#define SUBJECTS "JSON_TABLE(?, '$[*]' COLUMNS (subject VARCHAR(250) PATH '$')) s"
+#define SUBJECTS                                                                                                           \
+  "JSON_TABLE(?, '$[*]' COLUMNS (subject VARCHAR(250) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin PATH '$')) s"
 
 static const char SELECT_GRANTS[] = "SELECT g.role, NULLIF(g.project, '" EVERYWHERE
                                     "') AS project, NULLIF(g.object, '" EVERYWHERE "') AS object, r.permissions"

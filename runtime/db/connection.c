@@ -78,7 +78,9 @@ static int wait_for_socket(my_socket socket, my_bool is_read, int timeout_ms);
 static const char session_settings[] =
     "SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 10, net_write_timeout = 600, idle_transaction_timeout = 60,"
     " sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
-    "NO_ENGINE_SUBSTITUTION'";
+    "NO_ENGINE_SUBSTITUTION'"
+    /* From MariaDB 11.5 on, tables of utf8mb4 would compare otherwise than JSON_TABLE's columns do, and than tables of 10.x. */
+    "/*M!110500 , character_set_collations = 'utf8mb4=utf8mb4_general_ci' */";
 
 purlin_status db_connection_connect(void *argument) {
   db_connecting *connecting = argument;
