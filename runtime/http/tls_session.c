@@ -198,7 +198,9 @@ static bool open_all(http_connection *c, size_t *size, bool *done) {
     size_t got = 0;
     if (SSL_read_ex(t->ssl, out + *size, OPENED_BUFFER - *size, &got) == 1) {
       *size += got;
-      continue;
+      if (t->arrived_size > 0 || SSL_pending(t->ssl) > 0) continue;
+      note_handshake(c); /* another read would only make buffers, to find that there is nothing */
+      return true;
     }
     int error = SSL_get_error(t->ssl, 0);
     note_handshake(c);

@@ -1,3 +1,4 @@
+# ./dev bench tls [--seconds N] [--repetitions N]: handshakes, and TLS against plain, beside nginx.
 # ./dev bench [--seconds N] [--repetitions N] [--no-queue]: CPU per request beside nginx, nginx's Lua module and FastAPI; the queue,
 # memory, start. A peer that cannot be installed is left out, and the report says so.
 
@@ -15,6 +16,12 @@ command_bench() {
   need build run bench
   build ON
   ninja -C build --quiet bench
+  if [ "${1:-}" = tls ]; then
+    shift
+    say "Measuring"
+    PYTHONDONTWRITEBYTECODE=1 python3 tests/bench/tls.py --build build "$@"
+    return
+  fi
   say "Installing the peer of predictions into build/bench-venv"
   local python
   python=$(bench_python)

@@ -365,6 +365,24 @@ def test_half_handshakes_end_and_hold_nobody_up(secure):
     assert secure.alive()
 
 
+def test_idle_connections_are_small(secure):
+    def anonymous_kib():
+        return int(re.search(r"RssAnon:\s+(\d+)", open(f"/proc/{secure.server.process.pid}/status").read()).group(1))
+
+    context, kept = secure.context(), []
+    before = anonymous_kib()
+    try:
+        for _ in range(400):
+            kept.append(secure.connect(context))
+            kept[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert kept[-1].recv(4096)
+        if "asan" not in str(BUILD) and "tsan" not in str(BUILD):
+            assert (anonymous_kib() - before) / 400 < 24  # buffers of records alone would be 34
+    finally:
+        for one in kept:
+            one.close()
+
+
 # ---- Settings -----------------------------------------------------------------------------------------------------------------------------------
 
 
