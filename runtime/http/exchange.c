@@ -1,6 +1,7 @@
 /* exchange.c: one request and its answer, in a fiber of its own. */
 #include "http/connection.h"
 
+#include "core/status.h"
 #include "observe/log.h"
 
 #include <stdlib.h>
@@ -108,6 +109,10 @@ static void answer_failure(purlin_request *request, purlin_status status) {
     problem_answer(request, 408, "request-timeout", "Request timeout", "the body did not come in time");
     return;
   }
+  /* The client is not told what went wrong inside. */
+  if (status_describe(status)->http >= 500)
+    purlin_log(ctx, status == PURLIN_INTERNAL ? PURLIN_ERROR : PURLIN_WARNING, "%s",
+               ctx->failure ? ctx->failure : purlin_status_text(status));
   const http_target *target = request->match.target != NULL ? request->target : request->match.family;
   if (target != NULL && target->fail != NULL) target->fail(ctx, request, status, target->dialect);
   if (request->answer == ANSWER_NONE) http_problem(ctx, request, status);

@@ -57,7 +57,7 @@ void http_problem(purlin_ctx *ctx, purlin_request *request, purlin_status status
   if (status == PURLIN_OK || status >= PURLIN_STATUS_COUNT) status = PURLIN_INTERNAL;
   const status_info *info = status_describe(status);
   http_retry_after(ctx, request);
-  /* What went wrong inside is for the log, where purlin_fail has put it. */
+  /* What went wrong inside is for the log, where answer_failure has put it. */
   const char *detail = info->http >= 500 ? NULL : purlin_failure(ctx);
   problem_answer(request, info->http, info->type, info->title, detail);
 }

@@ -203,6 +203,19 @@ def test_killed_database_is_503_and_comes_back_by_itself(own_server):
         again.wait(30)
 
 
+def test_an_internal_error_tells_the_client_nothing_and_the_log_all(own_server):
+    client = own_server.client()
+    own_server.sql("RENAME TABLE registry_models TO registry_models_away")
+    try:
+        answer = client.get("/api/v1/models")
+    finally:
+        own_server.sql("RENAME TABLE registry_models_away TO registry_models")
+    assert answer.status == 500 and b"registry_models" not in answer.body
+    trace = answer.json["trace_id"]
+    wait_until(lambda: [r for r in own_server.records("error") if r.get("trace_id") == trace and "registry_models" in r["message"]],
+               5, "the log does not tell")
+
+
 def test_stopped_database_holds_nobody_for_ever(new_daemon):
     """It is there and does not answer (SIGSTOP): the deadline of a request still holds."""
     server = new_daemon(configuration="server { request_timeout_ms = 2000 }\n")
