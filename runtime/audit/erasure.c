@@ -14,8 +14,7 @@ static const char OLD[] =
     " AND at < NOW(6) - INTERVAL ? DAY AND leaf_index IS NOT NULL ORDER BY position LIMIT ?";
 static const char FORGET[] = ERASE " WHERE position = ?";
 static const char ADVANCE[] = "UPDATE audit_state SET forgot = ? WHERE id = 1";
-static const char OF_ACTOR[] =
-    ERASE " WHERE workspace = ? AND actor = ? AND leaf_index IS NOT NULL ORDER BY position LIMIT ?";
+static const char OF_ACTOR[] = ERASE " WHERE workspace = ? AND actor = ? ORDER BY position LIMIT ?";
 
 typedef struct position_row {
   int64_t number;

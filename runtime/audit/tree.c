@@ -6,7 +6,7 @@
 /* One pass over a leaf, however long, without a copy. The context of SHA-256 is deprecated for no reason that concerns it; EVP allocates. */
 tree_hash tree_leaf(const void *data, size_t size) {
   static const uint8_t mark = 0;
-  tree_hash out;
+  tree_hash out = {0};
   SHA256_CTX state;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
@@ -20,7 +20,7 @@ tree_hash tree_leaf(const void *data, size_t size) {
 
 tree_hash tree_node(const tree_hash *left, const tree_hash *right) {
   uint8_t text[1 + 2 * sizeof left->bytes] = {1};
-  tree_hash out;
+  tree_hash out = {0};
   memcpy(text + 1, left->bytes, sizeof left->bytes);
   memcpy(text + 1 + sizeof left->bytes, right->bytes, sizeof right->bytes);
   text_sha256(text, sizeof text, out.bytes);
@@ -46,7 +46,7 @@ void tree_append(tree_frontier *tree, const tree_hash *leaf, tree_complete *comp
 }
 
 tree_hash tree_root(const tree_frontier *tree) {
-  tree_hash root;
+  tree_hash root = {0};
   size_t count = tree_peaks(tree->size);
   if (count == 0) {
     text_sha256("", 0, root.bytes);

@@ -10,7 +10,8 @@
  * ctl/call.c       one operation: its help, flags to JSON
  * ctl/answer.c     an answer as a table or as JSON
  * ctl/display.c    texts on a terminal: how wide they are, and nothing that the terminal would obey
- * ctl/plugin.c     `purlin plugin`: show, check, new */
+ * ctl/plugin.c     `purlin plugin`: show, check, new
+ * ctl/audit.c      `purlin audit verify` */
 #ifndef PURLIN_CTL_CTL_H
 #define PURLIN_CTL_CTL_H
 
@@ -84,5 +85,6 @@ bool display_is_terminal(FILE *of);                                /* one that u
 bool display_is_coloured(FILE *of);                                /* and NO_COLOR does not forbid */
 
 int plugin_command(int count, char **arguments);
+int audit_command(int count, char **arguments); /* what follows `purlin audit verify` */
 
 #endif

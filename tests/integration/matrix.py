@@ -52,6 +52,13 @@ ROWS = {
     "access.get_project": row("1 +++++ +++++ 44444 4", lambda o: {"name": o.project}),
     "access.create_project": row("1 +3333 33333 ..... .", lambda o: {"name": o.new("p")}),
     "access.create_workspace": row("1 +3333 33333 ..... .", lambda o: {"name": o.new("w"), "owner": "user:x"}),
+    # ---- audit --------------------------------------------------------------------------------------------------------------------
+    "audit.list": row("1 +++++ 33333 ..... ."),
+    "audit.head": row("1 +++++ 33333 ..... ."),
+    "audit.inclusion_proof": row("1 +++++ 33333 ..... .", lambda o: {"sequence": 0}),
+    "audit.consistency_proof": row("1 +++++ 33333 ..... .", lambda o: {"from": 0}),
+    "audit.export": row("1 +++++ 33333 ..... ."),
+    "audit.erase": row("1 +3333 33333 ..... .", lambda o: {"actor": o.new("user:u")}),
     # ---- accounts: users are of the server, and managed in its first workspace; whoever calls here is none ---------------------------
     "accounts.login": row(PUBLIC),
     "accounts.refresh": row(PUBLIC),

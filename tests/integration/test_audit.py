@@ -1,0 +1,316 @@
+"""The audit log: what is in it, and that nobody changes it unseen. Rows are edited by SQL, as somebody with the database would."""
+import base64
+import hashlib
+import json
+import subprocess
+import time
+import urllib.parse
+
+import pytest
+
+from daemon import BUILD, Client, unique, wait_until
+
+PURLIN = BUILD / "bin" / "purlin"
+
+
+def entries(client, **filters):
+    return client.get("/api/v1/audit/entries?" + urllib.parse.urlencode(filters)).json["entries"]
+
+
+def head_over(client, size):
+    """The newest head once it covers so many entries."""
+    def look():
+        answer = client.get("/api/v1/audit/head")
+        return answer.status == 200 and answer.json["size"] >= size and answer.json
+    return wait_until(look, 15, f"a head of {size} entries")
+
+
+def numbered(client, **filters):
+    """The newest entry that fits, once it has its number."""
+    def look():
+        found = entries(client, limit=1, **filters)
+        return found and found[0].get("sequence") is not None and found[0]
+    return wait_until(look, 10, f"a numbered entry of {filters}")
+
+
+def verify(path, *more):
+    done = subprocess.run([PURLIN, "audit", "verify", path, *more], capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+class Log:
+    """An export, a receipt and the key, kept in files."""
+
+    def __init__(self, client, folder, entries=20):
+        for _ in range(entries):
+            assert client.op("tracking.create_experiment", {"name": unique("e")}).status == 201
+        sequence = numbered(client, operation="tracking.create_experiment")["sequence"]
+        self.client, self.folder = client, folder
+        self.head = head_over(client, sequence + 1)
+        self.receipt, self.key = folder / "receipt", folder / "key.pem"
+        self.receipt.write_text(json.dumps(self.head, indent=2))
+        self.key.write_text(self.head["public_key"])
+
+    def export(self):
+        path = self.folder / "log"
+        answer = self.client.get("/api/v1/audit/export")
+        assert answer.status == 200, answer
+        path.write_bytes(answer.body)
+        return path
+
+    def verify(self):
+        return verify(self.export(), "--head", self.receipt, "--key", self.key)
+
+
+@pytest.fixture
+def log(own_server, tmp_path):
+    client = own_server.client()
+    yield Log(client, tmp_path)
+    client.close()
+
+
+# ---- What is in it ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_is_an_entry(client):
+    name = unique("experiment")
+    made = client.op("tracking.create_experiment", {"name": name}).json
+    entry = entries(client, object=made["id"])[0]
+    assert (entry["actor"], entry["operation"], entry["outcome"], entry["address"]) == (
+        "user:admin", "tracking.create_experiment", "done", "127.0.0.1")
+    assert entry["credential"].startswith("key:") and len(entry["trace_id"]) == 32
+    assert entry["input"]["name"] == name
+    encoded = json.dumps(entry["input"], separators=(",", ":"), ensure_ascii=False).encode()
+    assert (entry["input_bytes"], entry["input_hash"]) == (len(encoded), hashlib.sha256(encoded).hexdigest())
+
+
+def test_what_reads_and_what_fails_is_none(client):
+    before = entries(client, limit=1)[0]["position"]
+    client.op("tracking.list_experiments")
+    assert client.op("tracking.create_experiment", {"name": ""}).status == 400
+    assert [e for e in entries(client) if e["position"] > before and e["outcome"] == "done" and e["operation"].startswith("tracking")] == []
+
+
+def test_refusals_are_entries(server, client):
+    address = f"/api/v1/op/{unique('x')}"
+    stranger = Client(server.port, client.op("access.create_key", {"name": "n", "permissions": ["models:read"]}).json["secret"])
+    assert stranger.op("tracking.create_experiment", {"name": "x"}).status == 403
+    assert client.get("/api/v1/jobs", token="purlin_forged").status == 401
+    assert client.get(address).status in (404, 405)
+    forbidden = numbered(client, outcome="forbidden", operation="tracking.create_experiment")
+    assert forbidden["actor"] == "user:admin" and forbidden["credential"].startswith("key:")
+    nobody = numbered(client, outcome="unauthenticated", operation="jobs.list")
+    assert (nobody["actor"], nobody["address"]) == ("nobody", "127.0.0.1")
+    assert numbered(client, operation="access.first_use")["outcome"] == "done"
+    stranger.close()
+
+
+def test_secrets_are_not_in_it(server, client):
+    made = client.op("access.create_key", {"name": "quiet", "permissions": ["*:read"]}).json
+    assert numbered(client, object=made["id"], operation="access.create_key")
+    assert made["secret"] not in client.get("/api/v1/audit/export").body.decode()
+    assert server.sql(f"SELECT COUNT(*) FROM audit_entries WHERE CONCAT_WS(' ', input, object) LIKE '%{made['secret']}%'") == [["0"]]
+
+
+def test_pages_and_filters(client):
+    names = [unique("p") for _ in range(5)]
+    for name in names:
+        client.op("tracking.create_experiment", {"name": name})
+    seen, before = [], 9000000000000000
+    while len(seen) < 5:
+        page = entries(client, operation="tracking.", outcome="done", before=before, limit=2)
+        seen += [e["input"]["name"] for e in page]
+        before = page[-1]["position"]
+    assert seen[:5] == names[::-1]
+    assert entries(client, actor="user:none") == []
+    assert entries(client, since="2999-01-01T00:00:00Z") == []
+
+
+def test_another_workspace_sees_hashes_only(server, client, tmp_path):
+    theirs = Client(server.port, server.token_for(unique("w")))
+    name = unique("hidden")
+    client.op("tracking.create_experiment", {"name": name})
+    entry = numbered(client, operation="tracking.create_experiment")
+    head_over(client, entry["sequence"] + 1)
+    assert name not in json.dumps(entries(theirs, limit=1000))
+    exported = theirs.get("/api/v1/audit/export").body
+    assert name.encode() not in exported
+    (tmp_path / "log").write_bytes(exported)
+    code, said = verify(tmp_path / "log")
+    assert code == 0 and "other workspaces" in said, said
+    assert theirs.get(f"/api/v1/audit/proofs/inclusion?sequence={entry['sequence']}").status == 404
+    theirs.close()
+
+
+# ---- Proofs -----------------------------------------------------------------------------------------------------------------
+
+
+def node(left, right):
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def root_by_inclusion(leaf, index, size, path):
+    """RFC 9162, 2.1.3.2, written here again."""
+    at, last, root = index, size - 1, leaf
+    for step in path:
+        if at & 1 or at == last:
+            root = node(step, root)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            root = node(root, step)
+        at, last = at >> 1, last >> 1
+    assert last == 0
+    return root
+
+
+def test_proofs_lead_to_the_head(log):
+    size = log.head["size"]
+    lines = [json.loads(line) for line in log.export().read_text().splitlines()]
+    assert [line["sequence"] for line in lines[1:]] == list(range(lines[0]["size"]))
+    for index in range(size):
+        proof = log.client.get(f"/api/v1/audit/proofs/inclusion?sequence={index}&size={size}").json
+        assert proof["leaf"] == lines[1 + index]["leaf"]
+        path = [bytes.fromhex(step) for step in proof["path"]]
+        assert root_by_inclusion(bytes.fromhex(proof["leaf"]), index, size, path).hex() == log.head["root"]
+    for wrong in (f"inclusion?sequence={size}&size={size}", f"inclusion?sequence=0&size={10**9}", f"consistency?from={10**9}"):
+        assert log.client.get(f"/api/v1/audit/proofs/{wrong}").status == 400
+    assert log.client.get(f"/api/v1/audit/proofs/consistency?from={size}&size={size}").json["path"] == []
+
+
+def test_a_head_is_signed_over_what_it_says(log):
+    head = log.head
+    text = f"purlin audit head 1\n{head['origin']}\n{head['size']}\n{head['root']}\n{head['at']}\n"
+    (log.folder / "text").write_text(text)
+    (log.folder / "signature").write_bytes(base64.b64decode(head["signature"]))
+    check = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", log.key, "-rawin", "-in", log.folder / "text", "-sigfile", log.folder / "signature"]
+    assert subprocess.run(check, capture_output=True).returncode == 0
+    (log.folder / "text").write_text(text.replace("head 1", "head 2"))
+    assert subprocess.run(check, capture_output=True).returncode != 0
+
+
+# ---- Whoever changes the past is found -------------------------------------------------------------------------------------------
+
+
+def test_an_untouched_log_is_whole(log, own_server):
+    code, said = log.verify()
+    assert code == 0 and "whole" in said and "signatures" not in said, said
+    log.client.op("tracking.create_experiment", {"name": "one more"})
+    assert log.verify()[0] == 0  # it only grew
+    assert verify(log.export(), "--head", own_server.state / "audit.heads", "--key", log.key)[0] == 0
+    assert (own_server.state / "audit.key").stat().st_mode & 0o777 == 0o600
+    own_server.stop()
+    assert log.head["root"] in (own_server.state / "audit.heads").read_text()
+
+
+TAMPERING = {
+    "edit the content": ("UPDATE audit_entries SET actor = 'user:other' WHERE leaf_index = 5", "entry 5 was changed"),
+    "edit the time": ("UPDATE audit_entries SET at = at - INTERVAL 1 SECOND WHERE leaf_index = 5", "entry 5 was changed"),
+    "edit the input": ("UPDATE audit_entries SET input = REPLACE(input, 'e', 'f') WHERE leaf_index = 6", "entry 6 was changed"),
+    "edit the outcome": ("UPDATE audit_entries SET outcome = 'x' WHERE leaf_index = 5", "entry 5 was changed"),
+    "delete": ("DELETE FROM audit_entries WHERE leaf_index = 7", "entry 7 is missing"),
+    "delete and close the gap": ("DELETE FROM audit_entries WHERE leaf_index = 7; UPDATE audit_entries SET leaf_index = leaf_index - 1"
+                                 " WHERE leaf_index > 7 ORDER BY leaf_index", "missing|receipt"),
+    "reorder": ("UPDATE audit_entries SET leaf_index = CASE leaf_index WHEN 3 THEN -1 ELSE 3 END WHERE leaf_index IN (3) ; UPDATE"
+                " audit_entries SET leaf_index = 3 WHERE leaf_index = 4; UPDATE audit_entries SET leaf_index = 4 WHERE leaf_index = -1", "receipt"),
+    "hide the content": ("UPDATE audit_entries SET id = NULL, leaf = REPEAT('x', 32) WHERE leaf_index = 5", "receipt"),
+    "truncate": ("DELETE FROM audit_entries WHERE leaf_index >= 10", "entry 10 is missing"),
+    "truncate with its heads": ("DELETE FROM audit_entries WHERE leaf_index >= 10; UPDATE audit_heads SET size = 10 ORDER BY size DESC LIMIT 1",
+                                "not signed"),
+    "forge a head": ("UPDATE audit_heads SET root = REPEAT('a', 64)", "not signed"),
+}
+
+
+TABLES = ("audit_entries", "audit_heads", "audit_subtrees", "audit_state")
+
+
+def test_tampering_is_found(log, own_server):
+    own_server.sql("; ".join(f"CREATE TABLE kept_{table} AS SELECT * FROM {table}" for table in TABLES))
+    for how, (statements, expected) in TAMPERING.items():
+        own_server.sql(statements)
+        code, said = log.verify()
+        assert code == 1 and any(part in said for part in expected.split("|")), f"{how}: {said}"
+        own_server.sql("; ".join(f"DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table}" for table in TABLES))
+        assert log.verify()[0] == 0, f"after '{how}'"
+
+
+def test_a_log_made_anew_is_found(log, own_server):
+    """With the node's own key: everything fits, but for the receipt."""
+    own_server.sql("DELETE FROM audit_entries WHERE leaf_index >= 10; UPDATE audit_entries SET leaf_index = NULL; DELETE FROM audit_heads;"
+                   " DELETE FROM audit_subtrees; UPDATE audit_state SET size = 0, peaks = ''")
+    head_over(log.client, 10)
+    path = log.export()
+    assert verify(path, "--key", log.key)[0] == 0
+    code, said = verify(path, "--head", log.receipt, "--key", log.key)
+    assert code == 1 and "cut off" in said, said
+    wait_until(lambda: "tampered" in own_server.log_text(), 10, "the node does not notice")
+
+
+def test_the_verifier_refuses_what_is_no_log(log, tmp_path):
+    good = log.export().read_bytes()
+    other = tmp_path / "other"
+    for bad in (b"", b"{}\n", b"x" * 1000000, good[:-20], good + b"\n", good + good.splitlines()[-1] + b"\n", good.replace(b'"leaf":"', b'"leaf":"g', 1),
+                b"\n".join(good.splitlines()[:1] + good.splitlines()[2:])):
+        other.write_bytes(bad)
+        assert verify(other)[0] == 1, bad[:100]
+    assert verify(tmp_path / "none")[0] == 1
+    assert verify(log.export(), "--key", log.receipt)[0] == 1
+    assert verify(log.export(), "--head", log.key)[0] == 1
+    assert verify(log.export(), "--what")[0] == 2
+
+
+# ---- Erasure ----------------------------------------------------------------------------------------------------------------
+
+
+def test_erased_content_leaves_a_whole_log(log, own_server):
+    ana = Client(own_server.port, own_server.token_for("default"))  # user:test
+    name = unique("private")
+    ana.op("tracking.create_experiment", {"name": name})
+    numbered(log.client, actor="user:test")
+    assert log.client.op("audit.erase", {"actor": "user:test"}).json["entries"] >= 1
+    assert entries(log.client, actor="user:test") == []
+    erasure = numbered(log.client, operation="audit.erase")
+    assert erasure["input"] == {"actor": "***"}
+    head_over(log.client, erasure["sequence"] + 1)
+    code, said = log.verify()
+    assert code == 0 and "erased" in said, said
+    exported = log.export().read_text()
+    assert name not in exported and "user:test" not in exported
+    ana.close()
+
+
+def test_old_content_goes_by_rule(new_daemon, tmp_path):
+    daemon = new_daemon(configuration="audit { retention_days = 30 }")
+    client = daemon.client()
+    made = Log(client, tmp_path)
+    daemon.sql("UPDATE audit_entries SET at = at - INTERVAL 31 DAY WHERE leaf_index < 5")
+    daemon.stop()
+    daemon.start()
+    made.client = daemon.client()
+    wait_until(lambda: daemon.sql("SELECT COUNT(*) FROM audit_entries WHERE id IS NULL") == [["5"]], 15, "nothing was forgotten")
+    assert made.verify()[0] == 0
+    made.client.close()
+    client.close()
+
+
+def test_a_flood_of_refusals_is_bounded(own_server):
+    client = own_server.client()
+    for _ in range(1500):
+        client.get("/api/v1/jobs", token="purlin_forged")
+    dropped = numbered(client, operation="audit.dropped")
+    assert dropped["input"]["entries"] > 100
+    assert int(own_server.sql("SELECT COUNT(*) FROM audit_entries WHERE outcome = 'unauthenticated'")[0][0]) < 600
+    client.close()
+
+
+def test_entries_survive_a_kill(own_server):
+    client = own_server.client()
+    made = [client.op("tracking.create_experiment", {"name": unique("k")}).json["id"] for _ in range(30)]
+    own_server.kill()
+    time.sleep(0.2)
+    own_server.start()
+    client = own_server.client()
+    for one in made:
+        assert len(entries(client, object=one)) == 1
+    numbered(client, object=made[-1])
+    client.close()
