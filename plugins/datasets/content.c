@@ -30,7 +30,7 @@ static purlin_status feed(purlin_ctx *ctx, void *to, const void *data, size_t si
 }
 
 PURLIN_ROUTE(upload, "POST /api/v1/datasets/{name}/versions",
-    .summary = "Upload a version of a dataset, as a stream", .permission = "datasets:write", .body = "text/csv", .out = version_schema,
+    .summary = "Upload a version of a dataset, as a stream", .permission = "datasets:write", .by_project = true, .body = "text/csv", .out = version_schema,
     .max_body = UINT64_MAX, .timeout_ms = UINT32_MAX) {
   const purlin_storage *storage = purlin_use(ctx, storage, NULL);
   if (!storage) return PURLIN_UNAVAILABLE;
@@ -39,7 +39,8 @@ PURLIN_ROUTE(upload, "POST /api/v1/datasets/{name}/versions",
     return purlin_fail_field(ctx, "name", "must be UTF-8 of at most %d bytes, without a slash", SCAN_LONGEST_NAME);
   version made;
   scan *s = NULL;
-  purlin_status status = scan_begin(ctx, &s);
+  purlin_status status = datasets_may_add(ctx, what.name);
+  if (status == PURLIN_OK) status = scan_begin(ctx, &s);
   if (status == PURLIN_OK) status = purlin_store_body(ctx, request, storage, feed, &(intake){s, &what}, &what.blob);
   scan_free(s);
   if (status == PURLIN_OK) status = purlin_transaction(ctx, add, &(adding){&what, &made});
@@ -55,13 +56,14 @@ PURLIN_SCHEMA(add_version_in, "Stored bytes to register as a version",
     PURLIN_DEFAULT(origin, "\"\"", "Where they came from, in words", .max_length = 500));
 
 PURLIN_OPERATION(add_version, add_version_in, version,
-    .summary = "Register stored bytes as a version of a dataset", .permission = "datasets:write", .effect = PURLIN_CREATES,
+    .summary = "Register stored bytes as a version of a dataset", .permission = "datasets:write", .by_project = true, .effect = PURLIN_CREATES,
     .http = "POST /api/v1/datasets/{name}/blobs") {
   const purlin_storage *storage = purlin_use(ctx, storage, NULL);
   if (!storage) return PURLIN_UNAVAILABLE;
   new_version what = {.name = in->name, .origin = in->origin};
   scan *s = NULL;
-  purlin_status status = scan_begin(ctx, &s);
+  purlin_status status = datasets_may_add(ctx, in->name);
+  if (status == PURLIN_OK) status = scan_begin(ctx, &s);
   intake to = {s, &what};
   what.blob.sha256 = in->sha256;
   if (status == PURLIN_OK) status = purlin_read_blob(ctx, storage, in->sha256, feed, &to, NULL, &what.blob.size);
@@ -105,7 +107,7 @@ static purlin_status send(purlin_ctx *ctx, purlin_request *request, const versio
 }
 
 PURLIN_ROUTE(download, "GET /api/v1/datasets/{name}/versions/{version}/content",
-    .summary = "The bytes of a version, also a range of them", .permission = "datasets:read", .answer = "text/csv", .timeout_ms = UINT32_MAX) {
+    .summary = "The bytes of a version, also a range of them", .permission = "datasets:read", .by_project = true, .answer = "text/csv", .timeout_ms = UINT32_MAX) {
   long long number = 0;
   char rest = '\0';
   if (sscanf(purlin_parameter(request, "version"), "%15lld%c", &number, &rest) != 1 || number < 0)

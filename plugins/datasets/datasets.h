@@ -31,7 +31,9 @@ PURLIN_SCHEMA(version, "A version of a dataset; it never changes",
     PURLIN_REQUIRED(created_at, "When"),
     PURLIN_REQUIRED(created_by, "By whom"));
 
-/* Records a version of the caller's dataset `name`, which is made when it is not there; emits version_created. In a transaction. */
+/* Whether the caller may add a version to the dataset `name`, which is made when it is not there. Recorded when not. May park. */
+PURLIN_CHECKED purlin_status datasets_may_add(purlin_ctx *ctx, const char *name);
+/* Records a version of it, if they may; emits version_created. In a transaction. */
 typedef struct new_version {
   const char *name, *origin;
   purlin_blob blob;
@@ -39,7 +41,7 @@ typedef struct new_version {
   int64_t rows;
 } new_version;
 PURLIN_CHECKED purlin_status datasets_add(purlin_ctx *ctx, const new_version *what, version *out);
-/* The caller's version; number 0: the newest. PURLIN_NOT_FOUND is recorded. May park. */
+/* The version, for whoever may read its dataset; number 0: the newest. PURLIN_NOT_FOUND is recorded. May park. */
 PURLIN_CHECKED purlin_status datasets_version(purlin_ctx *ctx, const char *name, int64_t number, version *out);
 
 #endif

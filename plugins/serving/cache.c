@@ -11,8 +11,8 @@ static const char SELECT_ONE[] =
     "SELECT e.id, e.name, e.workspace, e.project, e.deployment, d.model, d.version, d.framework, d.sha256, d.size, d.signature"
     " FROM serving_endpoints e JOIN serving_deployments d ON d.endpoint_id = e.id AND d.number = e.deployment WHERE e.workspace = ? AND e.name = ?";
 static const char SELECT_DEPLOYMENT[] = "SELECT deployment FROM serving_endpoints WHERE id = ?";
-static const char SELECT_KNOWN[] = "SELECT id, deployment FROM serving_endpoints WHERE workspace = ? AND name = ?";
-static const char SELECT_ALL[] = "SELECT id, deployment FROM serving_endpoints ORDER BY id LIMIT 100000";
+static const char SELECT_KNOWN[] = "SELECT id, project, deployment FROM serving_endpoints WHERE workspace = ? AND name = ?";
+static const char SELECT_ALL[] = "SELECT id, project, deployment FROM serving_endpoints ORDER BY id LIMIT 100000";
 
 typedef struct serving_row {
   const char *id, *name, *workspace, *project;
@@ -40,11 +40,12 @@ typedef struct number_row {
 } number_row;
 PURLIN_SCHEMA(number_row, "A number", PURLIN_REQUIRED(deployment, "deployment"));
 typedef struct known_row {
-  const char *id;
+  const char *id, *project;
   int64_t deployment;
 } known_row;
 PURLIN_SCHEMA(known_row, "What serves",
     PURLIN_REQUIRED(id, "id"),
+    PURLIN_REQUIRED(project, "project"),
     PURLIN_REQUIRED(deployment, "deployment"));
 
 /* ---- Of the process: what is published. Loops copy it when its generation has changed. ------------------------------------------------------ */
@@ -258,6 +259,15 @@ static purlin_status ask(purlin_ctx *ctx, slot *s) {
   return status;
 }
 
+static purlin_status not_here(purlin_ctx *ctx, const char *name) {
+  return purlin_fail(ctx, PURLIN_NOT_FOUND, "no endpoint named '%s'", name);
+}
+
+static purlin_status may_predict(purlin_ctx *ctx, const char *name, const char *project, const char *id) {
+  purlin_status status = purlin_reach(ctx, "models:predict", "models:read", project, id);
+  return status == PURLIN_NOT_FOUND ? not_here(ctx, name) : status;
+}
+
 purlin_status slot_find(purlin_ctx *ctx, const char *name, slot **out) {
   slot *s = look_up(ctx, name);
   if (s && __builtin_expect(atomic_load_explicit(&s->endpoint->suspect_until_ns, memory_order_relaxed) != 0, 0)) {
@@ -268,12 +278,15 @@ purlin_status slot_find(purlin_ctx *ctx, const char *name, slot **out) {
     /* Those who ask for what is not there shall not wait in line with those who deploy. */
     known_row known;
     purlin_status status = purlin_db_row(ctx, known_row, &known, SELECT_KNOWN, purlin_workspace(ctx), name);
-    if (status == PURLIN_NOT_FOUND) return purlin_fail(ctx, status, "no endpoint named '%s'", name);
+    if (status == PURLIN_NOT_FOUND) return not_here(ctx, name);
+    if (status == PURLIN_OK) status = may_predict(ctx, name, known.project, known.id); /* before anything is loaded */
     if (status == PURLIN_OK) status = switch_to_newest(ctx, purlin_workspace(ctx), name);
     if (status != PURLIN_OK) return status;
     s = look_up(ctx, name);
   }
   if (!s) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
+  purlin_status status = may_predict(ctx, name, s->endpoint->project, s->endpoint->id);
+  if (status != PURLIN_OK) return status;
   s->uses++;
   *out = s;
   return PURLIN_OK;
@@ -308,7 +321,7 @@ static int by_id(const void *a, const void *b) { return strcmp(((const known_row
 
 static bool is_missing(const endpoint *e, const void *what) {
   const known_rows *rows = what;
-  const known_row key = {e->id, 0};
+  const known_row key = {.id = e->id};
   return rows->count == 0 || !bsearch(&key, rows->items, rows->count, sizeof key, by_id);
 }
 

@@ -19,7 +19,8 @@ static const char ADD[] =
 static const char SWITCH[] = "UPDATE serving_endpoints SET deployment = ? WHERE id = ?";
 static const char SELECT_ONE[] = "SELECT " ENDPOINT_COLUMNS FROM_ENDPOINTS " WHERE e.workspace = ? AND e.name = ?";
 static const char SELECT_PAGE[] =
-    "SELECT " ENDPOINT_COLUMNS FROM_ENDPOINTS " WHERE e.workspace = ? AND e.name > ? ORDER BY e.name LIMIT ?";
+    "SELECT " ENDPOINT_COLUMNS FROM_ENDPOINTS
+    " WHERE e.workspace = ? AND " PURLIN_VISIBLE("e.project", "e.id") " AND e.name > ? ORDER BY e.name LIMIT ?";
 static const char SELECT_SOURCE[] =
     "SELECT " SOURCE_COLUMNS " FROM serving_deployments WHERE endpoint_id = ? AND number = ?";
 static const char SELECT_BEFORE[] =
@@ -74,10 +75,24 @@ PURLIN_EVENT(deployed, deployment_switch, "An endpoint serves another version");
 
 /* ---- What others use -------------------------------------------------------------------------------------------------------------------- */
 
-purlin_status endpoint_find(purlin_ctx *ctx, const char *name, bool lock, endpoint_row *out) {
-  purlin_status status = lock ? purlin_db_row(ctx, endpoint_row, out, FIND_LOCKED, purlin_workspace(ctx), name)
-                              : purlin_db_row(ctx, endpoint_row, out, FIND, purlin_workspace(ctx), name);
+static purlin_status row_of(purlin_ctx *ctx, const char *name, bool lock, endpoint_row *out) {
+  return lock ? purlin_db_row(ctx, endpoint_row, out, FIND_LOCKED, purlin_workspace(ctx), name)
+              : purlin_db_row(ctx, endpoint_row, out, FIND, purlin_workspace(ctx), name);
+}
+
+purlin_status endpoint_find(purlin_ctx *ctx, const char *name, const char *permission, bool lock, endpoint_row *out) {
+  purlin_status status = row_of(ctx, name, lock, out);
+  if (status == PURLIN_OK) status = purlin_reach(ctx, permission, "models:read", out->project, out->id);
   return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no endpoint named '%s'", name) : status;
+}
+
+/* One that has served nothing is being made, in the caller's project. A name is unique in the workspace, so it may be taken by what they
+ * do not see. */
+static purlin_status may_deploy(purlin_ctx *ctx, const char *name, const endpoint_row *row) {
+  if (row->deployment == 0) return purlin_require_on(ctx, "models:deploy", row->project, NULL);
+  purlin_status status = purlin_reach(ctx, "models:deploy", "models:read", row->project, row->id);
+  return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, PURLIN_CONFLICT, "an endpoint named '%s' exists already", name)
+                                    : status;
 }
 
 purlin_status endpoint_source(purlin_ctx *ctx, const endpoint_row *of, source *out) {
@@ -152,7 +167,7 @@ PURLIN_SCHEMA(deploy_in, "What is to serve where",
     PURLIN_DEFAULT(cause, "\"\"", "Why, in words", .max_length = 500));
 
 PURLIN_OPERATION(deploy, deploy_in, endpoint_out,
-    .summary = "Let an endpoint serve a version of a model", .permission = "models:deploy", .effect = PURLIN_CREATES,
+    .summary = "Let an endpoint serve a version of a model", .permission = "models:deploy", .by_project = true, .effect = PURLIN_CREATES,
     .http = "POST /api/v1/endpoints",
     .description = "The model is loaded first: one that does not load is refused and what serves goes on serving. The switch costs no request.") {
   source to;
@@ -162,7 +177,8 @@ PURLIN_OPERATION(deploy, deploy_in, endpoint_out,
     status = purlin_db_run(ctx, MAKE, purlin_new_id(ctx, "end"), purlin_workspace(ctx), purlin_project(ctx), in->name,
                            purlin_actor(ctx));
   endpoint_row row;
-  if (status == PURLIN_OK) status = endpoint_find(ctx, in->name, true, &row);
+  if (status == PURLIN_OK) status = row_of(ctx, in->name, true, &row);
+  if (status == PURLIN_OK) status = may_deploy(ctx, in->name, &row);
   return status == PURLIN_OK ? make_switch(ctx, &(switching){in->name, &to, in->cause}, &row, out) : status;
 }
 
@@ -174,17 +190,17 @@ PURLIN_SCHEMA(rollback_in, "What is to go back",
     PURLIN_DEFAULT(cause, "\"rollback\"", "Why, in words", .max_length = 500));
 
 PURLIN_OPERATION(rollback, rollback_in, endpoint_out,
-    .summary = "Let an endpoint serve the version that it served before", .permission = "models:deploy", .effect = PURLIN_CHANGES,
+    .summary = "Let an endpoint serve the version that it served before", .permission = "models:deploy", .by_project = true, .effect = PURLIN_CHANGES,
     .http = "POST /api/v1/endpoints/{name}/rollback") {
   endpoint_row row, locked;
   source before;
-  purlin_status status = endpoint_find(ctx, in->name, false, &row);
+  purlin_status status = endpoint_find(ctx, in->name, "models:deploy", false, &row);
   if (status != PURLIN_OK) return status;
   status = purlin_db_row(ctx, source, &before, SELECT_BEFORE, row.id, row.deployment);
   if (status == PURLIN_NOT_FOUND)
     return purlin_fail(ctx, PURLIN_CONFLICT, "the endpoint '%s' has served no other version before", in->name);
   if (status == PURLIN_OK) status = check_loads(ctx, &before);
-  if (status == PURLIN_OK) status = endpoint_find(ctx, in->name, true, &locked);
+  if (status == PURLIN_OK) status = endpoint_find(ctx, in->name, "models:deploy", true, &locked);
   if (status == PURLIN_OK && locked.deployment != row.deployment)
     return purlin_fail(ctx, PURLIN_CONFLICT, "somebody else has just deployed to '%s'; look again", in->name);
   return status == PURLIN_OK ? make_switch(ctx, &(switching){in->name, &before, in->cause}, &locked, out) : status;
@@ -212,11 +228,11 @@ typedef struct delete_endpoint_in {
 PURLIN_SCHEMA(delete_endpoint_in, "Which endpoint", PURLIN_REQUIRED(name, "Its name", .max_length = 250));
 
 PURLIN_OPERATION(delete_endpoint, delete_endpoint_in, purlin_nothing,
-    .summary = "Delete an endpoint", .permission = "models:deploy", .effect = PURLIN_CHANGES, .http = "DELETE /api/v1/endpoints/{name}",
+    .summary = "Delete an endpoint", .permission = "models:deploy", .by_project = true, .effect = PURLIN_CHANGES, .http = "DELETE /api/v1/endpoints/{name}",
     .description = "It serves no more, and its history is gone. Its prediction log and its labels are swept in the background.") {
   endpoint_row row;
   left_row left;
-  purlin_status status = endpoint_find(ctx, in->name, true, &row);
+  purlin_status status = endpoint_find(ctx, in->name, "models:deploy", true, &row);
   if (status == PURLIN_OK)
     status = purlin_db_run(ctx, LEAVE, row.id, purlin_workspace(ctx), row.project, in->name, purlin_actor(ctx));
   if (status == PURLIN_OK) status = purlin_db_row(ctx, left_row, &left, SELECT_LEFT, row.id);
@@ -237,8 +253,10 @@ typedef struct get_endpoint_in {
 PURLIN_SCHEMA(get_endpoint_in, "Which endpoint", PURLIN_REQUIRED(name, "Its name", .max_length = 250));
 
 PURLIN_OPERATION(get_endpoint, get_endpoint_in, endpoint_out,
-    .summary = "An endpoint and what it serves", .permission = "models:read", .http = "GET /api/v1/endpoints/{name}") {
-  purlin_status status = purlin_db_row(ctx, endpoint_out, out, SELECT_ONE, purlin_workspace(ctx), in->name);
+    .summary = "An endpoint and what it serves", .permission = "models:read", .by_project = true, .http = "GET /api/v1/endpoints/{name}") {
+  endpoint_row row;
+  purlin_status status = endpoint_find(ctx, in->name, "models:read", false, &row);
+  if (status == PURLIN_OK) status = purlin_db_row(ctx, endpoint_out, out, SELECT_ONE, purlin_workspace(ctx), in->name);
   return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no endpoint named '%s'", in->name) : status;
 }
 
@@ -255,8 +273,9 @@ typedef struct endpoint_page {
 PURLIN_SCHEMA(endpoint_page, "Endpoints, by name", PURLIN_LIST(endpoints, endpoint_out, "The endpoints"));
 
 PURLIN_OPERATION(list_endpoints, list_endpoints_in, endpoint_page,
-    .summary = "The endpoints of the workspace", .permission = "models:read", .http = "GET /api/v1/endpoints") {
-  return purlin_db_list(ctx, endpoint_out, &out->endpoints, SELECT_PAGE, purlin_workspace(ctx), in->after, in->limit);
+    .summary = "The endpoints that you may see", .permission = "models:read", .by_project = true, .http = "GET /api/v1/endpoints") {
+  return purlin_db_list(ctx, endpoint_out, &out->endpoints, SELECT_PAGE, purlin_workspace(ctx),
+                        PURLIN_VISIBLE_TO(ctx, "models:read"), in->after, in->limit);
 }
 
 typedef struct deployment {
@@ -289,9 +308,9 @@ typedef struct deployment_page {
 PURLIN_SCHEMA(deployment_page, "Deployments, newest first", PURLIN_LIST(deployments, deployment, "The deployments"));
 
 PURLIN_OPERATION(list_deployments, list_deployments_in, deployment_page,
-    .summary = "What an endpoint has served", .permission = "models:read", .http = "GET /api/v1/endpoints/{name}/deployments") {
+    .summary = "What an endpoint has served", .permission = "models:read", .by_project = true, .http = "GET /api/v1/endpoints/{name}/deployments") {
   endpoint_row row;
-  purlin_status status = endpoint_find(ctx, in->name, false, &row);
+  purlin_status status = endpoint_find(ctx, in->name, "models:read", false, &row);
   return status == PURLIN_OK
              ? purlin_db_list(ctx, deployment, &out->deployments, SELECT_HISTORY, row.id, in->before, in->limit)
              : status;

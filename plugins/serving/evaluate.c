@@ -162,7 +162,7 @@ static purlin_status try_on(purlin_ctx *ctx, const evaluate_in *in, const served
 }
 
 PURLIN_OPERATION(evaluate, evaluate_in, evaluate_out,
-    .summary = "Try a version of a model on rows of a dataset", .permission = "models:read", .http = "POST /api/v1/evaluations", .timeout_ms = 300000) {
+    .summary = "Try a version of a model on rows of a dataset", .permission = "models:read", .by_project = true, .http = "POST /api/v1/evaluations", .timeout_ms = 300000) {
   source from;
   const dataset_in wanted = {in->dataset, in->dataset_version};
   dataset_out found;

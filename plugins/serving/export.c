@@ -136,16 +136,15 @@ typedef struct add_out {
 PURLIN_SCHEMA(add_out, "A version", PURLIN_REQUIRED(version, "number"));
 
 PURLIN_OPERATION(export, export_in, export_out,
-    .summary = "Make labelled predictions a version of a dataset", .permission = "datasets:write", .effect = PURLIN_CREATES,
+    .summary = "Make labelled predictions a version of a dataset", .permission = "datasets:write", .by_project = true, .effect = PURLIN_CREATES,
     .http = "POST /api/v1/endpoints/{endpoint}/export", .timeout_ms = 300000) {
   endpoint_row of;
   source now;
   purlin_signature signature = {0};
   purlin_blob blob = {0};
-  if (!purlin_permitted(ctx, "models:read")) /* who may not read predictions must not get them as a dataset */
-    return purlin_fail(ctx, PURLIN_FORBIDDEN, "this needs the permission 'models:read'");
   if (in->to <= in->from) return purlin_fail_field(ctx, "to", "expected more than from");
-  purlin_status status = endpoint_find(ctx, in->endpoint, false, &of);
+  /* Who may not read predictions must not get them as a dataset. */
+  purlin_status status = endpoint_find(ctx, in->endpoint, "models:read", false, &of);
   if (status == PURLIN_OK) status = endpoint_source(ctx, &of, &now);
   if (status == PURLIN_OK)
     status = purlin_decode_stored(ctx, purlin_signature_schema(), now.signature.text, now.signature.size, &signature);

@@ -174,7 +174,7 @@ static purlin_status insert(purlin_ctx *ctx, const endpoint_row *of, const feedb
 }
 
 PURLIN_OPERATION(feedback, feedback_in, feedback_out,
-    .summary = "Say what turned out to be true for predictions", .permission = "models:feedback", .effect = PURLIN_CHANGES,
+    .summary = "Say what turned out to be true for predictions", .permission = "models:feedback", .by_project = true, .effect = PURLIN_CHANGES,
     .http = "POST /api/v1/endpoints/{endpoint}/feedback",
     .unaudited = "a row for each prediction, which is itself the record of who said what") {
   for (size_t i = 0; i < in->items.count; i++)
@@ -182,7 +182,7 @@ PURLIN_OPERATION(feedback, feedback_in, feedback_out,
       return purlin_fail_field(ctx, purlin_format(ctx, "items[%zu].inputs", i), "expected a list of numbers");
   purlin_status status = log_settle(ctx); /* so that who hears of the labels finds the predictions */
   endpoint_row of;
-  if (status == PURLIN_OK) status = endpoint_find(ctx, in->endpoint, true, &of);
+  if (status == PURLIN_OK) status = endpoint_find(ctx, in->endpoint, "models:feedback", true, &of);
   bool *fresh = purlin_alloc_array(ctx, in->items.count, sizeof *fresh);
   if (!fresh) return PURLIN_TOO_LARGE;
   if (status == PURLIN_OK) status = find_fresh(ctx, &of, in, fresh);
@@ -228,7 +228,7 @@ static purlin_status labelled_rows(purlin_ctx *ctx, const window_in *in, window_
   if (in->to < in->from || in->to - in->from > MOST_ROWS)
     return purlin_fail_field(ctx, "to", "expected from to from + %d", MOST_ROWS);
   endpoint_row of;
-  purlin_status status = endpoint_find(ctx, in->endpoint, false, &of);
+  purlin_status status = endpoint_find(ctx, in->endpoint, "models:read", false, &of);
   if (status == PURLIN_OK) status = feedback_wait(ctx, &of, in->from, in->to);
   if (status == PURLIN_OK) status = purlin_db_list(ctx, labelled_row, &out->rows, LABELLED, of.id, in->from, in->to);
   int64_t end = in->to < of.labelled ? in->to : of.labelled;
@@ -237,7 +237,7 @@ static purlin_status labelled_rows(purlin_ctx *ctx, const window_in *in, window_
 }
 
 PURLIN_OPERATION(labelled, window_in, window_out,
-    .summary = "Labelled predictions of an endpoint", .permission = "models:read", .http = "GET /api/v1/endpoints/{endpoint}/labelled") {
+    .summary = "Labelled predictions of an endpoint", .permission = "models:read", .by_project = true, .http = "GET /api/v1/endpoints/{endpoint}/labelled") {
   return labelled_rows(ctx, in, out);
 }
 
@@ -276,11 +276,11 @@ PURLIN_SCHEMA(stats_row, "Sums",
     PURLIN_OPTIONAL(correct, "correct"));
 
 PURLIN_OPERATION(stats, stats_in, stats_out,
-    .summary = "How an endpoint does", .permission = "models:read", .http = "GET /api/v1/endpoints/{endpoint}/stats") {
+    .summary = "How an endpoint does", .permission = "models:read", .by_project = true, .http = "GET /api/v1/endpoints/{endpoint}/stats") {
   endpoint_row of;
   source now;
   stats_row row = {0};
-  purlin_status status = endpoint_find(ctx, in->endpoint, false, &of);
+  purlin_status status = endpoint_find(ctx, in->endpoint, "models:read", false, &of);
   if (status == PURLIN_OK) status = log_settle(ctx);
   if (status == PURLIN_OK) status = endpoint_source(ctx, &of, &now);
   if (status == PURLIN_OK) status = purlin_db_row(ctx, stats_row, &row, STATS, of.id, of.id, in->from, in->to);

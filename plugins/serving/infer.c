@@ -125,13 +125,13 @@ static purlin_status infer_at(purlin_ctx *ctx, purlin_request *request) {
 }
 
 PURLIN_ROUTE(infer, "POST /v2/models/{name}/infer",
-    .summary = "Predict, by the Open Inference Protocol", .permission = "models:predict", .body = "application/json", .answer = "application/json",
+    .summary = "Predict, by the Open Inference Protocol", .permission = "models:predict", .by_project = true, .body = "application/json", .answer = "application/json",
     .max_body = MOST_BODY, .dialect = &open_inference) {
   return infer_at(ctx, request);
 }
 
 PURLIN_ROUTE(infer_version, "POST /v2/models/{name}/versions/{version}/infer",
-    .summary = "Predict, if this version serves", .permission = "models:predict", .body = "application/json", .answer = "application/json",
+    .summary = "Predict, if this version serves", .permission = "models:predict", .by_project = true, .body = "application/json", .answer = "application/json",
     .max_body = MOST_BODY, .dialect = &open_inference) {
   return infer_at(ctx, request);
 }

@@ -3,7 +3,8 @@
 
 static const char SELECT_INDEX[] =
     "SELECT e.name, CAST(d.version AS CHAR) AS version FROM serving_endpoints e"
-    " JOIN serving_deployments d ON d.endpoint_id = e.id AND d.number = e.deployment WHERE e.workspace = ? ORDER BY e.name LIMIT 10000";
+    " JOIN serving_deployments d ON d.endpoint_id = e.id AND d.number = e.deployment WHERE e.workspace = ? AND " PURLIN_VISIBLE(
+        "e.project", "e.id") " ORDER BY e.name LIMIT 10000";
 
 /* ---- Errors ------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -88,13 +89,13 @@ static purlin_status tell_ready(purlin_ctx *ctx, purlin_request *request) {
   return status;
 }
 
-PURLIN_ROUTE(model_ready, "GET /v2/models/{name}/ready", .summary = "Whether an endpoint is ready", .permission = "models:predict",
+PURLIN_ROUTE(model_ready, "GET /v2/models/{name}/ready", .summary = "Whether an endpoint is ready", .permission = "models:predict", .by_project = true,
     .out = model_readiness_schema, .dialect = &open_inference) {
   return tell_ready(ctx, request);
 }
 
 PURLIN_ROUTE(version_ready, "GET /v2/models/{name}/versions/{version}/ready", .summary = "Whether an endpoint is ready with this version",
-    .permission = "models:predict", .out = model_readiness_schema, .dialect = &open_inference) {
+    .permission = "models:predict", .by_project = true, .out = model_readiness_schema, .dialect = &open_inference) {
   return tell_ready(ctx, request);
 }
 
@@ -148,13 +149,13 @@ static purlin_status tell_metadata(purlin_ctx *ctx, purlin_request *request) {
   return status;
 }
 
-PURLIN_ROUTE(model_metadata, "GET /v2/models/{name}", .summary = "What an endpoint takes and gives", .permission = "models:predict",
+PURLIN_ROUTE(model_metadata, "GET /v2/models/{name}", .summary = "What an endpoint takes and gives", .permission = "models:predict", .by_project = true,
     .out = model_description_schema, .dialect = &open_inference) {
   return tell_metadata(ctx, request);
 }
 
 PURLIN_ROUTE(version_metadata, "GET /v2/models/{name}/versions/{version}", .summary = "What an endpoint takes and gives with this version",
-    .permission = "models:predict", .out = model_description_schema, .dialect = &open_inference) {
+    .permission = "models:predict", .by_project = true, .out = model_description_schema, .dialect = &open_inference) {
   return tell_metadata(ctx, request);
 }
 
@@ -180,7 +181,7 @@ PURLIN_SCHEMA(index_in, "Which endpoints", PURLIN_DEFAULT(ready, "false", "Only 
 
 /* The protocol wants a bare list: what stands between the brackets of {"models":[...]}. */
 PURLIN_ROUTE(repository_index, "POST /v2/repository/index", .summary = "The endpoints of the workspace, by the Open Inference Protocol",
-    .permission = "models:read", .in = index_in_schema, .answer = "application/json", .dialect = &open_inference) {
+    .permission = "models:read", .by_project = true, .in = index_in_schema, .answer = "application/json", .dialect = &open_inference) {
   const char *body = NULL;
   size_t size = 0;
   index_in asked;
@@ -188,7 +189,9 @@ PURLIN_ROUTE(repository_index, "POST /v2/repository/index", .summary = "The endp
   purlin_json text;
   purlin_status status = purlin_read_all(ctx, request, 64 * 1024, &body, &size);
   if (status == PURLIN_OK && size > 0) status = purlin_decode(ctx, index_in_schema(), body, size, &asked);
-  if (status == PURLIN_OK) status = purlin_db_list(ctx, indexed, &found.models, SELECT_INDEX, purlin_workspace(ctx));
+  if (status == PURLIN_OK)
+    status = purlin_db_list(ctx, indexed, &found.models, SELECT_INDEX, purlin_workspace(ctx),
+                            PURLIN_VISIBLE_TO(ctx, "models:read"));
   if (status != PURLIN_OK) return status;
   for (size_t i = 0; i < found.models.count; i++) found.models.items[i].state = "READY", found.models.items[i].reason = "";
   if (found.models.count == 0) return purlin_respond_bytes(ctx, request, 200, "application/json", "[]", 2);

@@ -91,7 +91,7 @@ typedef struct slot {
   bool retired;
 } slot;
 
-/* The caller's endpoint; slot_leave afterwards, on the same loop. PURLIN_NOT_FOUND is recorded. Parks only when this node does not
+/* The endpoint, for whoever may predict with it; slot_leave afterwards, on the same loop. PURLIN_NOT_FOUND is recorded. Parks only when this node does not
  * know the endpoint yet. */
 PURLIN_CHECKED purlin_status slot_find(purlin_ctx *ctx, const char *name, slot **out);
 void slot_leave(slot *s);
@@ -119,8 +119,10 @@ PURLIN_SCHEMA(endpoint_row, "A row of serving_endpoints",
     PURLIN_REQUIRED(project, "project"),
     PURLIN_REQUIRED(deployment, "deployment"),
     PURLIN_REQUIRED(labelled, "labelled"));
-/* The caller's endpoint, locked for the transaction when `lock`. PURLIN_NOT_FOUND is recorded. May park. */
-PURLIN_CHECKED purlin_status endpoint_find(purlin_ctx *ctx, const char *name, bool lock, endpoint_row *out);
+/* The endpoint, for whoever holds `permission` for it; locked for the transaction when `lock`. PURLIN_NOT_FOUND and PURLIN_FORBIDDEN are
+ * recorded. May park. */
+PURLIN_CHECKED purlin_status endpoint_find(purlin_ctx *ctx, const char *name, const char *permission, bool lock,
+                                           endpoint_row *out);
 /* Where the version that serves now is. May park. */
 PURLIN_CHECKED purlin_status endpoint_source(purlin_ctx *ctx, const endpoint_row *of, source *out);
 /* "7" or "@champion" of a model in the registry, as the caller. May park. */
