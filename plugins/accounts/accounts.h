@@ -11,6 +11,8 @@
  * keys.c          the keys that sign: in the database, sealed; rotation; /.well-known/jwks.json
  * tokens.c        access tokens: issue, and judge by RFC 8725
  * authenticate.c  the contract authenticator: who is behind a token, or a name and password
+ * mail.c          letters by SMTP, by a durable job
+ * links.c         what comes by mail: an address is verified, a forgotten password is set anew
  * tidy.c          what is over goes
  *
  * Users are of the server, so who manages them does it in the workspace 'default'; what they may do is granted per workspace to the
@@ -21,9 +23,15 @@
 #include "password.h"
 #include <purlin/purlin.h>
 
+#define NAME_RULE .pattern = "[a-z0-9][a-z0-9._-]*", .max_length = 64
+#define EMAIL_RULE .pattern = "([^@ \t\r\n]+@[^@ \t\r\n]+)?", .max_length = 254
+#define PASSWORD_FIELD .min_length = 1, .max_length = PASSWORD_LONGEST, .secret = true
+
 typedef struct accounts_configuration {
   const char *issuer, *audience, *algorithm;
   int64_t password_cost, access_token_s, session_days;
+  const char *smtp_url, *smtp_user, *smtp_password, *mail_from, *link_url;
+  bool smtp_starttls;
 } accounts_configuration;
 PURLIN_SCHEMA(accounts_configuration, "People, passwords and sessions",
     PURLIN_DEFAULT(issuer, "\"purlin\"", "Who issues access tokens (iss); best the server's https:// address, the same on all nodes", .min_length = 1, .max_length = 200),
@@ -31,11 +39,13 @@ PURLIN_SCHEMA(accounts_configuration, "People, passwords and sessions",
     PURLIN_DEFAULT(algorithm, "\"ES256\"", "How new ones are signed; HS256 needs the same accounts.key on all nodes", .choices = "ES256, RS256, HS256"),
     PURLIN_DEFAULT(password_cost, "5", "Of yescrypt; each step doubles time and memory, and passwords are hashed anew at the next login", .min = 1, .max = 11),
     PURLIN_DEFAULT(access_token_s, "600", "How long an access token lives", .min = 1, .max = 3600),
-    PURLIN_DEFAULT(session_days, "30", "How long a session lives that is not used", .min = 1, .max = 365));
-
-#define NAME_RULE .pattern = "[a-z0-9][a-z0-9._-]*", .max_length = 64
-#define EMAIL_RULE .pattern = "([^@ \t\r\n]+@[^@ \t\r\n]+)?", .max_length = 254
-#define PASSWORD_FIELD .min_length = 1, .max_length = PASSWORD_LONGEST, .secret = true
+    PURLIN_DEFAULT(session_days, "30", "How long a session lives that is not used", .min = 1, .max = 365),
+    PURLIN_DEFAULT(smtp_url, "\"\"", "Where mail goes out: smtp://mail.example.org:587, smtps://...; empty: no mail", .pattern = "(smtps?://[^ ]+)?", .max_length = 500),
+    PURLIN_DEFAULT(smtp_user, "\"\"", "Who sends it", .max_length = 200),
+    PURLIN_DEFAULT(smtp_password, "\"\"", "With this password: env(\"PURLIN_SMTP_PASSWORD\")", .max_length = 500, .secret = true),
+    PURLIN_DEFAULT(mail_from, "\"\"", "The address that it comes from", EMAIL_RULE),
+    PURLIN_DEFAULT(link_url, "\"\"", "What letters call this server; empty: its URL", .max_length = 500),
+    PURLIN_DEFAULT(smtp_starttls, "true", "Only over TLS: smtp:// switches to it, or nothing is sent"));
 
 /* ---- People ------------------------------------------------------------------------------------------------------------------------- */
 

@@ -64,6 +64,10 @@ ROWS = {
     "accounts.refresh": row(PUBLIC),
     "accounts.logout": row(PUBLIC),
     "accounts.jwks": row(PUBLIC),
+    "accounts.forgot_password": row(PUBLIC, lambda o: {"name": "x"}),
+    "accounts.verify_email": row(PUBLIC, lambda o: {"token": "x"}),
+    "accounts.reset_password": row(PUBLIC, lambda o: {"token": "x", "password": "four plain garden words"}),
+    "accounts.send_verification": row("1 +++++ +++++ ..... ."),  # 409: this server sends no mail
     "accounts.list_users": row("1 +++++ 33333 ..... ."),
     "accounts.get_user": row("1 +++++ 33333 ..... .", lambda o: {"name": o.user}, fresh="user"),
     "accounts.create_user": row("1 +3333 33333 ..... .", lambda o: {"name": o.new("u")}),
