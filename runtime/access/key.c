@@ -10,26 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HASH_BYTES = 32, HASH_DIGITS = 64, SECRET_RANDOM = 40, MOST_SCOPES = 200, RECOVERY_HOURS = 24 };
+enum { HASH_DIGITS = 64, SECRET_RANDOM = 40, MOST_SCOPES = 200, RECOVERY_HOURS = 24 };
 
 #define PREFIX "purlin_"
 #define RECOVERY "service:recovery"
-
-void purlin_sha256(const void *data, size_t size, char digits[65]) {
-  uint8_t hash[HASH_BYTES];
-  text_sha256(data, size, hash);
-  text_hex(hash, HASH_BYTES, digits);
-}
-
-const char *purlin_new_secret(purlin_ctx *ctx, const char *prefix) {
-  size_t size = strlen(prefix);
-  char *secret = purlin_alloc(ctx, size + 1 + SECRET_RANDOM + 1);
-  if (!secret) return NULL;
-  memcpy(secret, prefix, size);
-  secret[size] = '_';
-  text_random_id(secret + size + 1, SECRET_RANDOM);
-  return secret;
-}
 
 /* ---- Who holds a key ---------------------------------------------------------------------------------------------------------------- */
 
@@ -205,7 +189,7 @@ static purlin_status check_key(purlin_ctx *ctx, const create_key_in *in) {
 }
 
 PURLIN_OPERATION(access_create_key, create_key_in, made_key,
-    .summary = "Make an API key", .permission = "authenticated", .effect = PURLIN_CREATES, .http = "POST /api/v1/access/keys",
+    .summary = "Make an API key", .permission = "authenticated", .effect = PURLIN_CREATES, .answers_secret = true, .http = "POST /api/v1/access/keys",
     .description = "It acts for you, or for a service, and permits what is granted to its owner, narrowed to the permissions given.") {
   const char *project = purlin_project(ctx);
   purlin_status status = in->project.state == PURLIN_SET ? project_find(ctx, in->project.value, &project) : PURLIN_OK;
@@ -285,7 +269,7 @@ static const char EXPIRE[] =
     " WHERE id = ?";
 
 PURLIN_OPERATION(access_rotate_key, rotate_key_in, made_key,
-    .summary = "Replace an API key by a new one that does the same", .permission = "authenticated", .effect = PURLIN_CREATES,
+    .summary = "Replace an API key by a new one that does the same", .permission = "authenticated", .effect = PURLIN_CREATES, .answers_secret = true,
     .http = "POST /api/v1/access/keys/{id}/rotate") {
   key old;
   purlin_status status = find_key(ctx, in->id, &old);

@@ -121,7 +121,7 @@ static const char INSERT_WORKSPACE[] =
 
 /* Workspaces are made by owners of the first one, who so administer the server, and who have no role in those that they make. */
 PURLIN_OPERATION(access_create_workspace, create_workspace_in, workspace,
-    .summary = "Make a workspace", .permission = "workspaces:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/workspaces") {
+    .summary = "Make a workspace", .permission = "workspaces:write", .effect = PURLIN_CREATES, .answers_secret = true, .http = "POST /api/v1/workspaces") {
   if (strcmp(purlin_workspace(ctx), "default") != 0)
     return purlin_fail(ctx, PURLIN_FORBIDDEN,
                        "workspaces are made by administrators of the server, in the workspace 'default'");

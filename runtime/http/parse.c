@@ -38,6 +38,7 @@ static int on_value(llhttp_t *parser, const char *at, size_t size) {
   http_field *field = &p->head->fields[p->head->field_count - 1];
   if (field->value.size != 0) return stop(p, HTTP_REFUSE(400, "a header is folded over two lines"));
   while (size > 0 && (at[size - 1] == ' ' || at[size - 1] == '\t')) size--;
+  if (size == 0) return 0; /* it may be placed on the next line: an empty value stays where its name ends */
   field->value = (http_slice){place(p, at), (uint32_t)size};
   return 0;
 }

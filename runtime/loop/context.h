@@ -70,6 +70,7 @@ struct purlin_ctx {
   struct http_exchange *exchange;
   struct job_attempt *attempt; /* of the job that runs (jobs/) */
   const char *job;             /* its public id; NULL outside a job */
+  struct once *once;           /* of a request with an Idempotency-Key, until its operation takes it */
 };
 
 /* Initialises a context in memory of the caller's; `name` is the operation. It belongs to the running fiber from then on. */

@@ -1,4 +1,4 @@
-#include "operation/registry.h"
+#include "operation/once.h"
 #include "access/access.h"
 #include "audit/audit.h"
 #include "core/status.h"
@@ -125,13 +125,39 @@ static purlin_status decode_request(purlin_ctx *ctx, purlin_request *request, co
   return g.status != PURLIN_OK ? g.status : path != PURLIN_OK ? path : finished;
 }
 
+/* With an Idempotency-Key: what was answered before, else the call, which keeps its answer. */
+static purlin_status run_once(purlin_ctx *ctx, purlin_request *request, const operation *op, const void *in, void *out,
+                              const char *key) {
+  once o;
+  purlin_status status = once_begin(ctx, key, op, in, &o);
+  if (status != PURLIN_OK) return status;
+  status = once_recall(ctx, &o, op, out);
+  if (status == PURLIN_NOT_FOUND) {
+    ctx->once = &o;
+    status = operation_run_permitted(ctx, op, in, out);
+    if (status != PURLIN_CONFLICT) return status;
+    /* Perhaps with what the same request made, which ran at the same time and was quicker. */
+    purlin_status recalled = once_recall(ctx, &o, op, out);
+    if (recalled == PURLIN_NOT_FOUND) return status;
+    status = recalled;
+  }
+  if (status != PURLIN_OK) return status;
+  purlin_clear_failure(ctx);
+  return purlin_set_header(ctx, request, "Idempotent-Replayed", "true");
+}
+
+static purlin_status run_request(purlin_ctx *ctx, purlin_request *request, const operation *op, const void *in, void *out) {
+  const char *key = op->declared->effect == PURLIN_CREATES ? purlin_header(request, "idempotency-key") : NULL;
+  return key ? run_once(ctx, request, op, in, out, key) : operation_run_permitted(ctx, op, in, out);
+}
+
 /* Behind a gate that asked for the operation's permission. */
 static purlin_status handle_operation(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
   const operation *op = target->argument;
   void *in = purlin_alloc(ctx, op->in->struct_size), *out = purlin_alloc(ctx, op->out->struct_size);
   if (!in || !out) return PURLIN_TOO_LARGE;
   purlin_status status = decode_request(ctx, request, op, in);
-  if (status == PURLIN_OK) status = operation_run_permitted(ctx, op, in, out);
+  if (status == PURLIN_OK) status = run_request(ctx, request, op, in, out);
   audit_refused(ctx, op->name, status); /* by itself, for this very object */
   if (status != PURLIN_OK) return status;
   return purlin_respond(ctx, request, op->declared->effect == PURLIN_CREATES ? 201 : 200, op->out, out);

@@ -1,4 +1,4 @@
-#include "operation/registry.h"
+#include "operation/once.h"
 #include "access/access.h"
 #include "audit/audit.h"
 #include "db/db.h"
@@ -30,6 +30,7 @@ typedef struct call {
   const void *in;
   void *out;
   audit_entry *entry; /* NULL: it is part of another call's, or needs none */
+  once *once;         /* NULL: it may run as often as it is called */
 } call;
 
 /* What runs again on a deadlock: so the answer starts from zero each time. */
@@ -37,6 +38,7 @@ static purlin_status run_body(purlin_ctx *ctx, void *argument) {
   call *c = argument;
   memset(c->out, 0, c->op->out->struct_size);
   purlin_status status = c->op->declared->run(ctx, c->in, c->out);
+  if (status == PURLIN_OK && c->once) status = once_keep(ctx, c->once, c->op, c->out);
   if (status != PURLIN_OK || !c->entry) return status;
   const char *object = audit_object(c->op->out, c->out);
   c->entry->object = *object ? object : audit_object(c->op->in, c->in);
@@ -94,7 +96,8 @@ purlin_status operation_run_permitted(purlin_ctx *ctx, const operation *op, cons
 
   uint64_t began_ns = purlin_ticks_ns();
   operation_frame frame = context_enter(ctx, op->plugin, op->owner, op->name);
-  call c = {.op = op, .in = in, .out = out};
+  call c = {.op = op, .in = in, .out = out, .once = ctx->once};
+  ctx->once = NULL;
   purlin_status status = run_with_effect(ctx, &c);
   context_leave(ctx, frame);
   count(op, status, began_ns);

@@ -224,11 +224,15 @@ def test_a_role_that_is_granted_stays(client):
     assert client.op("access.grant_role", {"subject": someone(), "role": role}).status == 400
 
 
-def test_the_last_owner_stays(client):
-    own = client.op("access.list_grants", {"subject": "user:admin"}).json["grants"]
-    first = next(g for g in own if g["role"] == "owner" and not g.get("project"))
-    refused = client.op("access.revoke_grant", {"id": first["id"]})
+def test_the_last_owner_stays(server, client):
+    made = client.op("access.create_workspace", {"name": f"w{time.monotonic_ns()}", "owner": "user:eve"}).json
+    eve = Client(server.port, made["secret"])
+    only = eve.op("access.list_grants").json["grants"][0]
+    refused = eve.op("access.revoke_grant", {"id": only["id"]})
     assert refused.status == 409 and "last owner" in refused.json["detail"]
+    second = eve.op("access.grant_role", {"subject": "user:joe", "role": "owner"})
+    assert (second.status, eve.op("access.revoke_grant", {"id": second.json["id"]}).status) == (201, 200)
+    eve.close()
 
 
 # ---- Workspaces -----------------------------------------------------------------------------------------------------------------

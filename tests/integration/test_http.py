@@ -376,3 +376,10 @@ def test_drain_has_an_end(new_daemon):
         started = time.monotonic()
         daemon.stop()
         assert time.monotonic() - started < 8
+
+
+def test_a_header_without_a_value_hides_no_other(client):
+    for name in ("X-Empty", "Idempotency-Key", "Accept"):
+        for value in ("", " ", "\t "):
+            answer = client.get("/api/v1/access/whoami", headers={name: value})
+            assert answer.status == 200, (name, value, answer)

@@ -204,6 +204,7 @@ static void gives_the_parts(void **state) {
   assert_int_equal(o.head.field_count, 7);
   assert_slice(text, o.fields[2].name, "Empty");
   assert_slice(text, o.fields[2].value, "");
+  assert_int_equal(o.fields[2].value.at, o.fields[2].name.at + o.fields[2].name.size); /* not on the next line */
   assert_slice(text, o.fields[5].value, "b c");
   assert_int_equal(o.head.traceparent, 4);
   assert_true(o.head.close && !o.head.keep_alive && o.head.expect_continue && o.head.has_length && !o.head.chunked);

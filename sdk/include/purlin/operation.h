@@ -48,6 +48,7 @@ typedef struct purlin_operation {
   const char
       *unaudited; /* why its calls need no entry in the audit log although it changes something: "points of a metric, whose
                                     run is audited". NULL: each call that succeeds is one entry, written with the change. */
+  bool answers_secret; /* its answer holds a secret that is shown once: it is not kept for a repeated Idempotency-Key */
 } purlin_operation;
 
 #ifdef __cplusplus
