@@ -35,7 +35,7 @@ PURLIN_CHECKED purlin_status profile_load(purlin_ctx *ctx, const char *model, in
                                           int64_t dataset_version, purlin_json *out);
 
 typedef struct monitor {
-  const char *id, *endpoint, *model;
+  const char *id, *project, *endpoint, *model;
   int64_t version;
   const char *dataset;
   int64_t dataset_version;
@@ -50,6 +50,7 @@ typedef struct monitor {
 } monitor;
 PURLIN_SCHEMA(monitor, "A monitor of an endpoint",
     PURLIN_REQUIRED(id, "Its id"),
+    PURLIN_REQUIRED(project, "Its project: that of the endpoint"),
     PURLIN_REQUIRED(endpoint, "The endpoint"),
     PURLIN_REQUIRED(model, "The champion's model"),
     PURLIN_REQUIRED(version, "The champion's version"),
@@ -67,11 +68,22 @@ PURLIN_SCHEMA(monitor, "A monitor of an endpoint",
     PURLIN_REQUIRED(created_at, "Since when"),
     PURLIN_REQUIRED(created_by, "By whom"));
 
-/* The caller's monitor of an endpoint, locked for the transaction when `lock`. PURLIN_NOT_FOUND, without a text. May park. */
+/* The monitor of an endpoint, whoever asks; locked for the transaction when `lock`. PURLIN_NOT_FOUND, without a text. May park. */
 PURLIN_CHECKED purlin_status monitor_find(purlin_ctx *ctx, const char *endpoint, bool lock, monitor *out);
+/* The same for whoever holds `permission` for it; PURLIN_NOT_FOUND and PURLIN_FORBIDDEN are recorded. May park. */
+PURLIN_CHECKED purlin_status monitor_reach(purlin_ctx *ctx, const char *endpoint, const char *permission, bool lock,
+                                           monitor *out);
 PURLIN_CHECKED purlin_status monitor_profile(purlin_ctx *ctx, const monitor *of, profile *out);
-/* How many labels an endpoint has, as serving tells the caller. PURLIN_NOT_FOUND is recorded. May park. */
-PURLIN_CHECKED purlin_status endpoint_labels(purlin_ctx *ctx, const char *endpoint, int64_t *labelled);
+/* An endpoint as serving tells the caller: its project, and how many labels it has. */
+typedef struct endpoint_out {
+  const char *project;
+  int64_t labelled;
+} endpoint_out;
+PURLIN_SCHEMA(endpoint_out, "An endpoint",
+    PURLIN_REQUIRED(project, "Its project"),
+    PURLIN_REQUIRED(labelled, "How many labels have come"));
+/* PURLIN_NOT_FOUND is recorded. May park. */
+PURLIN_CHECKED purlin_status endpoint_look(purlin_ctx *ctx, const char *endpoint, endpoint_out *out);
 /* Records "no monitor of the endpoint" in place of a bare PURLIN_NOT_FOUND. */
 PURLIN_CHECKED purlin_status monitor_named(purlin_ctx *ctx, purlin_status status, const char *endpoint);
 

@@ -218,9 +218,9 @@ static purlin_status raise_alert(purlin_ctx *ctx, const monitor *m, const findin
   purlin_status status = purlin_encode(ctx, feature_list_schema(), &made->features, &list);
   *id = (purlin_opt_text){PURLIN_SET, purlin_new_id(ctx, "alr")};
   if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, INSERT_ALERT, id->value, purlin_workspace(ctx), purlin_project(ctx), m->id, m->endpoint,
-                           made->kind, made->ongoing ? "ongoing" : "raised", f->labelled, m->version, made->feature,
-                           made->value, made->threshold, list);
+    status = purlin_db_run(ctx, INSERT_ALERT, id->value, purlin_workspace(ctx), m->project, m->id, m->endpoint, made->kind,
+                           made->ongoing ? "ongoing" : "raised", f->labelled, m->version, made->feature, made->value,
+                           made->threshold, list);
   if (event->alert_id) return status; /* the first one names the event */
   event->alert_id = id->value;
   event->kind = made->kind;
@@ -261,7 +261,7 @@ static purlin_status record(purlin_ctx *ctx, const monitor *m, const finding *f,
   purlin_json features;
   if (status == PURLIN_OK) status = purlin_encode(ctx, feature_list_schema(), &f->features, &features);
   if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, INSERT_REPORT, purlin_workspace(ctx), purlin_project(ctx), m->id, f->labelled, m->version,
+    status = purlin_db_run(ctx, INSERT_REPORT, purlin_workspace(ctx), m->project, m->id, f->labelled, m->version,
                            f->accuracy, m->baseline_accuracy, features, event.accuracy_alert, event.drift_alert);
   return status == PURLIN_OK && event.alert_id ? tell(ctx, m, f, &event) : status;
 }
@@ -313,14 +313,18 @@ PURLIN_SCHEMA(labelled_event, "Labels came",
     PURLIN_REQUIRED(endpoint, "The endpoint"),
     PURLIN_REQUIRED(labelled, "How many there are now"));
 
+/* Whoever made the monitor gave names: they are looked up within its project, and nowhere else. */
 PURLIN_LISTENER(on_labelled, "serving.labelled", labelled_event) {
   size_t done = 0;
+  monitor of;
+  purlin_status found = monitor_find(ctx, event->endpoint, false, &of);
+  if (found != PURLIN_OK) return found == PURLIN_NOT_FOUND ? PURLIN_OK : found; /* nobody watches this endpoint */
+  purlin_act_as(ctx, purlin_actor(ctx), purlin_workspace(ctx), of.project);
   do {
-    monitor of;
     purlin_mark mark = purlin_arena_mark(ctx);
     purlin_status status = evaluate_round(ctx, event->endpoint, event->labelled, &of, &done);
     purlin_arena_reset(ctx, mark);
-    if (status == PURLIN_NOT_FOUND) return PURLIN_OK; /* nobody watches this endpoint */
+    if (status == PURLIN_NOT_FOUND) return PURLIN_OK; /* no more */
     if (status != PURLIN_OK) return status;
   } while (done == ROUND);
   return PURLIN_OK;
@@ -343,15 +347,17 @@ PURLIN_SCHEMA(evaluate_out, "What was evaluated",
     PURLIN_REQUIRED(more, "Whether more are due: call again"));
 
 PURLIN_OPERATION(evaluate, evaluate_in, evaluate_out,
-    .summary = "Make the evaluations that are due", .permission = "drift:write", .effect = PURLIN_CHANGES,
+    .summary = "Make the evaluations that are due", .permission = "drift:write", .by_project = true, .effect = PURLIN_CHANGES,
     .http = "POST /api/v1/monitors/{endpoint}/evaluate",
     .description = "Labels do this by themselves; it is for those who changed something and do not want to wait. Doing it twice changes nothing.") {
   monitor of;
   size_t done = 0;
-  int64_t labelled = 0;
-  purlin_status status = endpoint_labels(ctx, in->endpoint, &labelled);
+  endpoint_out watched = {0};
+  purlin_status status = monitor_reach(ctx, in->endpoint, "drift:write", false, &of);
+  if (status == PURLIN_OK) status = endpoint_look(ctx, in->endpoint, &watched);
   if (status != PURLIN_OK) return status;
-  if (labelled > in->labelled) labelled = in->labelled; /* and never rows that are still to come */
+  int64_t labelled =
+      watched.labelled < in->labelled ? watched.labelled : in->labelled; /* never rows that are still to come */
   status = evaluate_round(ctx, in->endpoint, labelled, &of, &done);
   if (status != PURLIN_OK) return monitor_named(ctx, status, in->endpoint);
   out->evaluations = (int64_t)done;

@@ -1,14 +1,14 @@
 #include "drift.h"
 
-#define MONITOR_COLUMNS                                                                                                                 \
-  "id, endpoint, model, version, dataset, dataset_version, baseline_accuracy, champion_since, evaluate_every AS `every`, drift_window," \
+#define MONITOR_COLUMNS                                                                                                                          \
+  "id, project, endpoint, model, version, dataset, dataset_version, baseline_accuracy, champion_since, evaluate_every AS `every`, drift_window," \
   " accuracy_window, psi_threshold, ks_threshold, accuracy_margin, evaluated, created_at, created_by"
 
 static const char SELECT_ONE[] = "SELECT " MONITOR_COLUMNS " FROM drift_monitors WHERE workspace = ? AND endpoint = ?";
 static const char SELECT_LOCKED[] =
     "SELECT " MONITOR_COLUMNS " FROM drift_monitors WHERE workspace = ? AND endpoint = ? FOR UPDATE";
-static const char SELECT_PAGE[] =
-    "SELECT " MONITOR_COLUMNS " FROM drift_monitors WHERE workspace = ? AND endpoint > ? ORDER BY endpoint LIMIT ?";
+static const char SELECT_PAGE[] = "SELECT " MONITOR_COLUMNS " FROM drift_monitors WHERE workspace = ? AND " PURLIN_VISIBLE(
+    "project", "id") " AND endpoint > ? ORDER BY endpoint LIMIT ?";
 static const char SELECT_PROFILE[] = "SELECT profile FROM drift_monitors WHERE id = ?";
 static const char INSERT[] =
     "INSERT INTO drift_monitors (id, workspace, project, endpoint, model, version, dataset, dataset_version, baseline_accuracy, champion_since,"
@@ -31,21 +31,20 @@ purlin_status monitor_named(purlin_ctx *ctx, purlin_status status, const char *e
   return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no monitor of the endpoint '%s'", endpoint) : status;
 }
 
+purlin_status monitor_reach(purlin_ctx *ctx, const char *endpoint, const char *permission, bool lock, monitor *out) {
+  purlin_status status = monitor_find(ctx, endpoint, lock, out);
+  if (status == PURLIN_OK) status = purlin_reach(ctx, permission, "drift:read", out->project, out->id);
+  return monitor_named(ctx, status, endpoint);
+}
+
 typedef struct endpoint_in {
   const char *name;
 } endpoint_in;
 PURLIN_SCHEMA(endpoint_in, "Which endpoint", PURLIN_REQUIRED(name, "Its name"));
-typedef struct endpoint_out {
-  int64_t labelled;
-} endpoint_out;
-PURLIN_SCHEMA(endpoint_out, "An endpoint", PURLIN_REQUIRED(labelled, "How many labels have come"));
 
-purlin_status endpoint_labels(purlin_ctx *ctx, const char *endpoint, int64_t *labelled) {
-  endpoint_out found = {0};
-  purlin_status status = purlin_call(ctx, "serving.get_endpoint", endpoint_in_schema(), &(endpoint_in){endpoint},
-                                     endpoint_out_schema(), &found);
-  *labelled = found.labelled;
-  return status;
+purlin_status endpoint_look(purlin_ctx *ctx, const char *endpoint, endpoint_out *out) {
+  return purlin_call(ctx, "serving.get_endpoint", endpoint_in_schema(), &(endpoint_in){endpoint}, endpoint_out_schema(),
+                     out);
 }
 
 typedef struct profile_row {
@@ -87,13 +86,14 @@ PURLIN_SCHEMA(create_monitor_in, "An endpoint to watch",
     PURLIN_DEFAULT(accuracy_margin, "0.05", "Alert when accuracy is this much below the baseline", .min = 0.001, .max = 1));
 
 PURLIN_OPERATION(create_monitor, create_monitor_in, monitor,
-    .summary = "Watch an endpoint", .permission = "drift:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/monitors") {
+    .summary = "Watch an endpoint", .permission = "drift:write", .by_project = true, .effect = PURLIN_CREATES, .http = "POST /api/v1/monitors") {
   purlin_json learned;
-  int64_t labelled = 0;
-  purlin_status status = endpoint_labels(ctx, in->endpoint, &labelled);
+  endpoint_out watched = {0};
+  purlin_status status = endpoint_look(ctx, in->endpoint, &watched);
+  if (status == PURLIN_OK) status = purlin_require_on(ctx, "drift:write", watched.project, NULL);
   if (status == PURLIN_OK) status = profile_load(ctx, in->model, in->version, in->dataset, in->dataset_version, &learned);
   if (status != PURLIN_OK) return status;
-  status = purlin_db_run(ctx, INSERT, purlin_new_id(ctx, "mon"), purlin_workspace(ctx), purlin_project(ctx), in->endpoint,
+  status = purlin_db_run(ctx, INSERT, purlin_new_id(ctx, "mon"), purlin_workspace(ctx), watched.project, in->endpoint,
                          in->model, in->version, in->dataset, in->dataset_version, in->baseline_accuracy, in->since,
                          in->every, in->drift_window, in->accuracy_window, in->psi_threshold, in->ks_threshold,
                          in->accuracy_margin, in->since - in->since % in->every, learned, purlin_actor(ctx));
@@ -107,8 +107,8 @@ typedef struct monitor_in {
 PURLIN_SCHEMA(monitor_in, "Which monitor", PURLIN_REQUIRED(endpoint, "The endpoint", .max_length = 250));
 
 PURLIN_OPERATION(get_monitor, monitor_in, monitor,
-    .summary = "The monitor of an endpoint", .permission = "drift:read", .http = "GET /api/v1/monitors/{endpoint}") {
-  return monitor_named(ctx, monitor_find(ctx, in->endpoint, false, out), in->endpoint);
+    .summary = "The monitor of an endpoint", .permission = "drift:read", .by_project = true, .http = "GET /api/v1/monitors/{endpoint}") {
+  return monitor_reach(ctx, in->endpoint, "drift:read", false, out);
 }
 
 typedef struct list_monitors_in {
@@ -124,8 +124,9 @@ typedef struct monitor_page {
 PURLIN_SCHEMA(monitor_page, "Monitors, by endpoint", PURLIN_LIST(monitors, monitor, "The monitors"));
 
 PURLIN_OPERATION(list_monitors, list_monitors_in, monitor_page,
-    .summary = "The monitors of the workspace", .permission = "drift:read", .http = "GET /api/v1/monitors") {
-  return purlin_db_list(ctx, monitor, &out->monitors, SELECT_PAGE, purlin_workspace(ctx), in->after, in->limit);
+    .summary = "The monitors that you may see", .permission = "drift:read", .by_project = true, .http = "GET /api/v1/monitors") {
+  return purlin_db_list(ctx, monitor, &out->monitors, SELECT_PAGE, purlin_workspace(ctx),
+                        PURLIN_VISIBLE_TO(ctx, "drift:read"), in->after, in->limit);
 }
 
 typedef struct set_champion_in {
@@ -146,11 +147,12 @@ PURLIN_SCHEMA(set_champion_in, "What the endpoint serves from now on",
     PURLIN_REQUIRED(since, "Labelled rows so far: those from this index on count as its own", .min = 0, .max = 9e15));
 
 PURLIN_OPERATION(set_champion, set_champion_in, monitor,
-    .summary = "Compare with another champion from now on", .permission = "drift:write", .effect = PURLIN_CHANGES,
+    .summary = "Compare with another champion from now on", .permission = "drift:write", .by_project = true, .effect = PURLIN_CHANGES,
     .http = "PUT /api/v1/monitors/{endpoint}/champion",
     .description = "Its profile replaces the old one and its accuracy is counted from nothing. Call it after a deployment.") {
   purlin_json learned;
-  purlin_status status = profile_load(ctx, in->model, in->version, in->dataset, in->dataset_version, &learned);
+  purlin_status status = monitor_reach(ctx, in->endpoint, "drift:write", false, out);
+  if (status == PURLIN_OK) status = profile_load(ctx, in->model, in->version, in->dataset, in->dataset_version, &learned);
   if (status == PURLIN_OK)
     status = purlin_db_run(ctx, CROWN, in->model, in->version, in->dataset, in->dataset_version, in->baseline_accuracy,
                            in->since, learned, purlin_workspace(ctx), in->endpoint);
@@ -167,10 +169,10 @@ static purlin_status remove_monitor(purlin_ctx *ctx, const monitor *of) {
 }
 
 PURLIN_OPERATION(delete_monitor, monitor_in, purlin_nothing,
-    .summary = "Watch an endpoint no more", .permission = "drift:write", .effect = PURLIN_CHANGES, .http = "DELETE /api/v1/monitors/{endpoint}",
+    .summary = "Watch an endpoint no more", .permission = "drift:write", .by_project = true, .effect = PURLIN_CHANGES, .http = "DELETE /api/v1/monitors/{endpoint}",
     .description = "Its reports and alerts go with it.") {
   monitor of;
-  purlin_status status = monitor_named(ctx, monitor_find(ctx, in->endpoint, true, &of), in->endpoint);
+  purlin_status status = monitor_reach(ctx, in->endpoint, "drift:write", true, &of);
   return status == PURLIN_OK ? remove_monitor(ctx, &of) : status;
 }
 

@@ -2,13 +2,14 @@
 
 static const char SELECT_REPORTS[] =
     "SELECT r.labelled, r.version, r.accuracy, r.baseline_accuracy, JSON_EXTRACT(r.features, '$.features') AS features, r.accuracy_alert,"
-    " r.drift_alert, r.created_at FROM drift_reports r JOIN drift_monitors m ON m.id = r.monitor_id"
-    " WHERE m.workspace = ? AND m.endpoint = ? AND r.labelled < ? ORDER BY r.labelled DESC LIMIT ?";
+    " r.drift_alert, r.created_at FROM drift_reports r WHERE r.monitor_id = ? AND r.labelled < ? ORDER BY r.labelled DESC LIMIT ?";
 static const char ANSWER[] = "UPDATE drift_alerts SET answer = ? WHERE workspace = ? AND endpoint = ? AND labelled = ?";
 static const char SELECT_ALERTS[] =
     "SELECT id, endpoint, kind, state, labelled, version, feature, value, threshold, JSON_EXTRACT(features, '$.features') AS features, answer,"
-    " created_at FROM drift_alerts WHERE workspace = ? AND (? = '' OR endpoint = ?) AND (? = '' OR kind = ?) AND labelled < ?"
-    " ORDER BY labelled DESC FETCH FIRST ? ROWS WITH TIES"; /* a page ends between evaluations, so that the next one misses nothing */
+    " created_at FROM drift_alerts WHERE workspace = ? AND " PURLIN_VISIBLE(
+        "project",
+        "monitor_id") " AND (? = '' OR endpoint = ?) AND (? = '' OR kind = ?) AND labelled < ?"
+                      " ORDER BY labelled DESC FETCH FIRST ? ROWS WITH TIES"; /* a page ends between evaluations, so that the next one misses nothing */
 
 typedef struct report {
   int64_t labelled, version;
@@ -42,9 +43,11 @@ typedef struct report_page {
 PURLIN_SCHEMA(report_page, "Evaluations, newest first", PURLIN_LIST(reports, report, "The evaluations"));
 
 PURLIN_OPERATION(list_reports, list_reports_in, report_page,
-    .summary = "The evaluations of an endpoint's monitor", .permission = "drift:read", .http = "GET /api/v1/monitors/{endpoint}/reports") {
-  return purlin_db_list(ctx, report, &out->reports, SELECT_REPORTS, purlin_workspace(ctx), in->endpoint, in->before,
-                        in->limit);
+    .summary = "The evaluations of an endpoint's monitor", .permission = "drift:read", .by_project = true, .http = "GET /api/v1/monitors/{endpoint}/reports") {
+  monitor of;
+  purlin_status status = monitor_reach(ctx, in->endpoint, "drift:read", false, &of);
+  if (status != PURLIN_OK) return status;
+  return purlin_db_list(ctx, report, &out->reports, SELECT_REPORTS, of.id, in->before, in->limit);
 }
 
 typedef struct alert_row {
@@ -85,9 +88,10 @@ typedef struct alert_page {
 PURLIN_SCHEMA(alert_page, "Alerts, newest first", PURLIN_LIST(alerts, alert_row, "The alerts"));
 
 PURLIN_OPERATION(list_alerts, list_alerts_in, alert_page,
-    .summary = "The alerts of the workspace", .permission = "drift:read", .http = "GET /api/v1/alerts") {
-  return purlin_db_list(ctx, alert_row, &out->alerts, SELECT_ALERTS, purlin_workspace(ctx), in->endpoint, in->endpoint,
-                        in->kind, in->kind, in->before, in->limit);
+    .summary = "The alerts that you may see", .permission = "drift:read", .by_project = true, .http = "GET /api/v1/alerts") {
+  return purlin_db_list(ctx, alert_row, &out->alerts, SELECT_ALERTS, purlin_workspace(ctx),
+                        PURLIN_VISIBLE_TO(ctx, "drift:read"), in->endpoint, in->endpoint, in->kind, in->kind, in->before,
+                        in->limit);
 }
 
 typedef struct answer_in {
@@ -106,9 +110,12 @@ typedef struct answered {
 PURLIN_SCHEMA(answered, "What was answered", PURLIN_REQUIRED(alerts, "How many alerts"));
 
 PURLIN_OPERATION(answer_alerts, answer_in, answered,
-    .summary = "Note what was done about the alerts of an evaluation", .permission = "drift:write", .effect = PURLIN_CHANGES,
+    .summary = "Note what was done about the alerts of an evaluation", .permission = "drift:write", .by_project = true, .effect = PURLIN_CHANGES,
     .http = "PUT /api/v1/monitors/{endpoint}/alerts/{labelled}/answer") {
-  purlin_status status = purlin_db_run(ctx, ANSWER, in->answer, purlin_workspace(ctx), in->endpoint, in->labelled);
+  monitor of;
+  purlin_status status = monitor_reach(ctx, in->endpoint, "drift:write", false, &of);
+  if (status != PURLIN_OK) return status;
+  status = purlin_db_run(ctx, ANSWER, in->answer, purlin_workspace(ctx), in->endpoint, in->labelled);
   out->alerts = (int64_t)purlin_affected(ctx);
   if (status == PURLIN_OK && out->alerts == 0)
     return purlin_fail(ctx, PURLIN_NOT_FOUND, "the endpoint '%s' has no alert at %lld labelled rows", in->endpoint,

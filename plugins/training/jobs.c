@@ -4,13 +4,13 @@
 static const char SELECT_ROW[] = "SELECT " JOB_ROW_COLUMNS " FROM training_jobs WHERE id = ?";
 static const char LOCK_ROW[] = "SELECT " JOB_ROW_COLUMNS " FROM training_jobs WHERE id = ? FOR UPDATE";
 
-#define JOB_COLUMNS                                                                                                                 \
-  "id, state, trainer, specification, dataset, dataset_version, validation_rows, model, version, cause, labels, progress, message," \
+#define JOB_COLUMNS                                                                                                                          \
+  "id, project, state, trainer, specification, dataset, dataset_version, validation_rows, model, version, cause, labels, progress, message," \
   " artifact_sha256, attempt, created_at, created_by, started_at, ended_at"
 static const char SELECT_ONE[] = "SELECT " JOB_COLUMNS " FROM training_jobs WHERE id = ? AND workspace = ?";
-static const char SELECT_PAGE[] =
-    "SELECT " JOB_COLUMNS " FROM training_jobs WHERE workspace = ? AND (? = '' OR model = ?) AND (? = '' OR state = ?)"
-    " ORDER BY created_at DESC, id LIMIT ?";
+static const char SELECT_PAGE[] = "SELECT " JOB_COLUMNS " FROM training_jobs WHERE workspace = ? AND " PURLIN_VISIBLE(
+    "project", "id") " AND (? = '' OR model = ?) AND (? = '' OR state = ?)"
+                     " ORDER BY created_at DESC, id LIMIT ?";
 static const char INSERT[] =
     "INSERT INTO training_jobs (id, workspace, project, state, trainer, specification, dataset, dataset_version, dataset_sha256,"
     " dataset_rows, validation_rows, model, registers, cause, labels, queue_job, created_at, created_by)"
@@ -24,7 +24,7 @@ purlin_status training_row(purlin_ctx *ctx, const char *id, bool lock, job_row *
 }
 
 typedef struct training_job {
-  const char *id, *state, *trainer;
+  const char *id, *project, *state, *trainer;
   purlin_json specification;
   const char *dataset;
   int64_t dataset_version, validation_rows;
@@ -43,6 +43,7 @@ typedef struct training_job {
 } training_job;
 PURLIN_SCHEMA(training_job, "A training job",
     PURLIN_REQUIRED(id, "Its id"),
+    PURLIN_REQUIRED(project, "Its project: that of its model, if there is one already"),
     PURLIN_REQUIRED(state, "queued, running, succeeded, failed or cancelled"),
     PURLIN_REQUIRED(trainer, "Who trains"),
     PURLIN_REQUIRED(specification, "What, in the trainer's terms"),
@@ -63,8 +64,10 @@ PURLIN_SCHEMA(training_job, "A training job",
     PURLIN_OPTIONAL(started_at, "When its last attempt began"),
     PURLIN_OPTIONAL(ended_at, "When it ended"));
 
-static purlin_status find(purlin_ctx *ctx, const char *id, training_job *out) {
+/* For whoever holds `permission` for it. */
+static purlin_status find(purlin_ctx *ctx, const char *id, const char *permission, training_job *out) {
   purlin_status status = purlin_db_row(ctx, training_job, out, SELECT_ONE, id, purlin_workspace(ctx));
+  if (status == PURLIN_OK) status = purlin_reach(ctx, permission, "training:read", out->project, out->id);
   return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no training job '%s'", id) : status;
 }
 
@@ -123,10 +126,37 @@ static purlin_status check_trainer(purlin_ctx *ctx, const char *name) {
   return purlin_fail_field(ctx, "trainer", "no trainer named '%s' is installed", name);
 }
 
+/* What we need of registry.get_model. */
+typedef struct model_in {
+  const char *name;
+} model_in;
+PURLIN_SCHEMA(model_in, "Which model", PURLIN_REQUIRED(name, "Its name"));
+typedef struct model_out {
+  const char *project;
+} model_out;
+PURLIN_SCHEMA(model_out, "A model", PURLIN_REQUIRED(project, "Its project"));
+
+/* A job belongs to the project of its model and, while there is none, of what its creator makes. Its attempts reach nothing else: a model
+ * of that name elsewhere, which the creator does not see, is not theirs either. */
+static purlin_status choose_project(purlin_ctx *ctx, purlin_opt_text model, const char **project) {
+  model_out found;
+  purlin_status status = PURLIN_NOT_FOUND;
+  *project = purlin_project(ctx);
+  if (model.state == PURLIN_SET)
+    status =
+        purlin_call(ctx, "registry.get_model", model_in_schema(), &(model_in){model.value}, model_out_schema(), &found);
+  if (status == PURLIN_OK) *project = found.project;
+  else if (status != PURLIN_NOT_FOUND && status != PURLIN_FORBIDDEN) return status;
+  purlin_clear_failure(ctx);
+  return purlin_require_on(ctx, "training:write", *project, NULL);
+}
+
 PURLIN_OPERATION(create_job, create_job_in, training_job,
-    .summary = "Start a training job", .permission = "training:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/training/jobs") {
+    .summary = "Start a training job", .permission = "training:write", .by_project = true, .effect = PURLIN_CREATES, .http = "POST /api/v1/training/jobs") {
   dataset_out data;
-  purlin_status status = check_trainer(ctx, in->trainer);
+  const char *project = NULL;
+  purlin_status status = choose_project(ctx, in->model, &project);
+  if (status == PURLIN_OK) status = check_trainer(ctx, in->trainer);
   if (status == PURLIN_OK)
     status = purlin_call(ctx, "datasets.get_version", dataset_in_schema(), &(dataset_in){in->dataset, in->dataset_version},
                          dataset_out_schema(), &data);
@@ -139,10 +169,10 @@ PURLIN_OPERATION(create_job, create_job_in, training_job,
   status = purlin_enqueue(ctx, "training.run", run_in_schema(), &(run_in){id}, &(purlin_enqueue_options){.unique_key = id},
                           &queue_job);
   if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), purlin_project(ctx), in->trainer, in->specification,
-                           in->dataset, data.version, data.sha256, data.row_count, in->validation_rows, in->model,
-                           in->registers, in->cause, in->labels, queue_job, purlin_actor(ctx));
-  return status == PURLIN_OK ? find(ctx, id, out) : status;
+    status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), project, in->trainer, in->specification, in->dataset,
+                           data.version, data.sha256, data.row_count, in->validation_rows, in->model, in->registers,
+                           in->cause, in->labels, queue_job, purlin_actor(ctx));
+  return status == PURLIN_OK ? find(ctx, id, "training:write", out) : status;
 }
 
 /* ---- Looking ------------------------------------------------------------------------------------------------------------------------------ */
@@ -153,9 +183,9 @@ typedef struct job_in {
 PURLIN_SCHEMA(job_in, "Which job", PURLIN_REQUIRED(job_id, "Its id", .max_length = 64));
 
 PURLIN_OPERATION(get_job, job_in, training_job,
-    .summary = "A training job: its state, progress and metrics", .permission = "training:read", .http = "GET /api/v1/training/jobs/{job_id}") {
+    .summary = "A training job: its state, progress and metrics", .permission = "training:read", .by_project = true, .http = "GET /api/v1/training/jobs/{job_id}") {
   training_metrics latest = {0};
-  purlin_status status = find(ctx, in->job_id, out);
+  purlin_status status = find(ctx, in->job_id, "training:read", out);
   if (status == PURLIN_OK) status = training_latest_metrics(ctx, in->job_id, &latest);
   out->metrics.items = latest.items;
   out->metrics.count = latest.count;
@@ -176,9 +206,9 @@ typedef struct job_page {
 PURLIN_SCHEMA(job_page, "Training jobs, newest first", PURLIN_LIST(jobs, training_job, "The jobs, without their metrics"));
 
 PURLIN_OPERATION(list_jobs, list_jobs_in, job_page,
-    .summary = "The training jobs of the workspace", .permission = "training:read", .http = "GET /api/v1/training/jobs") {
-  return purlin_db_list(ctx, training_job, &out->jobs, SELECT_PAGE, purlin_workspace(ctx), in->model, in->model, in->state,
-                        in->state, in->limit);
+    .summary = "The training jobs that you may see", .permission = "training:read", .by_project = true, .http = "GET /api/v1/training/jobs") {
+  return purlin_db_list(ctx, training_job, &out->jobs, SELECT_PAGE, purlin_workspace(ctx),
+                        PURLIN_VISIBLE_TO(ctx, "training:read"), in->model, in->model, in->state, in->state, in->limit);
 }
 
 typedef struct trainer_list {
@@ -187,7 +217,7 @@ typedef struct trainer_list {
 PURLIN_SCHEMA(trainer_list, "Trainers", PURLIN_LIST(trainers, purlin_provider, "The trainers"));
 
 PURLIN_OPERATION(trainers, purlin_nothing, trainer_list,
-    .summary = "The trainers on offer and what they take", .permission = "training:read", .http = "GET /api/v1/training/trainers") {
+    .summary = "The trainers on offer and what they take", .permission = "training:read", .by_project = true, .http = "GET /api/v1/training/trainers") {
   purlin_providers found;
   purlin_status status = purlin_contained_providers(ctx, "trainer", &found);
   if (status != PURLIN_OK) return status;
@@ -207,16 +237,17 @@ PURLIN_SCHEMA(label_job_in, "What to note",
     PURLIN_REQUIRED(labels, "A JSON object; it replaces the old one", .max_length = 60000));
 
 PURLIN_OPERATION(label_job, label_job_in, training_job,
-    .summary = "Note something with a training job", .permission = "training:write", .effect = PURLIN_CHANGES,
+    .summary = "Note something with a training job", .permission = "training:write", .by_project = true, .effect = PURLIN_CHANGES,
     .http = "PUT /api/v1/training/jobs/{job_id}/labels") {
-  purlin_status status = purlin_db_run(ctx, RELABEL, in->labels, in->job_id, purlin_workspace(ctx));
-  return status == PURLIN_OK ? find(ctx, in->job_id, out) : status;
+  purlin_status status = find(ctx, in->job_id, "training:write", out);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, RELABEL, in->labels, in->job_id, purlin_workspace(ctx));
+  return status == PURLIN_OK ? find(ctx, in->job_id, "training:write", out) : status;
 }
 
 PURLIN_OPERATION(cancel_job, job_in, training_job,
-    .summary = "Stop a training job", .permission = "training:write", .effect = PURLIN_CHANGES, .http = "DELETE /api/v1/training/jobs/{job_id}") {
+    .summary = "Stop a training job", .permission = "training:write", .by_project = true, .effect = PURLIN_CHANGES, .http = "DELETE /api/v1/training/jobs/{job_id}") {
   job_row row;
-  purlin_status status = find(ctx, in->job_id, out);
+  purlin_status status = find(ctx, in->job_id, "training:write", out);
   if (status == PURLIN_OK) status = training_row(ctx, in->job_id, true, &row);
   if (status != PURLIN_OK) return status;
   if (strcmp(row.state, "queued") != 0 && strcmp(row.state, "running") != 0)
@@ -228,5 +259,5 @@ PURLIN_OPERATION(cancel_job, job_in, training_job,
     if (cancelled == PURLIN_NOT_FOUND || cancelled == PURLIN_CONFLICT) purlin_clear_failure(ctx);
     else status = cancelled;
   }
-  return status == PURLIN_OK ? find(ctx, in->job_id, out) : status;
+  return status == PURLIN_OK ? find(ctx, in->job_id, "training:write", out) : status;
 }

@@ -5,7 +5,7 @@ static const char APPEND[] =
     "INSERT INTO training_logs (workspace, project, job_id, attempt, at, text) VALUES (?, ?, ?, ?, NOW(6), ?)";
 static const char SELECT_PIECES[] = "SELECT position, text FROM training_logs"
                                     " WHERE job_id = ? AND workspace = ? AND position > ? ORDER BY position LIMIT ?";
-static const char EXISTS[] = "SELECT id AS text FROM training_jobs WHERE id = ? AND workspace = ?";
+static const char SELECT_PROJECT[] = "SELECT project AS text FROM training_jobs WHERE id = ? AND workspace = ?";
 
 purlin_status training_log(purlin_ctx *ctx, const job_row *job, const char *text) {
   return purlin_db_run(ctx, APPEND, job->workspace, job->project, job->id, job->attempt, text);
@@ -43,10 +43,11 @@ static purlin_status send(purlin_ctx *ctx, purlin_request *request, const char *
 }
 
 PURLIN_ROUTE(read_log, "GET /api/v1/training/jobs/{job}/log",
-    .summary = "What the trainer wrote", .permission = "training:read", .answer = "text/plain", .timeout_ms = UINT32_MAX) {
+    .summary = "What the trainer wrote", .permission = "training:read", .by_project = true, .answer = "text/plain", .timeout_ms = UINT32_MAX) {
   const char *id = purlin_parameter(request, "job");
   text_row row;
-  purlin_status status = purlin_db_row(ctx, text_row, &row, EXISTS, id, purlin_workspace(ctx));
+  purlin_status status = purlin_db_row(ctx, text_row, &row, SELECT_PROJECT, id, purlin_workspace(ctx));
+  if (status == PURLIN_OK) status = purlin_reach(ctx, "training:read", "training:read", row.text, id);
   if (status == PURLIN_NOT_FOUND) return purlin_fail(ctx, status, "no training job '%s'", id);
   if (status == PURLIN_OK) status = purlin_respond_begin(ctx, request, 200, "text/plain; charset=utf-8", -1);
   return status == PURLIN_OK ? send(ctx, request, id) : status;

@@ -112,15 +112,15 @@ ROWS = {
     "tracking.log_batch": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.run, "metrics": [{"key": "loss", "value": 1}]}),
     "tracking.metric_history": row("1 +++++ +++++ 44444 4", lambda o: {"run_id": o.run, "key": "loss"}),
     # ---- training -----------------------------------------------------------------------------------------------------------------
-    "training.trainers": row("1 +++++ 33333 ..... ."),
-    "training.list_jobs": row("1 +++++ 33333 ..... ."),
-    "training.get_job": row("1 +++++ 33333 33333 4", lambda o: {"job_id": o.training}),
-    "training.read_log": row("1 +++++ 33333 33333 4", lambda o: {"job": o.training}),
+    "training.trainers": row("1 +++++ +++++ ..... ."),
+    "training.list_jobs": row("1 +++++ +++++ ..... ."),
+    "training.get_job": row("1 +++++ +++++ 44444 4", lambda o: {"job_id": o.training}),
+    "training.read_log": row("1 +++++ +++++ 44444 4", lambda o: {"job": o.training}),
     # Of a dataset that cannot be learned from, so that nothing is trained: that is found out after all that is asked here.
-    "training.create_job": row("1 +++33 33333 33333 4", lambda o: {
+    "training.create_job": row("1 +++33 +++33 44433 4", lambda o: {
         "trainer": "xgboost", "dataset": o.dataset, "validation_rows": 1000, "model": o.model}),
-    "training.label_job": row("1 +++33 33333 33333 4", lambda o: {"job_id": o.training, "labels": {"a": 1}}),
-    "training.cancel_job": row("1 +++33 33333 33333 4", lambda o: {"job_id": o.training}),
+    "training.label_job": row("1 +++33 +++33 44433 4", lambda o: {"job_id": o.training, "labels": {"a": 1}}),
+    "training.cancel_job": row("1 +++33 +++33 44433 4", lambda o: {"job_id": o.training}),
     "training.artifact": row(CALLBACK, lambda o: {"job": o.training, "attempt": 1, "name": "model"}, body=b"x"),
     "training.dataset": row(CALLBACK, lambda o: {"job": o.training, "attempt": 1}),
     "training.report": row(CALLBACK, lambda o: {"job": o.training, "attempt": 1}),
@@ -148,15 +148,15 @@ ROWS = {
     "serving.evaluate": row("1 +++++ +++++ 44444 4", lambda o: {
         "model": o.model, "version": "1", "dataset": o.dataset, "label": "y"}),
     # ---- drift --------------------------------------------------------------------------------------------------------------------
-    "drift.list_monitors": row("1 +++++ 33333 ..... ."),
-    "drift.list_alerts": row("1 +++++ 33333 ..... ."),
-    "drift.create_monitor": row("1 +++33 33333 33333 4", champion),
-    "drift.get_monitor": row("1 +++++ 33333 33333 4", lambda o: {"endpoint": o.endpoint}),
-    "drift.list_reports": row("1 +++++ 33333 33333 +", lambda o: {"endpoint": o.endpoint}),
-    "drift.set_champion": row("1 +++33 33333 33333 4", lambda o: {**champion(o), "since": 0}),
-    "drift.evaluate": row("1 +++33 33333 33333 4", lambda o: {"endpoint": o.endpoint, "labelled": 0}),
-    "drift.answer_alerts": row("1 +++33 33333 33333 4", lambda o: {"endpoint": o.endpoint, "labelled": 7, "answer": "seen"}),
-    "drift.delete_monitor": row("1 +++33 33333 33333 4", lambda o: {"endpoint": o.spare}, fresh="monitor"),
+    "drift.list_monitors": row("1 +++++ +++++ ..... ."),
+    "drift.list_alerts": row("1 +++++ +++++ ..... ."),
+    "drift.create_monitor": row("1 +++33 +++33 44433 4", champion),
+    "drift.get_monitor": row("1 +++++ +++++ 44444 4", lambda o: {"endpoint": o.endpoint}),
+    "drift.list_reports": row("1 +++++ +++++ 44444 4", lambda o: {"endpoint": o.endpoint}),
+    "drift.set_champion": row("1 +++33 +++33 44433 4", lambda o: {**champion(o), "since": 0}),
+    "drift.evaluate": row("1 +++33 +++33 44433 4", lambda o: {"endpoint": o.endpoint, "labelled": 0}),
+    "drift.answer_alerts": row("1 +++33 +++33 44433 4", lambda o: {"endpoint": o.endpoint, "labelled": 7, "answer": "seen"}),
+    "drift.delete_monitor": row("1 +++33 +++33 44433 4", lambda o: {"endpoint": o.spare}, fresh="monitor"),
     # ---- the runtime's other parts: of the whole workspace ------------------------------------------------------------------------------
     "jobs.list": row("1 +++++ 33333 ..... ."),
     "jobs.get": row("1 +++++ 33333 33333 4", lambda o: {"id": o.job}),

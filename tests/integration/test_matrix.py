@@ -13,7 +13,7 @@ import pytest
 
 import matrix
 import models
-from daemon import Client, unique
+from daemon import Client, unique, wait_until
 
 CLASSES = {401: "1", 403: "3", 404: "4"}
 VOLATILE = ("date", "traceparent", "trace-id")
@@ -39,11 +39,12 @@ class World:
     def __init__(self, server):
         self.server, self.ours = server, server.client()
         self.workspace = unique("w")
-        made = self.ours.op("access.create_workspace", {"name": self.workspace, "owner": "user:elsewhere"})
+        made = self.ours.op("access.create_workspace", {"name": self.workspace, "owner": "user:stranger"})
         self.theirs = Client(server.port, made.json["secret"])
         self.a = self.make("a", self.ours, "default", "project-a")
         self.b = self.make("b", self.ours, "default", FAR["b"])
         self.w = self.make("w", self.theirs, self.workspace, FAR["w"])
+        wait_until(lambda: self.ours.op("audit.head").status == 200, 20, "no signed head of the audit")
         self.missing = {o.letter: self.missing_of(o) for o in (self.a, self.b, self.w)}
 
     def ok(self, answer):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import models
-from daemon import Client, unique
+from daemon import Client, unique, wait_until
 
 
 @pytest.fixture
@@ -93,3 +93,50 @@ def test_a_job_by_hand_needs_what_its_kind_says(member):
     assert narrow.op("jobs.redrive", {"id": made}).status == 403
     assert member("operator").op("jobs.redrive", {"id": made}).status == 200
     assert narrow.op("jobs.cancel", {"id": made}).status == 200
+
+
+# ---- Work that goes on by itself ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(client):
+    return client.op("access.create_project", {"name": unique("p")}).json["id"]
+
+
+def csv_of(rows):
+    return ("x,y,class\n" + "".join(f"{i % 7},{i % 5},{i % 2}\n" for i in range(rows))).encode()
+
+
+def test_a_training_belongs_to_the_project_of_its_model(client, member, project):
+    """An operator of the project trains: the job is there, its version too, and who has no role there sees neither."""
+    here = {"Purlin-Project": project}
+    operator, stranger = member("operator", project), member("owner", client.op("access.create_project", {"name": unique("p")}).json["id"])
+    model, data = unique("m"), unique("d")
+    assert client.post("/api/v1/models", {"name": model}, headers=here).json["project"] == project
+    sent = client.post(f"/api/v1/datasets/{data}/versions", csv_of(60), headers={**here, "Content-Type": "text/csv"})
+    assert sent.status == 201
+    body = {"trainer": "xgboost", "dataset": data, "model": model, "specification": {"label": "class", "rounds": 2}}
+    job = operator.op("training.create_job", body)
+    assert job.status == 201 and job.json["project"] == project, job
+    wait_until(lambda: operator.op("training.get_job", {"job_id": job.json["id"]}).json["state"] not in ("queued", "running"), 30, "no end")
+    ended = operator.op("training.get_job", {"job_id": job.json["id"]}).json
+    assert (ended["state"], ended.get("version")) == ("succeeded", 1), ended
+    assert stranger.op("training.get_job", {"job_id": job.json["id"]}).status == 404
+    assert stranger.op("training.list_jobs").json["jobs"] == []
+    assert stranger.op("registry.get_version", {"name": model, "version": "1"}).status == 404
+    assert stranger.post("/api/v1/training/jobs", body).status == 403  # not in the project `default`, where the header says nothing else
+
+
+def test_a_training_does_not_reach_a_model_of_elsewhere(client, member, project):
+    """One that its creator does not see is not trained, though the job runs by itself: not even its name can be had."""
+    other = client.op("access.create_project", {"name": unique("p")}).json["id"]
+    here = {"Purlin-Project": project}
+    operator, model, data = member("editor", project), unique("m"), unique("d")
+    assert client.post("/api/v1/models", {"name": model}, headers={"Purlin-Project": other}).status == 201
+    assert operator.post(f"/api/v1/datasets/{data}/versions", csv_of(60), headers={**here, "Content-Type": "text/csv"}).status == 201
+    body = {"trainer": "xgboost", "dataset": data, "model": model, "specification": {"label": "class", "rounds": 2}}
+    job = operator.post("/api/v1/training/jobs", body, headers=here).json
+    assert job["project"] == project
+    wait_until(lambda: operator.op("training.get_job", {"job_id": job["id"]}).json["state"] not in ("queued", "running"), 60, "no end")
+    assert operator.op("training.get_job", {"job_id": job["id"]}).json["state"] == "failed"
+    assert client.op("registry.list_versions", {"name": model}).json["versions"] == []
