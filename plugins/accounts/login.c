@@ -30,6 +30,15 @@ static purlin_status answer(purlin_ctx *ctx, purlin_request *request, const gran
   return status == PURLIN_OK ? purlin_respond(ctx, request, 200, granted_tokens_schema(), tokens) : status;
 }
 
+/* Under the name that was claimed, which is nobody's word. */
+static purlin_status note_refusal(purlin_ctx *ctx, const char *name, purlin_status status) {
+  const purlin_audit_entry entry = {.operation = "accounts.login", .object = name, .outcome = PURLIN_AUDIT_REFUSED};
+  bool refused = status == PURLIN_UNAUTHENTICATED || status == PURLIN_TOO_MANY;
+  if (refused && purlin_audit(ctx, &entry) != PURLIN_OK)
+    purlin_log(ctx, PURLIN_WARNING, "a login that was refused could not be written into the audit log");
+  return status;
+}
+
 PURLIN_ROUTE(login, "POST /api/v1/accounts/login",
     .summary = "Begin a session with name and password", .permission = "public", .body = "application/json",
     .in = login_in_schema, .out = granted_tokens_schema) {
@@ -41,7 +50,8 @@ PURLIN_ROUTE(login, "POST /api/v1/accounts/login",
   if (status != PURLIN_OK) return status;
   status = accounts_check(ctx, in.name, in.password, purlin_address(request), &row);
   explicit_bzero((char *)(uintptr_t)in.password, strlen(in.password));
-  if (status == PURLIN_OK) status = sessions_begin(ctx, row.id, purlin_address(request), agent ? agent : "", &tokens);
+  if (status != PURLIN_OK) return note_refusal(ctx, in.name, status);
+  status = sessions_begin(ctx, &row, purlin_address(request), agent ? agent : "", &tokens);
   return status == PURLIN_OK ? answer(ctx, request, &tokens) : status;
 }
 

@@ -60,9 +60,10 @@ typedef struct change {
 
 static purlin_status apply(purlin_ctx *ctx, void *argument) {
   const change *c = argument;
-  if (c->email) return purlin_db_run(ctx, SET_EMAIL, c->email, c->email, c->of->id);
-  purlin_status status = purlin_db_run(ctx, SET_PASSWORD, c->hash, c->of->id);
-  return status == PURLIN_OK ? sessions_revoke_all(ctx, c->of->id, sessions_current(ctx)) : status;
+  purlin_status status = c->email ? purlin_db_run(ctx, SET_EMAIL, c->email, c->email, c->of->id)
+                                  : purlin_db_run(ctx, SET_PASSWORD, c->hash, c->of->id);
+  if (status == PURLIN_OK && c->hash) status = sessions_revoke_all(ctx, c->of->id, sessions_current(ctx));
+  return status == PURLIN_OK ? purlin_audit(ctx, &(purlin_audit_entry){.object = c->of->name}) : status;
 }
 
 static purlin_status finish(purlin_ctx *ctx, purlin_request *request, change *c) {

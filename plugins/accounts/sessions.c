@@ -37,7 +37,7 @@ static int64_t configured_days(purlin_ctx *ctx) {
 /* ---- Beginning and going on -------------------------------------------------------------------------------------------------------------- */
 
 typedef struct step {
-  const char *session, *user_id, *address, *agent;
+  const char *session, *user_id, *user_name, *address, *agent;
   char shown[65], next[65]; /* hashes of refresh tokens */
   bool reused;
 } step;
@@ -47,7 +47,10 @@ static purlin_status begin(purlin_ctx *ctx, void *argument) {
   purlin_status status =
       purlin_db_run(ctx, INSERT_SESSION, s->session, s->user_id, s->address, s->agent, configured_days(ctx));
   if (status == PURLIN_OK) status = purlin_db_run(ctx, INSERT_REFRESH, s->next, s->session);
-  return status == PURLIN_OK ? purlin_db_run(ctx, NOTE_LOGIN, s->user_id) : status;
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, NOTE_LOGIN, s->user_id);
+  const char *actor = purlin_format(ctx, "user:%s", s->user_name);
+  const purlin_audit_entry entry = {.operation = "accounts.login", .object = s->session, .actor = actor};
+  return status == PURLIN_OK ? purlin_audit(ctx, &entry) : status;
 }
 
 static purlin_status give(purlin_ctx *ctx, step *s, purlin_transaction_body *body, granted_tokens *out) {
@@ -62,9 +65,10 @@ static purlin_status give(purlin_ctx *ctx, step *s, purlin_transaction_body *bod
   return tokens_issue(ctx, s->user_id, s->session, &out->access_token);
 }
 
-purlin_status sessions_begin(purlin_ctx *ctx, const char *user_id, const char *address, const char *agent,
+purlin_status sessions_begin(purlin_ctx *ctx, const login_row *of, const char *address, const char *agent,
                              granted_tokens *out) {
-  step s = {.session = purlin_new_id(ctx, "ses"), .user_id = user_id, .address = address, .agent = agent};
+  step s = {
+      .session = purlin_new_id(ctx, "ses"), .user_id = of->id, .user_name = of->name, .address = address, .agent = agent};
   return s.session ? give(ctx, &s, begin, out) : PURLIN_TOO_LARGE;
 }
 
@@ -90,7 +94,9 @@ static purlin_status go_on(purlin_ctx *ctx, void *argument) {
   s->reused = row.used;
   s->session = row.session_id;
   s->user_id = row.user_id;
-  if (row.used) return purlin_db_run(ctx, REVOKE, row.session_id);
+  const purlin_audit_entry theft = {.operation = "accounts.end_stolen_session", .object = row.session_id};
+  if (row.used) status = purlin_db_run(ctx, REVOKE, row.session_id);
+  if (row.used) return status == PURLIN_OK ? purlin_audit(ctx, &theft) : status;
   status = purlin_db_run(ctx, USE_REFRESH, s->shown);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, INSERT_REFRESH, s->next, row.session_id);
   return status == PURLIN_OK ? purlin_db_run(ctx, PROLONG, configured_days(ctx), row.session_id) : status;
@@ -108,7 +114,9 @@ purlin_status sessions_refresh(purlin_ctx *ctx, const char *refresh_token, grant
 purlin_status sessions_end(purlin_ctx *ctx, const char *refresh_token) {
   char hash[65];
   purlin_sha256(refresh_token, strlen(refresh_token), hash);
-  return purlin_db_run(ctx, REVOKE_OF, hash);
+  purlin_status status = purlin_db_run(ctx, REVOKE_OF, hash);
+  if (status != PURLIN_OK || purlin_affected(ctx) == 0) return status;
+  return purlin_audit(ctx, &(purlin_audit_entry){.operation = "accounts.logout"});
 }
 
 purlin_status sessions_revoke_all(purlin_ctx *ctx, const char *user_id, const char *except) {

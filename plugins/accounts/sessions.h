@@ -18,7 +18,7 @@ PURLIN_SCHEMA(granted_tokens, "The tokens of a session",
     PURLIN_REQUIRED(session, "The id of the session"));
 
 /* Begins a session of the user. Not within a transaction. May park. */
-PURLIN_CHECKED purlin_status sessions_begin(purlin_ctx *ctx, const char *user_id, const char *address, const char *agent,
+PURLIN_CHECKED purlin_status sessions_begin(purlin_ctx *ctx, const login_row *of, const char *address, const char *agent,
                                             granted_tokens *out);
 /* The next tokens for a refresh token, which is over by that. PURLIN_UNAUTHENTICATED, recorded: it is none, its session is over, or it
  * was used before: then its session ends. Not within a transaction. May park. */

@@ -244,6 +244,21 @@ def test_a_malformed_login_is_refused(client, body):
     assert client.post("/api/v1/accounts/login", body, token=False).status in (400, 413)
 
 
+def test_logins_are_in_the_audit_log(client, session):
+    assert login(client, session["name"], "not the right one").status == 401
+
+    def entries(operation, about):
+        return client.get(f"/api/v1/audit/entries?operation={operation}&object={about}").json["entries"]
+
+    assert soon(lambda: entries("accounts.login", session["session"]) and entries("accounts.login", session["name"]), 8)
+    assert entries("accounts.login", session["session"])[0]["actor"] == f"user:{session['name']}"
+    assert entries("accounts.login", session["name"])[0]["outcome"] == "refused"
+    client.put("/api/v1/accounts/me/password", {"password": GOOD, "new_password": "another good one"}, token=session["access_token"])
+    assert soon(lambda: entries("accounts.change_password", session["name"]), 8)
+    everything = client.get("/api/v1/audit/entries?limit=1000").body.decode()
+    assert GOOD not in everything and "another good one" not in everything and session["refresh_token"] not in everything
+
+
 # ---- Sessions ----------------------------------------------------------------------------------------------------------------
 
 
