@@ -140,7 +140,9 @@ class World:
 
 @pytest.fixture
 def world(own_server):
-    return World(own_server)
+    made = World(own_server)
+    wait_until(lambda: made.ours.op("audit.head").status == 200, 30, "the log of changes has no signed head")
+    return made
 
 
 @pytest.fixture
@@ -226,6 +228,8 @@ class Matrix:
             getattr(self.world, f"fresh_{row.fresh}")(target)
 
     def unseen(self, name, binding, column, index, answer, letters):
+        if name in ("audit.list", "audit.export"):  # it tells that the other workspace was made, which was done from here
+            letters = letters.replace("w", "") if isinstance(letters, str) else [letter for letter in letters if letter != "w"]
         for letter in letters:
             if FAR[letter].encode() in answer.body:
                 self.wrong.append(f"{name} by {' '.join(binding)}: {column}[{index}] sees {FAR[letter]}: {answer.body[:300]!r}")
