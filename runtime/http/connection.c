@@ -59,7 +59,8 @@ void connection_end_of_input(http_connection *c) {
   c->peer_done = true;
   (void)uv_read_stop((uv_stream_t *)&c->tcp);
   c->reading = false;
-  if (c->exchange != NULL || c->stream != NULL || connection_unsent(c) == 0) connection_close_politely(c);
+  if (c->exchange != NULL || c->stream != NULL) connection_close(c);
+  else if (connection_unsent(c) == 0) connection_close_politely(c);
 }
 
 void connection_received(http_connection *c, const char *data, size_t size) {

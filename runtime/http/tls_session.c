@@ -148,7 +148,7 @@ static void fail(http_connection *c) {
     connection_close(c);
     return;
   }
-  connection_end(c);
+  if (c->state != CONNECTION_ENDING) connection_end(c); /* else its time is running out already */
   connection_turn(c);
 }
 

@@ -272,6 +272,21 @@ static void handshakes_end_in_time(void **state) {
   end_secure();
 }
 
+/* A connection that has been answered and lingers, so that the answer arrives, does so for two seconds whatever comes. */
+static void garbage_does_not_prolong_an_end(void **state) {
+  (void)state;
+  http_options options = test_options();
+  begin_secure(&options, 1);
+  secure_client c = dial_secure(TLS1_3_VERSION, 0);
+  say(&c, "GET /hello HTTP/1.1\r\n" H "Connection: close\r\n\r\nGET /more");
+  assert_int_equal(how_it_ends(&c), SSL_ERROR_ZERO_RETURN);
+  uint64_t began = now_ms();
+  while (send(c.fd, "\x17\x03\x03\x00\x05hello", 10, MSG_NOSIGNAL) == 10 && now_ms() - began < 8000) pause_ms(50);
+  assert_true(now_ms() - began < 7000);
+  hang_up_secure(&c);
+  end_secure();
+}
+
 static void clear_text_is_told(void **state) {
   (void)state;
   http_options options = test_options();
@@ -361,6 +376,7 @@ int main(void) {
       cmocka_unit_test(an_end_can_be_told_from_a_cut),
       cmocka_unit_test(handshakes_end_in_time),
       cmocka_unit_test(clear_text_is_told),
+      cmocka_unit_test(garbage_does_not_prolong_an_end),
       cmocka_unit_test(certificates_change_under_load),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
