@@ -115,12 +115,13 @@ static purlin_status take_body(gathering *g, purlin_ctx *ctx, purlin_request *re
   return size <= LARGEST_DECODED_HERE ? decode(&d) : purlin_offload(ctx, PURLIN_POOL_CPU, decode, &d);
 }
 
-static purlin_status decode_request(purlin_ctx *ctx, purlin_request *request, const operation *op, void *in) {
+static purlin_status decode_request(purlin_ctx *ctx, purlin_request *request, const operation *op, bool by_name, void *in) {
   gathering g = {.reading = {.memory = &ctx->memory, .complain = complain, .complain_to = ctx}, .schema = op->in, .in = in};
   if (takes_body(purlin_method(request))) g.status = take_body(&g, ctx, request);
   else http_query_each(ctx, request, take_query_pair, &g);
   if (g.status != PURLIN_OK && g.status != PURLIN_INVALID) return g.status; /* no input at all */
-  purlin_status path = take_path(&g, request);
+  /* Called by its name, the address holds that and nothing of the input. */
+  purlin_status path = by_name ? PURLIN_OK : take_path(&g, request);
   purlin_status finished = schema_finish(&g.reading, op->in, in, g.was_set);
   return g.status != PURLIN_OK ? g.status : path != PURLIN_OK ? path : finished;
 }
@@ -151,16 +152,19 @@ static purlin_status run_request(purlin_ctx *ctx, purlin_request *request, const
   return key ? run_once(ctx, request, op, in, out, key) : operation_run_permitted(ctx, op, in, out);
 }
 
-/* Behind a gate that asked for the operation's permission. */
-static purlin_status handle_operation(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
-  const operation *op = target->argument;
+static purlin_status answer_operation(purlin_ctx *ctx, purlin_request *request, const operation *op, bool by_name) {
   void *in = purlin_alloc(ctx, op->in->struct_size), *out = purlin_alloc(ctx, op->out->struct_size);
   if (!in || !out) return PURLIN_TOO_LARGE;
-  purlin_status status = decode_request(ctx, request, op, in);
+  purlin_status status = decode_request(ctx, request, op, by_name, in);
   if (status == PURLIN_OK) status = run_request(ctx, request, op, in, out);
   audit_refused(ctx, op->name, status); /* by itself, for this very object */
   if (status != PURLIN_OK) return status;
   return purlin_respond(ctx, request, op->declared->effect == PURLIN_CREATES ? 201 : 200, op->out, out);
+}
+
+/* Behind a gate that asked for the operation's permission. */
+static purlin_status handle_operation(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
+  return answer_operation(ctx, request, target->argument, false);
 }
 
 static purlin_status handle_route(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
@@ -182,7 +186,7 @@ static purlin_status handle_any(purlin_ctx *ctx, purlin_request *request, const 
         .name = op->name, .permission = op->declared->permission, .by_project = op->declared->by_project, .argument = op};
   purlin_status status = access_admit(ctx, request, &wanted);
   if (status == PURLIN_OK && !op) status = purlin_fail(ctx, PURLIN_NOT_FOUND, "no operation named '%s'", name);
-  return status == PURLIN_OK ? handle_operation(ctx, request, &wanted) : status;
+  return status == PURLIN_OK ? answer_operation(ctx, request, op, true) : status;
 }
 
 /* Targets outlive the routers that lead to them: a reload of scripts makes a router anew, and finds here what it added before. */

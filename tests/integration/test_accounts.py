@@ -255,6 +255,8 @@ def test_logins_are_in_the_audit_log(client, session):
     assert entries("accounts.login", session["name"])[0]["outcome"] == "refused"
     client.put("/api/v1/accounts/me/password", {"password": GOOD, "new_password": "another good one"}, token=session["access_token"])
     assert soon(lambda: entries("accounts.change_password", session["name"]), 8)
+    by_name = client.op("audit.list", {"operation": "accounts.login", "object": session["session"]})
+    assert [e["operation"] for e in by_name.json["entries"]] == ["accounts.login"]  # a field named as what the address holds
     everything = client.get("/api/v1/audit/entries?limit=1000").body.decode()
     assert GOOD not in everything and "another good one" not in everything and session["refresh_token"] not in everything
 
