@@ -53,7 +53,10 @@ PURLIN_ROUTE(audit_export, "GET /api/v1/audit/export",
     .answer = "application/x-ndjson", .timeout_ms = UINT32_MAX) {
   audit_head head;
   purlin_status status = purlin_db_row(ctx, audit_head, &head, NEWEST);
-  if (status == PURLIN_NOT_FOUND) return purlin_fail(ctx, status, "the log has no signed head yet: it takes a few seconds");
+  if (status == PURLIN_NOT_FOUND) {
+    purlin_retry_after(ctx, 5);
+    return purlin_fail(ctx, PURLIN_UNAVAILABLE, "the log has no signed head yet: it takes a few seconds");
+  }
   if (status != PURLIN_OK) return status;
   purlin_json first;
   status = purlin_encode(ctx, audit_head_schema(), &head, &first);

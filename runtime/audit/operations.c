@@ -67,8 +67,9 @@ PURLIN_SCHEMA(receipt, "A signed head of the log: keep it, and nothing before it
 
 static purlin_status newest(purlin_ctx *ctx, receipt *out) {
   purlin_status status = purlin_db_row(ctx, receipt, out, NEWEST);
-  return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "the log has no signed head yet: it takes a few seconds")
-                                    : status;
+  if (status != PURLIN_NOT_FOUND) return status;
+  purlin_retry_after(ctx, 5);
+  return purlin_fail(ctx, PURLIN_UNAVAILABLE, "the log has no signed head yet: it takes a few seconds");
 }
 
 PURLIN_OPERATION(audit_head, purlin_nothing, receipt,
