@@ -553,9 +553,12 @@ def test_a_certificate_that_ends_soon_is_told(new_daemon, authority):
     ends = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 20 * 86400))
     one = Secure(new_daemon(configuration=section(*authority.issue("soon", ends=ends))), authority)
     assert 19 * 86400 < one.metric(r"purlin_tls_certificate_expires_seconds\{.*\}") < 20 * 86400
-    assert "ends in 19 days" in one.server.log_text()
-    ready = json.loads(one.get("/readyz")[1])
-    assert ready["status"] == "degraded" and any("ends in 19 days" in c.get("detail", "") for c in ready["checks"])
+    wait_until(lambda: "ends in 19 days" in one.server.log_text(), 10, "the log does not tell")
+
+    def told():
+        ready = json.loads(one.get("/readyz")[1])
+        return ready["status"] == "degraded" and any("ends in 19 days" in (c.get("detail") or "") for c in ready["checks"])
+    wait_until(told, 10, "/readyz does not tell")
 
 
 # ---- The port in the clear -----------------------------------------------------------------------------------------------------------------------------
