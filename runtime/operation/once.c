@@ -34,8 +34,11 @@ purlin_status once_begin(purlin_ctx *ctx, const char *key, const operation *op, 
     return purlin_fail(ctx, PURLIN_INVALID, "Idempotency-Key must be 1 to %d printable characters", LONGEST_KEY);
   purlin_json input;
   purlin_status status = purlin_encode(ctx, op->in, in, &input);
-  if (status == PURLIN_OK) purlin_sha256(input.text, input.size, out->input_hash);
-  return status;
+  if (status != PURLIN_OK) return status;
+  const char *all = purlin_format(ctx, "%s\n%s", purlin_project(ctx), input.text);
+  if (!all) return PURLIN_TOO_LARGE;
+  purlin_sha256(all, strlen(all), out->input_hash);
+  return PURLIN_OK;
 }
 
 purlin_status once_recall(purlin_ctx *ctx, once *o, const operation *op, void *answer) {

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from daemon import Client, Threads
+from daemon import Client, Threads, wait_until
 
 HUGE = 1 << 20
 HTTP_METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
@@ -92,7 +92,10 @@ def document(server):
 
 
 @pytest.fixture(scope="module")
-def operations(document):
+def operations(document, server):
+    head = server.client()  # of the log of changes: the first one takes some seconds
+    wait_until(lambda: head.op("audit.head").status == 200, 30, "the log of changes has no signed head")
+    head.close()
     schemas = document["components"]["schemas"]
     found = [Operation(method, path, declared, schemas) for path, methods in document["paths"].items()
              for method, declared in methods.items() if method in HTTP_METHODS and declared.get("x-operation")]
@@ -229,6 +232,8 @@ def test_empty_body_misses_what_is_required(client, operations):
         answer = client.op(operation.name, b"")
         if operation.required:
             check(answer, operation.name, (400,), operation.required[0])
+        elif operation.name.startswith("accounts."):  # the first administrator is a key, and no user; and there is no mail
+            assert answer.status in (200, 201, 403, 409), f"{operation.name}: {answer}"
         else:
             assert answer.status in (200, 201), f"{operation.name}: {answer}"
 

@@ -37,6 +37,14 @@ def test_a_key_is_of_one_request(client):
         assert other.status == 409 and "another request" in other.json["detail"]
 
 
+def test_a_key_is_of_one_project(client):
+    project = client.op("access.create_project", {"name": f"p{fresh()}"}).json["id"]
+    name, key = f"m{fresh()}", fresh()
+    assert create(client, name, key).status == 201
+    other = client.post("/api/v1/models", {"name": name}, headers={"Idempotency-Key": key, "Purlin-Project": project})
+    assert other.status == 409 and "another request" in other.json["detail"]
+
+
 def test_a_key_is_of_one_actor(server, client):
     name, key = f"m{fresh()}", fresh()
     first = create(client, name, key)
