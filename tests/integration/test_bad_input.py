@@ -91,6 +91,10 @@ def document(server):
     return answer.json
 
 
+# Kept by hand: whoever has forgotten their password shows no token.
+PUBLIC = {"accounts.forgot_password", "accounts.reset_password", "accounts.verify_email"}
+
+
 @pytest.fixture(scope="module")
 def operations(document, server):
     head = server.client()  # of the log of changes: the first one takes some seconds
@@ -256,7 +260,7 @@ def test_least_input_never_fails_inside(client, operations):
         answer = client.op(operation.name, operation.valid_input())
         assert answer.status < 500, f"{operation.name}: {answer}"
         if answer.status >= 400:
-            check(answer, operation.name, (400, 404, 409, 412))
+            check(answer, operation.name, (400, 403, 404, 409, 412))
 
 
 def test_other_media_types_are_refused(client, operations):
@@ -275,7 +279,7 @@ def test_unknown_operation(client):
 def test_nothing_without_a_token(server, document, operations, token):
     client = Client(server.port, None)
     try:
-        guarded = [("POST", f"/api/v1/op/{operation.name}", operation.name) for operation in operations]
+        guarded = [("POST", f"/api/v1/op/{operation.name}", operation.name) for operation in operations if operation.name not in PUBLIC]
         for path, methods in document["paths"].items():
             plain = path
             while "{" in plain:
