@@ -35,10 +35,11 @@ class Authority:
         (folder / "conf").write_text(
             f"[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\nserial={folder}/serial\ncrlnumber={folder}/number\nnew_certs_dir={folder}\n"
             f"certificate={folder}/ca.pem\nprivate_key={folder}/ca.key\ndefault_md=sha256\npolicy=p\nunique_subject=no\ncopy_extensions=copy\n"
-            "default_days=90\ndefault_crl_days=30\nemail_in_dn=no\nutf8=yes\n[p]\ncommonName=supplied\norganizationName=optional\n")
+            "default_days=90\ndefault_crl_days=30\nemail_in_dn=no\nutf8=yes\nx509_extensions=e\n"
+            "[p]\ncommonName=supplied\norganizationName=optional\n[e]\nauthorityKeyIdentifier=keyid\n")
         self.certificate = folder / "ca.pem"
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "ca.key", "-out",
-                self.certificate, "-days", "3650", "-subj", f"/CN={name} authority")
+                self.certificate, "-days", "3650", "-subj", f"/CN={name} authority", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
     def issue(self, name, subject="/CN=localhost", alternative="DNS:localhost,IP:127.0.0.1", begins=None, ends=None):
         key, request, certificate = (self.folder / f"{name}.{kind}" for kind in ("key", "csr", "pem"))
