@@ -176,7 +176,7 @@ PURLIN_OPERATION(deploy, deploy_in, endpoint_out,
   if (status == PURLIN_OK)
     status = purlin_db_run(ctx, MAKE, purlin_new_id(ctx, "end"), purlin_workspace(ctx), purlin_project(ctx), in->name,
                            purlin_actor(ctx));
-  endpoint_row row;
+  endpoint_row row = {0};
   if (status == PURLIN_OK) status = row_of(ctx, in->name, true, &row);
   if (status == PURLIN_OK) status = may_deploy(ctx, in->name, &row);
   return status == PURLIN_OK ? make_switch(ctx, &(switching){in->name, &to, in->cause}, &row, out) : status;

@@ -139,7 +139,7 @@ PURLIN_SCHEMA(model_out, "A model", PURLIN_REQUIRED(project, "Its project"));
 /* A job belongs to the project of its model and, while there is none, of what its creator makes. Its attempts reach nothing else: a model
  * of that name elsewhere, which the creator does not see, is not theirs either. */
 static purlin_status choose_project(purlin_ctx *ctx, purlin_opt_text model, const char **project) {
-  model_out found;
+  model_out found = {0};
   purlin_status status = PURLIN_NOT_FOUND;
   *project = purlin_project(ctx);
   if (model.state == PURLIN_SET)

@@ -129,16 +129,16 @@ static purlin_status decode_request(purlin_ctx *ctx, purlin_request *request, co
 /* With an Idempotency-Key: what was answered before, else the call, which keeps its answer. */
 static purlin_status run_once(purlin_ctx *ctx, purlin_request *request, const operation *op, const void *in, void *out,
                               const char *key) {
-  once o;
-  purlin_status status = once_begin(ctx, key, op, in, &o);
+  once *o = purlin_alloc(ctx, sizeof *o);
+  purlin_status status = o ? once_begin(ctx, key, op, in, o) : PURLIN_TOO_LARGE;
   if (status != PURLIN_OK) return status;
-  status = once_recall(ctx, &o, op, out);
+  status = once_recall(ctx, o, op, out);
   if (status == PURLIN_NOT_FOUND) {
-    ctx->once = &o;
+    ctx->once = o;
     status = operation_run_permitted(ctx, op, in, out);
     if (status != PURLIN_CONFLICT) return status;
     /* Perhaps with what the same request made, which ran at the same time and was quicker. */
-    purlin_status recalled = once_recall(ctx, &o, op, out);
+    purlin_status recalled = once_recall(ctx, o, op, out);
     if (recalled == PURLIN_NOT_FOUND) return status;
     status = recalled;
   }
