@@ -27,7 +27,7 @@
 #include "core/buffer.h"
 #include "loop/context.h"
 
-/* The input of an operation is kept up to so many bytes of JSON, its hash always. */
+/* The input of an operation is kept up to so many bytes of JSON, its hash always; so is the object before and after. */
 #define AUDIT_MOST_INPUT ((size_t)8 * 1024)
 
 /* An entry. Its JSON, members in this order and those that are NULL left out, is what the leaf is the hash of: so members are only ever
@@ -39,6 +39,8 @@ typedef struct audit_entry {
   purlin_json input; /* secrets masked; {"cut": "..."} when it was longer */
   int64_t input_bytes;
   const char *input_hash; /* of all of it, secrets masked */
+  /* The object as it was and as it is, secrets masked, NULL where there was or is none; whole here: audit_write cuts it as the input. */
+  purlin_json before, after;
 } audit_entry;
 PURLIN_SCHEMA(audit_entry, "An entry of the audit log",
     PURLIN_OPTIONAL(id, "Its id, random"),
@@ -54,7 +56,9 @@ PURLIN_SCHEMA(audit_entry, "An entry of the audit log",
     PURLIN_OPTIONAL(trace_id, "In the course of what"),
     PURLIN_OPTIONAL(input, "With what, secrets masked; {\"cut\": ...} when it was longer than 8 KiB"),
     PURLIN_REQUIRED(input_bytes, "How much that was"),
-    PURLIN_OPTIONAL(input_hash, "The SHA-256 of all of it, secrets masked"));
+    PURLIN_OPTIONAL(input_hash, "The SHA-256 of all of it, secrets masked"),
+    PURLIN_OPTIONAL(before, "The object before, secrets masked; {\"cut\": ...} when it was longer than 8 KiB"),
+    PURLIN_OPTIONAL(after, "The object after, likewise"));
 
 extern const purlin_migration *const audit_migrations[];
 extern const size_t audit_migration_count;
@@ -84,7 +88,7 @@ audit_entry *audit_prepare(purlin_ctx *ctx, const char *operation, const purlin_
 /* The id of what a call was about: the member "id" of the answer or of the input, else the "name". "" without one. */
 const char *audit_object(const purlin_schema *schema, const void *value);
 /* Writes it, with one statement, in the running transaction. May park. */
-PURLIN_CHECKED purlin_status audit_write(purlin_ctx *ctx, audit_entry *entry);
+PURLIN_CHECKED purlin_status audit_write(purlin_ctx *ctx, const audit_entry *entry);
 /* Notes that a request was refused, when `status` says so; apart from its transaction, and bounded (apart.c). Does not park. */
 void audit_refused(purlin_ctx *ctx, const char *operation, purlin_status status);
 /* The hash that an entry is in the tree. */

@@ -52,20 +52,33 @@ static purlin_status encode(void *argument) {
   return e->text->failed ? PURLIN_TOO_LARGE : PURLIN_OK;
 }
 
+static purlin_status no_memory(purlin_ctx *ctx) {
+  return purlin_fail(ctx, PURLIN_TOO_LARGE, "the entry of the audit log needs more memory than there is");
+}
+
+/* Longer than AUDIT_MOST_INPUT: {"cut": "its beginning"}, in the arena. `to` keeps NULL without memory. */
+static void cut_text(purlin_ctx *ctx, const char *text, size_t size, purlin_json *to) {
+  buffer cut = {0};
+  *to = (purlin_json){NULL, 0};
+  buffer_text(&cut, "{\"cut\":");
+  buffer_json_text(&cut, text, fitting(text, size, AUDIT_MOST_INPUT));
+  buffer_char(&cut, '}');
+  if (!cut.failed) *to = (purlin_json){purlin_copy_bytes(ctx, cut.data, cut.size), cut.size};
+  buffer_free(&cut);
+}
+
 static purlin_status take_text(purlin_ctx *ctx, audit_entry *entry, const char *text, size_t size, const char *hash) {
   entry->input_bytes = (int64_t)size;
   entry->input_hash = purlin_copy(ctx, hash);
   if (size <= AUDIT_MOST_INPUT) entry->input = (purlin_json){purlin_copy_bytes(ctx, text, size), size};
-  else {
-    buffer cut = {0};
-    buffer_text(&cut, "{\"cut\":");
-    buffer_json_text(&cut, text, fitting(text, size, AUDIT_MOST_INPUT));
-    buffer_char(&cut, '}');
-    if (!cut.failed) entry->input = (purlin_json){purlin_copy_bytes(ctx, cut.data, cut.size), cut.size};
-    buffer_free(&cut);
-  }
-  if (entry->input.text && entry->input_hash) return PURLIN_OK;
-  return purlin_fail(ctx, PURLIN_TOO_LARGE, "the entry of the audit log needs more memory than there is");
+  else cut_text(ctx, text, size, &entry->input);
+  return entry->input.text && entry->input_hash ? PURLIN_OK : no_memory(ctx);
+}
+
+static purlin_status cut_object(purlin_ctx *ctx, purlin_json *object) {
+  const purlin_json whole = *object;
+  if (whole.text && whole.size > AUDIT_MOST_INPUT) cut_text(ctx, whole.text, whole.size, object);
+  return object->text || !whole.text ? PURLIN_OK : no_memory(ctx);
 }
 
 static purlin_status take_input(purlin_ctx *ctx, audit_entry *entry, const purlin_schema *schema, const void *in) {
@@ -127,15 +140,19 @@ void audit_leaf(const audit_entry *entry, uint8_t leaf[32]) {
 
 static const char INSERT[] =
     "INSERT INTO audit_entries (leaf, id, at, workspace, project, actor, credential, address, operation, object, outcome,"
-    " trace_id, input, input_bytes, input_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    " trace_id, input, input_bytes, input_hash, `before`, `after`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
-purlin_status audit_write(purlin_ctx *ctx, audit_entry *entry) {
+purlin_status audit_write(purlin_ctx *ctx, const audit_entry *given) {
+  audit_entry cut = *given, *entry = &cut; /* a transaction that runs again cuts again */
   uint8_t leaf[32];
+  purlin_status status = cut_object(ctx, &cut.before);
+  if (status == PURLIN_OK) status = cut_object(ctx, &cut.after);
+  if (status != PURLIN_OK) return status;
   audit_leaf(entry, leaf);
-  purlin_status status =
-      purlin_db_run(ctx, INSERT, ((purlin_bytes){leaf, sizeof leaf}), entry->id, entry->at, entry->workspace,
-                    entry->project, entry->actor, entry->credential, entry->address, entry->operation, entry->object,
-                    entry->outcome, entry->trace_id, entry->input, entry->input_bytes, entry->input_hash);
+  status = purlin_db_run(ctx, INSERT, ((purlin_bytes){leaf, sizeof leaf}), entry->id, entry->at, entry->workspace,
+                         entry->project, entry->actor, entry->credential, entry->address, entry->operation, entry->object,
+                         entry->outcome, entry->trace_id, entry->input, entry->input_bytes, entry->input_hash,
+                         entry->before, entry->after);
   if (status == PURLIN_OK) purlin_count(audit_entries_total, 1, entry->operation);
   return status;
 }
@@ -147,6 +164,8 @@ purlin_status purlin_audit(purlin_ctx *ctx, const purlin_audit_entry *given) {
   audit_entry entry = {.operation = given->operation ? given->operation : ctx->operation,
                        .object = given->object,
                        .actor = given->actor,
+                       .before = given->before,
+                       .after = given->after,
                        .outcome = given->outcome == PURLIN_AUDIT_DONE ? "done" : "refused"};
   describe(ctx, &entry);
   if (given->detail.text) {

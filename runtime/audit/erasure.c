@@ -7,7 +7,7 @@ enum { BATCH = 500 };
 
 #define ERASE                                                                                                              \
   "UPDATE audit_entries SET id = NULL, project = NULL, actor = NULL, credential = NULL, address = NULL, object = NULL,"    \
-  " trace_id = NULL, input = NULL, input_bytes = 0, input_hash = NULL"
+  " trace_id = NULL, input = NULL, input_bytes = 0, input_hash = NULL, `before` = NULL, `after` = NULL"
 
 static const char OLD[] =
     "SELECT position AS number FROM audit_entries WHERE position > (SELECT forgot FROM audit_state WHERE id = 1)"

@@ -25,9 +25,10 @@ static void add_line(const audit_row *row, buffer *out) {
   if (!row->mine.value) buffer_text(out, "\"withheld\":true}\n");
   else if (row->erased) buffer_text(out, "\"erased\":true}\n");
   else {
-    const audit_entry entry = {row->id,         row->at,      row->workspace,   row->project,   row->actor,
-                               row->credential, row->address, row->operation,   row->object,    row->outcome,
-                               row->trace_id,   row->input,   row->input_bytes, row->input_hash};
+    const audit_entry entry = {row->id,          row->at,         row->workspace, row->project,
+                               row->actor,       row->credential, row->address,   row->operation,
+                               row->object,      row->outcome,    row->trace_id,  row->input,
+                               row->input_bytes, row->input_hash, row->before,    row->after};
     buffer_text(out, "\"entry\":");
     schema_encode(audit_entry_schema(), &entry, SCHEMA_PUBLIC, out);
     buffer_text(out, "}\n");

@@ -6,7 +6,7 @@
 
 #define AUDIT_COLUMNS                                                                                                      \
   "id, at, workspace, project, actor, credential, address, operation, object, outcome, trace_id, input, input_bytes,"      \
-  " input_hash, id IS NULL AS erased"
+  " input_hash, `before`, `after`, id IS NULL AS erased"
 
 typedef struct audit_row {
   int64_t position;
@@ -18,6 +18,7 @@ typedef struct audit_row {
   purlin_json input;
   int64_t input_bytes;
   const char *input_hash;
+  purlin_json before, after;
   purlin_bytes leaf;
   purlin_opt_bool mine;
 } audit_row;
@@ -39,6 +40,8 @@ PURLIN_SCHEMA(audit_row, "An entry of the audit log",
     PURLIN_OPTIONAL(input, "With what, secrets masked; {\"cut\": ...} when it was longer than 8 KiB"),
     PURLIN_REQUIRED(input_bytes, "How much that was"),
     PURLIN_OPTIONAL(input_hash, "The SHA-256 of all of it, secrets masked"),
+    PURLIN_OPTIONAL(before, "The object before, secrets masked; {\"cut\": ...} when it was longer than 8 KiB"),
+    PURLIN_OPTIONAL(after, "The object after, likewise"),
     PURLIN_OPTIONAL(leaf, "The hash that it is in the tree"),
     PURLIN_OPTIONAL(mine, "Whether it is of the reader's workspace"));
 

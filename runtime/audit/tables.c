@@ -51,5 +51,10 @@ PURLIN_MIGRATION(audit_0001, "audit_0001_log",
                  "  public_key VARCHAR(500) NOT NULL COMMENT 'PEM'\n"
                  ") CHARACTER SET ascii COLLATE ascii_bin;\n")
 
-const purlin_migration *const audit_migrations[] = {&audit_0001_migration};
+PURLIN_MIGRATION(audit_0002, "audit_0002_before_after",
+                 "ALTER TABLE audit_entries\n"
+                 "  ADD COLUMN `before` MEDIUMTEXT NULL,\n"
+                 "  ADD COLUMN `after`  MEDIUMTEXT NULL;\n")
+
+const purlin_migration *const audit_migrations[] = {&audit_0001_migration, &audit_0002_migration};
 const size_t audit_migration_count = sizeof audit_migrations / sizeof audit_migrations[0];

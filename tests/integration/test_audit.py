@@ -207,6 +207,7 @@ TAMPERING = {
     "edit the content": ("UPDATE audit_entries SET actor = 'user:other' WHERE leaf_index = 5", "entry 5 was changed"),
     "edit the time": ("UPDATE audit_entries SET at = at - INTERVAL 1 SECOND WHERE leaf_index = 5", "entry 5 was changed"),
     "edit the input": ("UPDATE audit_entries SET input = REPLACE(input, 'e', 'f') WHERE leaf_index = 6", "entry 6 was changed"),
+    "make up what was before": ("UPDATE audit_entries SET `before` = '{}' WHERE leaf_index = 5", "entry 5 was changed"),
     "edit the outcome": ("UPDATE audit_entries SET outcome = 'x' WHERE leaf_index = 5", "entry 5 was changed"),
     "delete": ("DELETE FROM audit_entries WHERE leaf_index = 7", "entry 7 is missing"),
     "delete and close the gap": ("DELETE FROM audit_entries WHERE leaf_index = 7; UPDATE audit_entries SET leaf_index = leaf_index - 1"

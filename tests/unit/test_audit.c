@@ -117,6 +117,11 @@ static void seal(purlin_ctx *ctx) {
   while (!done) loop_sleep(1);
 }
 
+typedef PURLIN_LIST_OF(audit_entry) entries;
+#define ENTRY                                                                                                                     \
+  "id, at, workspace, project, actor, credential, address, operation, object, outcome, trace_id, input, input_bytes, input_hash," \
+  " `before`, `after`"
+
 /* ---- Tests -------------------------------------------------------------------------------------------------------------------------------- */
 
 TEST_IN_DATABASE(an_entry_goes_with_its_change) {
@@ -160,6 +165,56 @@ TEST_IN_DATABASE(a_long_input_is_cut_and_hashed_whole) {
   is(ctx, "input_hash = SHA2(input, 256)", 0);
 }
 
+TEST_IN_DATABASE(before_and_after_are_kept_and_cut) {
+  clear(ctx);
+  OK(ctx, purlin_audit(ctx, &(purlin_audit_entry){
+                                .operation = "test.x", .before = {"{\"a\":1}", 7}, .after = {"{\"a\":\"\xc3\xa9\"}", 10}}));
+  is(ctx, "`before` = '{\"a\":1}' AND `after` = '{\"a\":\"\xc3\xa9\"}'", 1);
+  enum { LONG = 100000 };
+  char *text = purlin_alloc(ctx, LONG);
+  memset(text, 'x', LONG);
+  text[0] = text[LONG - 1] = '"';
+  audit_entry *entry = audit_prepare(ctx, "test.x", NULL, NULL);
+  assert_non_null(entry);
+  entry->before = entry->after = (purlin_json){text, LONG};
+  OK(ctx, audit_write(ctx, entry));
+  assert_int_equal(entry->before.size, LONG); /* a transaction that runs again finds it as it was */
+  is(ctx, "`before` LIKE '{\"cut\":\"%' AND JSON_VALID(`before`) AND LENGTH(`before`) < 9000 AND `after` = `before`", 1);
+  seal(ctx);
+  entries rows = {0};
+  OK(ctx, purlin_db_list(ctx, audit_entry, &rows, "SELECT " ENTRY " FROM audit_entries ORDER BY leaf_index"));
+  assert_int_equal(rows.count, 2);
+  for (size_t i = 0; i < rows.count; i++) { /* both are part of what is hashed */
+    tree_hash leaf, other;
+    audit_leaf(&rows.items[i], leaf.bytes);
+    rows.items[i].before.text = NULL;
+    audit_leaf(&rows.items[i], other.bytes);
+    assert_false(tree_equal(&leaf, &other));
+    char digits[65];
+    text_hex(leaf.bytes, sizeof leaf.bytes, digits);
+    is(ctx, purlin_format(ctx, "leaf_index = %zu AND leaf = UNHEX('%s')", i, digits), 1);
+  }
+}
+
+/* Of entries that were written before there was a before and an after the hash stays. */
+static void an_entry_without_them_has_the_hash_that_it_had(void **state) {
+  (void)state;
+  static const char text[] =
+      "{\"id\":\"aud_1\",\"at\":\"2026-01-02T03:04:05.678901Z\",\"workspace\":\"default\",\"operation\":\"x.y\","
+      "\"outcome\":\"done\",\"input\":{\"a\":1},\"input_bytes\":7,\"input_hash\":\"00\"}";
+  const audit_entry entry = {.id = "aud_1",
+                             .at = {INT64_C(1767323045678901)},
+                             .workspace = "default",
+                             .operation = "x.y",
+                             .outcome = "done",
+                             .input = {"{\"a\":1}", 7},
+                             .input_bytes = 7,
+                             .input_hash = "00"};
+  tree_hash leaf, expected = tree_leaf(text, sizeof text - 1);
+  audit_leaf(&entry, leaf.bytes);
+  assert_true(tree_equal(&leaf, &expected));
+}
+
 static purlin_status write_and_fail(purlin_ctx *ctx, void *argument) {
   (void)argument;
   OK(ctx, purlin_audit(ctx, &(purlin_audit_entry){.operation = "test.never"}));
@@ -196,10 +251,6 @@ TEST_IN_DATABASE(refusals_are_bounded_and_what_is_dropped_is_told) {
 }
 
 /* ---- The tree -------------------------------------------------------------------------------------------------------------------------------- */
-
-typedef PURLIN_LIST_OF(audit_entry) entries;
-#define ENTRY                                                                                                              \
-  "id, at, workspace, project, actor, credential, address, operation, object, outcome, trace_id, input, input_bytes, input_hash"
 
 /* The hash of each row as it stands in the database. */
 static tree_hash *leaves_of(purlin_ctx *ctx, size_t *count) {
@@ -258,12 +309,17 @@ TEST_IN_DATABASE(what_is_numbered_is_proven) {
 TEST_IN_DATABASE(erased_content_leaves_its_hash) {
   clear(ctx);
   for (int i = 0; i < 3; i++)
-    OK(ctx, purlin_audit(ctx, &(purlin_audit_entry){.operation = "test.x", .actor = i == 1 ? "user:ana" : "user:bob"}));
+    OK(ctx, purlin_audit(ctx, &(purlin_audit_entry){.operation = "test.x",
+                                                    .actor = i == 1 ? "user:ana" : "user:bob",
+                                                    .before = {"{}", 2},
+                                                    .after = {"{}", 2}}));
   seal(ctx);
   int64_t erased = 0;
   OK(ctx, audit_erase_actor(ctx, "user:ana", &erased));
   assert_int_equal(erased, 1);
-  is(ctx, "id IS NULL AND actor IS NULL AND address IS NULL AND input IS NULL AND LENGTH(leaf) = 32 AND leaf_index = 1", 1);
+  is(ctx,
+     "id IS NULL AND actor IS NULL AND address IS NULL AND input IS NULL AND `before` IS NULL AND `after` IS NULL AND LENGTH(leaf) = 32 AND leaf_index = 1",
+     1);
   RUN(ctx, "UPDATE audit_entries SET at = NOW(6) - INTERVAL 40 DAY WHERE leaf_index = 0");
   OK(ctx, audit_forget(ctx, 30));
   is(ctx, "id IS NULL", 2);
@@ -326,6 +382,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(an_entry_goes_with_its_change),
                                      cmocka_unit_test(without_an_entry_there_is_no_change),
                                      cmocka_unit_test(a_long_input_is_cut_and_hashed_whole),
+                                     cmocka_unit_test(before_and_after_are_kept_and_cut),
+                                     cmocka_unit_test(an_entry_without_them_has_the_hash_that_it_had),
                                      cmocka_unit_test(plugins_write_their_own),
                                      cmocka_unit_test(refusals_are_bounded_and_what_is_dropped_is_told),
                                      cmocka_unit_test(what_is_numbered_is_proven),

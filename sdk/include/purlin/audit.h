@@ -22,8 +22,9 @@ typedef struct purlin_audit_entry {
   const char *operation; /* "PLUGIN.WHAT"; NULL: the running operation or route */
   const char *object;    /* the id of what it is about; NULL: none */
   purlin_audit_outcome outcome;
-  const char *actor;  /* NULL: the context's; of a login the one who comes in */
-  purlin_json detail; /* JSON, without secrets; cut after 8 KiB; NULL text: none */
+  const char *actor;         /* NULL: the context's; of a login the one who comes in */
+  purlin_json detail;        /* JSON, without secrets; cut after 8 KiB; NULL text: none */
+  purlin_json before, after; /* the object as it was and as it is, likewise; of what is done only */
 } purlin_audit_entry;
 
 /* Writes an entry, borrowed until the call returns. PURLIN_AUDIT_DONE: in the running transaction, where there is one, else by itself.
