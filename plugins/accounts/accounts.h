@@ -25,6 +25,7 @@
 
 #define NAME_RULE .pattern = "[a-z0-9][a-z0-9._-]*", .max_length = 64
 #define EMAIL_RULE .pattern = "([^@ \t\r\n]+@[^@ \t\r\n]+)?", .max_length = 254
+#define USER_PREFIX "user:" /* of a login name as an actor */
 #define PASSWORD_FIELD .min_length = 1, .max_length = PASSWORD_LONGEST, .secret = true
 
 typedef struct accounts_configuration {
@@ -84,6 +85,9 @@ PURLIN_SCHEMA(login_row, "A user who may log in",
 PURLIN_CHECKED purlin_status accounts_user(purlin_ctx *ctx, const char *name, user *out);
 /* The caller, when it is a user: "user:NAME" without its "user:". PURLIN_FORBIDDEN is recorded. May park. */
 PURLIN_CHECKED purlin_status accounts_self(purlin_ctx *ctx, user *out);
+
+/* The contract authenticator's: whether somebody can come in without a key. May park, for the database only. */
+PURLIN_CHECKED purlin_status accounts_comes_in(purlin_ctx *ctx, const char *actor);
 
 /* A body of JSON that holds a secret, which is wiped where it was read to. May park. */
 PURLIN_CHECKED purlin_status accounts_read(purlin_ctx *ctx, purlin_request *request, const purlin_schema *schema, void *in);

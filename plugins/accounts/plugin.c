@@ -14,8 +14,10 @@ static purlin_status stop(purlin_ctx *ctx) {
   return PURLIN_OK;
 }
 
-static const purlin_authenticator functions = {
-    .size = sizeof(purlin_authenticator), .authenticate = authenticate, .vouch = authenticate_vouch};
+static const purlin_authenticator functions = {.size = sizeof(purlin_authenticator),
+                                               .authenticate = authenticate,
+                                               .vouch = authenticate_vouch,
+                                               .comes_in = accounts_comes_in};
 PURLIN_PROVIDES(authenticator, "accounts", functions);
 
 PURLIN_PLUGIN("accounts", "0.1.0",

@@ -7,8 +7,6 @@ static const char SET_EMAIL[] =
     "UPDATE accounts_users SET email_verified_at = IF(email = ?, email_verified_at, NULL), email = ? WHERE id = ?";
 static const char SET_PASSWORD[] = "UPDATE accounts_users SET password_hash = ?, version = version + 1 WHERE id = ?";
 
-#define USER_PREFIX "user:"
-
 purlin_status accounts_self(purlin_ctx *ctx, user *out) {
   const char *actor = purlin_actor(ctx);
   purlin_status status = PURLIN_NOT_FOUND;

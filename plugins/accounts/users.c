@@ -93,6 +93,25 @@ PURLIN_OPERATION(list_users, list_users_in, user_page,
   return status;
 }
 
+/* ---- Who can come in ------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct way_in_row {
+  bool disabled, opens;
+} way_in_row;
+PURLIN_SCHEMA(way_in_row, "Whether a user can come in",
+    PURLIN_REQUIRED(disabled, "not at all"), PURLIN_REQUIRED(opens, "without a key"));
+
+static const char SELECT_WAY_IN[] = "SELECT disabled_at IS NOT NULL AS disabled, password_hash IS NOT NULL AS opens"
+                                    " FROM accounts_users WHERE name = ?";
+
+purlin_status accounts_comes_in(purlin_ctx *ctx, const char *actor) {
+  way_in_row row;
+  if (strncmp(actor, USER_PREFIX, sizeof USER_PREFIX - 1) != 0) return PURLIN_NOT_FOUND;
+  purlin_status status = purlin_db_row(ctx, way_in_row, &row, SELECT_WAY_IN, actor + sizeof USER_PREFIX - 1);
+  if (status != PURLIN_OK) return status;
+  return row.disabled ? PURLIN_UNAUTHENTICATED : row.opens ? PURLIN_OK : PURLIN_NOT_FOUND;
+}
+
 /* ---- Changing --------------------------------------------------------------------------------------------------------------------------- */
 
 PURLIN_OPERATION(disable_user, user_in, user,
@@ -106,6 +125,7 @@ PURLIN_OPERATION(disable_user, user_in, user,
     return purlin_fail(ctx, PURLIN_CONFLICT, "that is you: another administrator must do it");
   if (status == PURLIN_OK) status = purlin_db_run(ctx, DISABLE, in->name);
   if (status == PURLIN_OK) status = sessions_revoke_all(ctx, out->id, "");
+  if (status == PURLIN_OK) status = purlin_keep_owner(ctx, self);
   return status == PURLIN_OK ? accounts_user(ctx, in->name, out) : status;
 }
 

@@ -5,6 +5,7 @@
  * key.c        API keys, the runtime's own credentials; the first administrator's is made at the first start
  * role.c       what roles permit: the built-in ones and those of a workspace
  * grant.c      which role whom was granted, where: in a workspace, a project, on one object
+ * owner.c      a workspace always has an owner who can come in
  * project.c    workspaces and projects
  * rate.c       how often somebody may ask
  * tables.c     the tables

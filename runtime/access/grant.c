@@ -146,22 +146,10 @@ typedef struct grant_id_in {
 } grant_id_in;
 PURLIN_SCHEMA(grant_id_in, "Which grant", PURLIN_REQUIRED(id, "Its id", .max_length = 64));
 
-typedef struct count_row {
-  int64_t owners;
-} count_row;
-PURLIN_SCHEMA(count_row, "How many", PURLIN_REQUIRED(owners, "Rows"));
-
-/* The rows are locked, so that two who each take away the other's cannot both succeed. */
-static const char COUNT_OWNERS[] = "SELECT COUNT(*) AS owners FROM access_grants WHERE workspace = ? AND role = 'owner'"
-                                   " AND project = '" EVERYWHERE "' FOR UPDATE";
 static const char DELETE_GRANT[] = "DELETE FROM access_grants WHERE workspace = ? AND id = ?";
 
-static purlin_status keep_an_owner(purlin_ctx *ctx, const grant *doomed) {
-  if (strcmp(doomed->role, "owner") != 0 || doomed->project.state == PURLIN_SET) return PURLIN_OK;
-  count_row row;
-  purlin_status status = purlin_db_row(ctx, count_row, &row, COUNT_OWNERS, purlin_workspace(ctx));
-  if (status != PURLIN_OK || row.owners > 1) return status;
-  return purlin_fail(ctx, PURLIN_CONFLICT, "this is the last owner of the workspace; grant the role to another first");
+static bool gives_all(const grant *given) {
+  return strcmp(given->role, "owner") == 0 && given->project.state != PURLIN_SET && given->object.state != PURLIN_SET;
 }
 
 PURLIN_OPERATION(access_revoke_grant, grant_id_in, purlin_nothing,
@@ -175,8 +163,8 @@ PURLIN_OPERATION(access_revoke_grant, grant_id_in, purlin_nothing,
   if (status == PURLIN_NOT_FOUND || (status == PURLIN_OK && !purlin_permitted_on(ctx, "access:read", project, object)))
     return purlin_fail(ctx, PURLIN_NOT_FOUND, "there is no grant '%s'", in->id);
   if (status == PURLIN_OK) status = purlin_require_on(ctx, "access:write", project, object);
-  if (status == PURLIN_OK) status = keep_an_owner(ctx, &found);
-  return status == PURLIN_OK ? purlin_db_run(ctx, DELETE_GRANT, purlin_workspace(ctx), in->id) : status;
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, DELETE_GRANT, purlin_workspace(ctx), in->id);
+  return status == PURLIN_OK && gives_all(&found) ? owner_remains(ctx) : status;
 }
 
 /* ---- Listing ------------------------------------------------------------------------------------------------------------------------------------- */

@@ -12,6 +12,10 @@ PURLIN_CHECKED purlin_status identity_of(purlin_ctx *ctx, const purlin_credentia
 void identity_start(void);
 void identity_forget(void);
 
+/* Whether somebody comes in by other means than a key of ours, by what the authenticators say. PURLIN_NOT_FOUND: not that any of them
+ * knew, so a key of theirs is taken; PURLIN_UNAUTHENTICATED: they are shut out. May park, for the database only. */
+PURLIN_CHECKED purlin_status identity_comes_in(purlin_ctx *ctx, const char *actor);
+
 /* The principal of an API key: PURLIN_NOT_FOUND when it is none of ours, has expired or was revoked. `project` and `bound`: where it
  * acts, and whether only there. May park. */
 PURLIN_CHECKED purlin_status key_principal(purlin_ctx *ctx, const purlin_credential *credential,
@@ -38,6 +42,10 @@ PURLIN_CHECKED purlin_status grants_home(purlin_ctx *ctx, purlin_texts subjects,
 /* Grants a role, as the caller; in the caller's transaction. May park. */
 PURLIN_CHECKED purlin_status grant_add(purlin_ctx *ctx, const char *workspace, const char *subject, const char *role,
                                        const char *project);
+
+/* After a change that took an owner of the caller's workspace away, or their way in, and in its transaction: PURLIN_CONFLICT, recorded,
+ * when nobody who could come in owns it any more. May park. */
+PURLIN_CHECKED purlin_status owner_remains(purlin_ctx *ctx);
 
 /* The id of a project of the caller's workspace, by its id or name. PURLIN_NOT_FOUND, recorded. May park. */
 PURLIN_CHECKED purlin_status project_find(purlin_ctx *ctx, const char *name, const char **id);

@@ -252,6 +252,7 @@ PURLIN_OPERATION(access_revoke_key, key_in, key,
   purlin_status status = find_key(ctx, in->id, out);
   if (status == PURLIN_OK)
     status = purlin_db_run(ctx, "UPDATE access_tokens SET revoked_at = COALESCE(revoked_at, NOW(6)) WHERE id = ?", in->id);
+  if (status == PURLIN_OK) status = purlin_keep_owner(ctx, out->owner);
   return status == PURLIN_OK ? find_key(ctx, in->id, out) : status;
 }
 

@@ -24,6 +24,8 @@ static const char USAGE[] =
     "         --token-file FILE  default $PURLIN_TOKEN, the file $PURLIN_TOKEN_FILE, the session of 'purlin login'; for a\n"
     "                            server of this machine also var/admin.token and /var/lib/purlin/admin.token\n"
     "         --ca-file FILE     who vouches for an https server; default $PURLIN_CA_FILE, those that this machine trusts\n"
+    "         --workspace NAME   where to act; default $PURLIN_WORKSPACE, that of the key or the one in which you have a role\n"
+    "         --project NAME     whose what is made shall be, by id or name; default $PURLIN_PROJECT, that of the key\n"
     "         --json             print the answer as JSON, never as a table\n"
     "         --version, --help\n"
     "\n"
@@ -194,23 +196,33 @@ static int run(session *s, int count, char **arguments) {
   return code;
 }
 
+/* Where the value of an option goes; NULL: there is no such option that takes one. */
+static const char **value_of(session *s, const char *option) {
+  const struct {
+    const char *name, **value;
+  } options[] = {{"--server", &s->server},
+                 {"--token-file", &s->token_file},
+                 {"--ca-file", &s->ca_file},
+                 {"--workspace", &s->workspace},
+                 {"--project", &s->project}};
+  for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+    if (strcmp(options[i].name, option) == 0) return options[i].value;
+  return NULL;
+}
+
 /* Takes the options before the first word. Returns the index of that; 0: the program ends with *code. */
 static int take_options(session *s, int count, char **arguments, int *code) {
   int i = 1;
   for (; i < count && arguments[i][0] == '-' && arguments[i][1]; i++) {
-    const char *option = arguments[i];
+    const char *option = arguments[i], **value = value_of(s, option);
     if (strcmp(option, "--json") == 0) s->json = true;
-    else if (strcmp(option, "--server") == 0 && i + 1 < count) s->server = arguments[++i];
-    else if (strcmp(option, "--token-file") == 0 && i + 1 < count) s->token_file = arguments[++i];
-    else if (strcmp(option, "--ca-file") == 0 && i + 1 < count) s->ca_file = arguments[++i];
+    else if (value && i + 1 < count) *value = arguments[++i];
     else if (strcmp(option, "--version") == 0 || is_help(option)) {
       (void)fputs(is_help(option) ? USAGE : "purlin " PURLIN_VERSION "\n", stdout);
       return 0;
     } else {
-      bool known =
-          strcmp(option, "--server") == 0 || strcmp(option, "--token-file") == 0 || strcmp(option, "--ca-file") == 0;
       (void)fprintf(
-          stderr, known ? "purlin: %s needs a value\n" : "purlin: unknown option '%s'; purlin --help lists them\n", option);
+          stderr, value ? "purlin: %s needs a value\n" : "purlin: unknown option '%s'; purlin --help lists them\n", option);
       *code = CTL_USAGE;
       return 0;
     }

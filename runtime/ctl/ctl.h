@@ -36,6 +36,8 @@ typedef struct session {
   const char *token_file; /* given by hand; NULL: looked for in the usual places */
   const char *ca_file;    /* PEM: who vouches for the server; NULL: those that the machine trusts */
   const char *token;      /* NULL: none was found */
+  const char *workspace;  /* NULL: the credential's */
+  const char *project;    /* NULL: the credential's */
   bool json;              /* print JSON, never tables */
   buffer server_text, token_text;
 } session;

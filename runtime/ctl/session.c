@@ -64,9 +64,22 @@ void session_address(session *s) {
   if (s->ca_file && !*s->ca_file) s->ca_file = NULL;
 }
 
+/* A header must not be able to hold another. */
+static bool settle_place(const char **value, const char *variable, const char *option) {
+  if (!*value) *value = getenv(variable);
+  if (*value && !**value) *value = NULL;
+  for (const char *at = *value; at && *at; at++) {
+    if ((unsigned char)*at > ' ' && (unsigned char)*at < 0x7f) continue;
+    (void)fprintf(stderr, "purlin: what %s or %s names is no name: letters, digits, '.', '_' and '-'\n", option, variable);
+    return false;
+  }
+  return true;
+}
+
 bool session_complete(session *s) {
   session_address(s);
-  return find_token(s);
+  return settle_place(&s->workspace, "PURLIN_WORKSPACE", "--workspace") &&
+         settle_place(&s->project, "PURLIN_PROJECT", "--project") && find_token(s);
 }
 
 void session_end(session *s) {
@@ -128,19 +141,32 @@ static void say_no_answer(const session *s, CURLcode code, const char *why) {
     (void)fputs("  Whose certificate is to be trusted says --ca-file FILE or PURLIN_CA_FILE.\n", stderr);
 }
 
+/* Adds "NAME: VALUE"; without a value nothing. */
+static bool add_header(struct curl_slist **headers, const char *name, const char *value) {
+  if (!value) return true;
+  buffer line = {0};
+  buffer_format(&line, "%s%s", name, value);
+  struct curl_slist *more = line.failed ? NULL : curl_slist_append(*headers, buffer_end(&line));
+  if (more) *headers = more;
+  buffer_free(&line);
+  return more != NULL;
+}
+
 bool session_request(const session *s, const char *method, const char *path, const char *body, unsigned *http,
                      buffer *answer) {
-  buffer url = {0}, authorization = {0};
+  buffer url = {0};
+  struct curl_slist *headers = NULL;
   buffer_format(&url, "%s%s", s->server, path);
-  buffer_format(&authorization, "Authorization: Bearer %s", s->token ? s->token : "");
   answer->limit = LARGEST_ANSWER;
   CURL *curl = curl_easy_init();
-  struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json"), *more = NULL;
-  if (headers && s->token) more = curl_slist_append(headers, buffer_end(&authorization));
+  bool whole = curl && add_header(&headers, "Content-Type: ", "application/json") &&
+               add_header(&headers, "Authorization: Bearer ", s->token) &&
+               add_header(&headers, "Purlin-Workspace: ", s->workspace) &&
+               add_header(&headers, "Purlin-Project: ", s->project);
   patience p = {.began = time(NULL), .terminal = display_is_terminal(stderr)};
   CURLcode code = CURLE_OUT_OF_MEMORY;
   char why[CURL_ERROR_SIZE] = "";
-  if (curl && headers && (more || !s->token)) {
+  if (whole) {
     set_options(curl, s, method, body, &p);
     (void)curl_easy_setopt(curl, CURLOPT_URL, buffer_end(&url));
     (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
@@ -156,7 +182,6 @@ bool session_request(const session *s, const char *method, const char *path, con
   curl_slist_free_all(headers);
   curl_easy_cleanup(curl);
   buffer_free(&url);
-  buffer_free(&authorization);
   return code == CURLE_OK;
 }
 

@@ -304,3 +304,52 @@ def test_plugin_files_are_shown_and_checked(tmp_path):
     code, out, err = run("plugin", "check", str(tmp_path / "notes.so"))
     assert (code, out) == (1, "") and "ELF" in err
     assert run("plugin", "--help")[0] == 0
+
+
+# ---- Where -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def places(client):
+    """Somebody who has a role in two workspaces, by their token, and a project of the second."""
+    from test_accounts import GOOD, a_name, login
+    name, workspace, project = a_name(), f"w{time.monotonic_ns()}", f"p{time.monotonic_ns()}"
+    client.op("accounts.create_user", {"name": name, "password": GOOD})
+    client.op("access.grant_role", {"subject": f"user:{name}", "role": "viewer"})
+    owner = client.op("access.create_workspace", {"name": workspace, "owner": f"user:{name}"}).json["secret"]
+    assert client.op("access.create_project", {"name": project}, token=owner).status == 201
+    return login(client, name).json["access_token"], workspace, project
+
+
+def where(server, *options, token, **variables):
+    code, out, err = run(*options, "--json", "access", "whoami", server=server, **{**variables, "PURLIN_TOKEN": token})
+    return json.loads(out)["workspace"] if code == 0 else err
+
+
+def test_the_workspace_is_an_option_or_a_variable(server, places):
+    token, workspace, _ = places
+    assert "Purlin-Workspace" in where(server, token=token)  # in which of the two?
+    assert where(server, "--workspace", workspace, token=token) == workspace
+    assert where(server, token=token, PURLIN_WORKSPACE=workspace) == workspace
+    assert where(server, "--workspace", "default", token=token, PURLIN_WORKSPACE=workspace) == "default"
+    assert "Purlin-Workspace" in where(server, "--workspace", "", token=token, PURLIN_WORKSPACE="")
+    nowhere = run("--workspace", "nowhere", "registry", "list-models", server=server, PURLIN_TOKEN=token)
+    assert nowhere[0] == 1 and "models:read" in nowhere[2]  # there, or not there: nothing is granted
+
+
+def test_the_project_is_an_option_or_a_variable(server, places):
+    token, workspace, project = places
+    for options, variables in ((("--project", project), {}), ((), {"PURLIN_PROJECT": project})):
+        code, out, err = run(*options, "--workspace", workspace, "--json", "registry", "create-model", "--name", f"m{time.monotonic_ns()}", server=server,
+                             **{**variables, "PURLIN_TOKEN": token})
+        assert code == 0, err
+        assert json.loads(out)["project"].startswith("prj_")
+    code, _, err = run("--project", "none", "--workspace", workspace, "registry", "list-models", server=server, PURLIN_TOKEN=token)
+    assert code == 1 and "there is no project 'none'" in err
+
+
+@pytest.mark.parametrize("value", ["a b", "a\r\nAuthorization: x", "\u00e4", "\t"])
+def test_no_header_hides_in_a_place(server, value):
+    for options, variables in ((("--workspace", value), {}), (("--project", value), {}), ((), {"PURLIN_WORKSPACE": value}), ((), {"PURLIN_PROJECT": value})):
+        code, _, err = run(*options, "access", "whoami", server=server, **variables)
+        assert code == 2 and "is no name" in err

@@ -44,6 +44,18 @@ PURLIN_API PURLIN_CHECKED purlin_status purlin_require_on(purlin_ctx *ctx, const
 PURLIN_API PURLIN_CHECKED purlin_status purlin_reach(purlin_ctx *ctx, const char *permission, const char *see,
                                                      const char *project, const char *object);
 
+/* ---- For plugins that know people ------------------------------------------------------------------------------------------- */
+
+/* Whether anything is or was given to a subject ("user:bob") before there is one, in any workspace: a role, or an API key that acts for
+ * it. Then nobody may simply take that name. May park. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_is_granted(purlin_ctx *ctx, const char *subject, bool *granted);
+/* Grants a role in all of the caller's workspace, by the word of the plugin: what the caller holds does not count. In the running
+ * transaction. Recorded: PURLIN_NOT_FOUND (no such role), PURLIN_CONFLICT (granted already). May park. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_grant_role(purlin_ctx *ctx, const char *subject, const char *role);
+/* To be called after a change that shuts a subject out, in its transaction: PURLIN_CONFLICT, recorded, when the subject owns the caller's
+ * workspace and nobody else who can come in does. Of several that do this at once the last is refused. May park. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_keep_owner(purlin_ctx *ctx, const char *subject);
+
 PURLIN_END
 
 #endif

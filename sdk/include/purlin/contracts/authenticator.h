@@ -48,6 +48,10 @@ typedef struct purlin_authenticator {
   /* May be NULL. Whether somebody for whom one of the runtime's own keys acts ("user:ana") is still let in: PURLIN_OK;
    * PURLIN_UNAUTHENTICATED: mine, and shut out; PURLIN_NOT_FOUND: not one of mine. A key acts on while nobody says no. May park. */
   purlin_status (*vouch)(purlin_ctx *ctx, const char *actor);
+  /* May be NULL. Whether somebody can come in by what this plugin knows (a password), without a key: PURLIN_OK; PURLIN_UNAUTHENTICATED:
+   * mine, and shut out; PURLIN_NOT_FOUND: not one of mine, or nothing opens to them but a key. Asked before the last owner of a workspace
+   * goes, within a transaction: only the database may be waited for. May park. */
+  purlin_status (*comes_in)(purlin_ctx *ctx, const char *actor);
 } purlin_authenticator;
 
 PURLIN_END
