@@ -57,8 +57,9 @@ purlin_status owner_remains(purlin_ctx *ctx) {
     if (status == PURLIN_NOT_FOUND || status == PURLIN_UNAUTHENTICATED) status = PURLIN_OK;
   }
   if (status != PURLIN_OK) return status;
-  return purlin_fail(ctx, PURLIN_CONFLICT,
-                     "this is the last owner of the workspace who can come in; grant the role to another user who can log in first");
+  return purlin_fail(
+      ctx, PURLIN_CONFLICT,
+      "this is the last owner of the workspace who can come in; grant the role to another user who can log in first");
 }
 
 purlin_status purlin_keep_owner(purlin_ctx *ctx, const char *subject) {
