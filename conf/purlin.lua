@@ -45,6 +45,9 @@ lua {
 
 -- cors { origins = { "https://app.example.org" } }   -- whose pages may call this server from a browser
 
+-- Where calls to others may go beside public addresses: addresses, networks and hosts inside, with a port or without.
+-- outbound { allow = { "10.1.0.0/16", "[fd00::1]:443", "mail.internal:25" }, environment_proxies = false }
+
 plugins {
   folders = { "/usr/lib/purlin/plugins" },
   -- disabled = { "drift" },

@@ -36,6 +36,7 @@ static const struct {
     [END_TIMEOUT] = {PURLIN_TIMEOUT, "timeout", "no answer in time"},
     [END_NONSENSE] = {PURLIN_BAD_UPSTREAM, "nonsense", "the answer is no HTTP"},
     [END_REFUSED] = {PURLIN_UNAVAILABLE, "refused", "it failed repeatedly and is left alone for a while"},
+    [END_FORBIDDEN] = {PURLIN_FORBIDDEN, "forbidden", ""},
     [END_LOCAL] = {PURLIN_INTERNAL, "local", "the request or its answer could not be handled here"},
     [END_STOPPED] = {PURLIN_CANCELLED, "cancelled", "the call was cancelled"},
 };
@@ -113,6 +114,7 @@ static uint32_t pause_of(const client_call *call, uint32_t attempt) {
 
 static purlin_status conclude(client_call *call, purlin_http_answer *answer) {
   purlin_ctx *ctx = call->ctx;
+  if (call->end == END_FORBIDDEN) return request_refuse(call);
   if (call->end != END_ANSWER) {
     purlin_status status = call->end == END_LOCAL ? call->local : ends[call->end].status;
     const char *detail = call->error[0] != '\0' ? call->error : ends[call->end].text;

@@ -2,7 +2,7 @@
  * per origin, shared by the process; counters.
  *
  * An attempt that gets no connection, loses it, times out or is answered 502 to 504 is a failure of its origin. HTTP/1.1
- * only. Proxies are those of the environment (https_proxy, no_proxy), never for loopback. Files are read and written on the
+ * only. Proxies are those of the environment (https_proxy, no_proxy), where that is wanted, and never for loopback. Files are read and written on the
  * loop, in pieces of 64 KiB. */
 #ifndef PURLIN_CLIENT_CLIENT_H
 #define PURLIN_CLIENT_CLIENT_H
@@ -15,7 +15,10 @@ typedef struct client_options {
   size_t max_in_flight;        /* calls per loop: 1,000; more are PURLIN_UNAVAILABLE */
   uint32_t breaker_failures;   /* in a row that open a breaker: 5 */
   uint32_t breaker_open_ms;    /* then one trial call is let through: 10 s */
-  const char *user_agent;      /* "purlin/VERSION"; borrowed while the client runs */
+  /* Behind a proxy it is the proxy that resolves names and connects: what is judged here (outbound.h) are only the proxy's own address
+   * and hosts that are written as addresses. So not unless the operator says that the proxy may judge: false. */
+  bool environment_proxies;
+  const char *user_agent; /* "purlin/VERSION"; borrowed while the client runs */
 } client_options;
 
 void client_options_default(client_options *options);

@@ -136,11 +136,19 @@ static int on_socket(CURL *easy, curl_socket_t descriptor, int what, void *argum
   return uv_poll_start(&p->handle, events, on_poll) == 0 ? 0 : -1;
 }
 
+/* Each address that a name has is asked for here, by the call that opens the connection; those that reuse it got it because they want
+ * the same host and port. */
 static curl_socket_t on_open(void *argument, curlsocktype purpose, struct curl_sockaddr *address) {
   (void)purpose;
+  client_call *call = argument;
+  if (!request_permits(call, &address->addr, address->addrlen)) {
+    call->forbidden = true;
+    return CURL_SOCKET_BAD;
+  }
   curl_socket_t descriptor = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
   if (descriptor < 0) return CURL_SOCKET_BAD;
-  if (poll_make(argument, descriptor, true) != NULL) return descriptor;
+  call->permitted = true;
+  if (poll_make(call->engine, descriptor, true) != NULL) return descriptor;
   (void)close(descriptor);
   return CURL_SOCKET_BAD;
 }
@@ -151,11 +159,13 @@ static int on_close(void *argument, curl_socket_t descriptor) {
   return close(descriptor);
 }
 
-bool engine_own_sockets(engine *e, CURL *easy) {
+/* A connection may outlive the call that opened it, so it is closed by the engine. */
+bool engine_own_sockets(client_call *call) {
+  CURL *easy = call->easy;
   return curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, e) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, e) == CURLE_OK;
+         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, call->engine) == CURLE_OK;
 }
 
 /* ---- Life ------------------------------------------------------------------------------------------------------------------------ */

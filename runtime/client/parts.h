@@ -4,6 +4,7 @@
  *   flight.c    one attempt: waiting for its turn at the origin, time-out, cancellation, its end
  *   request.c   one attempt as libcurl sees it: options, headers, bodies and files
  *   engine.c    one multi handle per loop, its sockets and its timer
+ *   outbound.c  which addresses may be connected to
  *   breaker.c   circuit breakers, one table for the process
  *
  * Everything but the breakers belongs to one loop and needs no lock. */
@@ -43,10 +44,11 @@ typedef enum attempt_end {
   END_UNTRUSTED,  /* its certificate is not valid: nothing was sent, and trying again is no use */
   END_LOST,       /* the connection broke after the request was sent, or part of it */
   END_TIMEOUT,
-  END_NONSENSE, /* no HTTP */
-  END_REFUSED,  /* by the breaker */
-  END_LOCAL,    /* our side: `local` says what */
-  END_STOPPED   /* cancelled, or client_stop() */
+  END_NONSENSE,  /* no HTTP */
+  END_REFUSED,   /* by the breaker */
+  END_FORBIDDEN, /* by the allow-list, every address that there is */
+  END_LOCAL,     /* our side: `local` says what */
+  END_STOPPED    /* cancelled, or client_stop() */
 } attempt_end;
 
 typedef enum attempt_phase { PHASE_IDLE, PHASE_QUEUED, PHASE_RUNNING, PHASE_PAUSE } attempt_phase;
@@ -75,7 +77,8 @@ typedef struct client_call {
   purlin_status local;
   uint64_t launched_ms; /* clock of the loop */
   bool trial;
-  bool sent; /* the request was begun */
+  bool sent;                 /* the request was begun */
+  bool forbidden, permitted; /* an address of its host was refused; another was not */
   CURL *easy;
   struct curl_slist *headers;
   loop_timer timer;
@@ -107,6 +110,10 @@ PURLIN_CHECKED purlin_status request_open_files(client_call *call);
 /* Closes; removes the answer's file unless it is to be kept. */
 void request_close_files(client_call *call, bool keep_answer);
 bool request_origin(const char *url, char origin[CLIENT_ORIGIN_BYTES], bool *loopback);
+/* Whether it may be connected to this address. */
+bool request_permits(const client_call *call, const struct sockaddr *address, size_t size);
+/* Records that it may not. */
+purlin_status request_refuse(const client_call *call);
 /* Sets up call->easy; false: no memory. */
 bool request_prepare(client_call *call);
 /* Takes what is needed from call->easy once libcurl is done, and says how it ended. */
@@ -137,7 +144,7 @@ engine *engine_of(loop *l);
 CURL *engine_take_easy(engine *e);
 void engine_give_easy(engine *e, CURL *easy);
 /* What every easy handle needs: where its sockets come from. */
-bool engine_own_sockets(engine *e, CURL *easy);
+bool engine_own_sockets(client_call *call);
 /* On the loop itself, in its own level. */
 void engine_stop(loop *l);
 

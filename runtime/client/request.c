@@ -1,6 +1,7 @@
 /* One attempt as libcurl sees it. */
 #include "client/parts.h"
 
+#include "core/network.h"
 #include "core/text.h"
 
 #include <ctype.h>
@@ -63,6 +64,38 @@ bool request_origin(const char *url, char origin[CLIENT_ORIGIN_BYTES], bool *loo
   return fine;
 }
 
+/* "https://host:443", taken apart again. */
+static uint16_t host_of(const client_call *call, char host[CLIENT_ORIGIN_BYTES]) {
+  const char *from = strstr(call->origin, "://") + 3, *colon = strrchr(from, ':');
+  size_t size = (size_t)(colon - from);
+  memcpy(host, from, size);
+  host[size] = '\0';
+  return (uint16_t)strtoul(colon + 1, NULL, 10);
+}
+
+bool request_permits(const client_call *call, const struct sockaddr *address, size_t size) {
+  char host[CLIENT_ORIGIN_BYTES];
+  uint16_t port = host_of(call, host);
+  return purlin_outbound_permits(host, port, address, size);
+}
+
+/* A proxy is connected to in the place of the host, but a host that is written as an address can be judged here. */
+static bool literal_is_permitted(const client_call *call) {
+  char host[CLIENT_ORIGIN_BYTES];
+  uint16_t port = host_of(call, host);
+  const char *text = host[0] == '[' ? host + 1 : host;
+  host[text == host ? strlen(host) : strcspn(host, "%]")] = '\0';
+  struct sockaddr_in6 address = {.sin6_family = AF_INET6};
+  if (!network_parse_address(text, &address.sin6_addr)) return true;
+  return purlin_outbound_permits(NULL, port, (const struct sockaddr *)&address, sizeof address);
+}
+
+purlin_status request_refuse(const client_call *call) {
+  char host[CLIENT_ORIGIN_BYTES];
+  uint16_t port = host_of(call, host);
+  return purlin_outbound_refused(call->ctx, host, port);
+}
+
 static size_t token_size(const char *text) {
   size_t size = 0;
   while (isalnum((unsigned char)text[size]) || (text[size] != '\0' && strchr("!#$%&'*+-.^_`|~", text[size]) != NULL))
@@ -120,6 +153,7 @@ purlin_status request_check(client_call *call) {
                          *header);
     }
   }
+  if (client_settings.environment_proxies && !literal_is_permitted(call)) return request_refuse(call);
   call->idempotent = any_of(call->method, repeatable);
   call->sends_body = any_body || any_of(call->method, with_body);
   return PURLIN_OK;
@@ -343,14 +377,13 @@ static bool set_rules(CURL *easy) {
 
 bool request_prepare(client_call *call) {
   CURL *easy = call->easy;
-  bool fine = make_headers(call) && engine_own_sockets(call->engine, easy) && set_rules(easy) &&
-              SET(CURLOPT_PRIVATE, (char *)call) && SET(CURLOPT_ERRORBUFFER, call->error) &&
-              SET(CURLOPT_URL, call->asked->url) && SET(CURLOPT_HTTPHEADER, call->headers) &&
-              SET(CURLOPT_USERAGENT, client_settings.user_agent) &&
+  bool fine = make_headers(call) && engine_own_sockets(call) && set_rules(easy) && SET(CURLOPT_PRIVATE, (char *)call) &&
+              SET(CURLOPT_ERRORBUFFER, call->error) && SET(CURLOPT_URL, call->asked->url) &&
+              SET(CURLOPT_HTTPHEADER, call->headers) && SET(CURLOPT_USERAGENT, client_settings.user_agent) &&
               SET(CURLOPT_CONNECTTIMEOUT_MS, (long)client_settings.connect_timeout_ms) &&
               SET(CURLOPT_HEADERFUNCTION, on_header) && SET(CURLOPT_HEADERDATA, call) &&
               SET(CURLOPT_WRITEFUNCTION, on_body) && SET(CURLOPT_WRITEDATA, call) && set_body(call);
-  if (call->loopback) fine = fine && SET(CURLOPT_PROXY, "");
+  if (call->loopback || !client_settings.environment_proxies) fine = fine && SET(CURLOPT_PROXY, "");
 #if LIBCURL_VERSION_NUM >= 0x075000
   fine = fine && SET(CURLOPT_PREREQFUNCTION, on_send) && SET(CURLOPT_PREREQDATA, call);
 #else
@@ -361,7 +394,7 @@ bool request_prepare(client_call *call) {
 
 void request_reset(client_call *call) {
   call->local = PURLIN_OK;
-  call->sent = call->trial = false;
+  call->sent = call->trial = call->forbidden = call->permitted = false;
   call->body_sent = call->received = 0;
   call->status = 0;
   call->retry_after_s = 0;
@@ -405,6 +438,7 @@ static attempt_end end_of(const client_call *call, CURLcode code) {
 attempt_end request_collect(client_call *call, CURLcode code) {
   if (call->local != PURLIN_OK) return END_LOCAL;
   if (code != CURLE_OK) {
+    if (call->forbidden && !call->permitted) return END_FORBIDDEN;
     attempt_end end = end_of(call, code);
     if (end == END_LOCAL) call->local = PURLIN_UNAVAILABLE;
     if (call->error[0] == '\0') {

@@ -2,6 +2,7 @@
 #include "access/access.h"
 #include "audit/audit.h"
 #include "client/client.h"
+#include "client/outbound.h"
 #include "daemon/settings.h"
 #include "daemon/state.h"
 #include "db/db.h"
@@ -93,6 +94,9 @@ static purlin_status start_metrics(starting *s) {
   return status;
 }
 
+/* Before there are threads, which only read it. */
+static purlin_status grant_outbound(starting *s) { return settings_use_outbound(&s->settings, &s->why); }
+
 static purlin_status start_rates(starting *s) {
   purlin_status status = rates_start(&s->settings.limits);
   if (status != PURLIN_OK) buffer_text(&s->why, "no memory to count requests");
@@ -130,6 +134,7 @@ static purlin_status start_loops(starting *s) {
   if (status == PURLIN_OK) status = loops_create(loops_wanted(s));
   client_options client;
   client_options_default(&client);
+  client.environment_proxies = s->settings.outbound.environment_proxies;
   if (status == PURLIN_OK) status = client_start(&client);
   if (status == PURLIN_OK) status = process_start();
   char runs[PATH_MAX + 8];
@@ -419,8 +424,8 @@ static void begin_on_loop(void *argument) {
 
 static int serve(starting *s) {
   typedef purlin_status step(starting * s);
-  static step *const steps[] = {take_environment, take_state,  start_rates,  fork_spawner, start_log,    start_metrics,
-                                start_database,   start_loops, load_plugins, listen_early, watch_signals};
+  static step *const steps[] = {take_environment, grant_outbound, take_state,  start_rates,  fork_spawner, start_log,
+                                start_metrics,    start_database, start_loops, load_plugins, listen_early, watch_signals};
   for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
     if (steps[i](s) != PURLIN_OK) {
       process_stop();
@@ -436,6 +441,7 @@ static int serve(starting *s) {
   loops_run();
   access_end();
   rates_end();
+  outbound_end();
   http_end();
   script_stop();
   loops_destroy();
@@ -461,6 +467,7 @@ static int check(starting *s) {
   size_t scripts = 0, count = 0;
   http_router *router = NULL;
   purlin_status status = secure_check(&s->settings, &s->why);
+  if (status == PURLIN_OK) status = settings_use_outbound(&s->settings, &s->why);
   if (status == PURLIN_OK) status = fork_spawner(s);
   if (status == PURLIN_OK) status = start_metrics(s);
   if (status == PURLIN_OK) status = load_plugins(s);

@@ -1,4 +1,5 @@
 #include "daemon/settings.h"
+#include "client/outbound.h"
 #include <purlin/plugin.h>
 #include <limits.h>
 #include <stdio.h>
@@ -73,6 +74,12 @@ PURLIN_SCHEMA(audit_settings, "audit { ... }",
     PURLIN_DEFAULT(retention_days, "0", "What entries of the audit log tell goes after so many days, their hashes stay; 0: never", .min = 0, .max = 36500),
     PURLIN_DEFAULT(head_seconds, "5", "Between two signed heads of a log that grows", .min = 1, .max = 3600));
 
+PURLIN_SCHEMA(outbound_settings, "outbound { ... }: where calls to others may go, beside public addresses",
+    PURLIN_DEFAULT(allow, "[]", "Addresses, networks and hosts inside, with a port or without: \"10.1.0.0/16\", \"[::1]:9000\", \"mail.internal:25\"; "
+                   "with --dev and without this section, the machine itself", .max_length = 1000),
+    PURLIN_DEFAULT(environment_proxies, "false", "Whether proxies of the environment (https_proxy, no_proxy) are used: they then resolve names, "
+                   "and have to refuse what must not be reached"));
+
 static char state_directory[PATH_MAX] = ".";
 static char server_url[512] = "http://127.0.0.1:8080";
 
@@ -110,6 +117,7 @@ static purlin_status decode_all(settings *s, buffer *why) {
       {"limits", rates_settings_schema(), &s->limits},
       {"cors", cors_settings_schema(), &s->cors},
       {"audit", audit_settings_schema(), &s->audit},
+      {"outbound", outbound_settings_schema(), &s->outbound},
   };
   purlin_status status = PURLIN_OK;
   for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == PURLIN_OK; i++)
@@ -117,8 +125,20 @@ static purlin_status decode_all(settings *s, buffer *why) {
   return status;
 }
 
+purlin_status settings_use_outbound(const settings *s, buffer *why) {
+  const config_section *section = find(s->file, "outbound");
+  buffer message = {0};
+  purlin_status status = outbound_begin(s->outbound.allow.items, s->outbound.allow.count, &message);
+  if (status != PURLIN_OK) buffer_format(why, "%s:%d: %s", section->file, section->line, buffer_end(&message));
+  buffer_free(&message);
+  return status;
+}
+
 static void override(settings *s, const daemon_arguments *arguments) {
   if (arguments->dev && find(s->file, "server") == &NO_SECTION) s->server.state = "./var";
+  static const char *const machine[] = {"127.0.0.0/8", "::1"};
+  if (arguments->dev && find(s->file, "outbound") == &NO_SECTION)
+    s->outbound.allow = (purlin_texts){machine, sizeof machine / sizeof machine[0]};
   if (arguments->state) s->server.state = arguments->state;
   if (arguments->address) s->server.address = arguments->address;
   if (arguments->port >= 0) s->server.port = arguments->port;
@@ -134,8 +154,8 @@ static void override(settings *s, const daemon_arguments *arguments) {
 }
 
 purlin_status settings_load(const daemon_arguments *arguments, settings *out, buffer *why) {
-  static const char *const kinds[] = {"server",  "tls",    "database", "log",   "jobs",  "lua",
-                                      "plugins", "limits", "cors",     "audit", "plugin"};
+  static const char *const kinds[] = {"server",  "tls",    "database", "log",   "jobs",     "lua",
+                                      "plugins", "limits", "cors",     "audit", "outbound", "plugin"};
   static const char STANDARD[] = "/etc/purlin/purlin.lua";
   *out = (settings){0};
   arena_init(&out->memory, (size_t)16 * 1024 * 1024);

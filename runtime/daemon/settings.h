@@ -53,6 +53,11 @@ typedef struct audit_settings {
   int64_t retention_days, head_seconds;
 } audit_settings;
 
+typedef struct outbound_settings {
+  purlin_texts allow;
+  bool environment_proxies;
+} outbound_settings;
+
 typedef struct settings {
   server_settings server;
   tls_settings tls;
@@ -64,6 +69,7 @@ typedef struct settings {
   rates_settings limits;
   cors_settings cors;
   audit_settings audit;
+  outbound_settings outbound;
   config *file; /* for the plugins' sections */
   arena memory;
 } settings;
@@ -73,6 +79,9 @@ PURLIN_CHECKED purlin_status settings_load(const daemon_arguments *arguments, se
 void settings_free(settings *s);
 /* The runtime's section of this kind; one without a line when the file has none. */
 const config_section *settings_section(const settings *s, const char *kind);
+
+/* What the section outbound grants holds from now on. `why`: what is wrong with it. */
+PURLIN_CHECKED purlin_status settings_use_outbound(const settings *s, buffer *why);
 
 /* secure.c: whether the server speaks TLS, whether the files it needs are right (for --check, and for the start, which only wants
  * them to be usable: a wrong clock must not keep a server down), and what the server is told. */

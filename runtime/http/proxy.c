@@ -5,47 +5,15 @@
  * up. */
 #include "http/connection.h"
 
+#include "core/network.h"
 #include "core/text.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
-
-/* Every address as IPv6; IPv4 is mapped, and so are its networks. */
-typedef struct network {
-  struct in6_addr address;
-  unsigned bits;
-} network;
 
 static struct {
   network *items; /* written at start only */
   size_t count;
 } trusted;
-
-static bool parse(const char *text, struct in6_addr *out, bool *four) {
-  struct in_addr v4;
-  *four = inet_pton(AF_INET, text, &v4) == 1;
-  if (!*four) return inet_pton(AF_INET6, text, out) == 1;
-  *out = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
-  memcpy(out->s6_addr + 12, &v4, sizeof v4);
-  return true;
-}
-
-static bool parse_network(const char *text, network *out) {
-  char address[INET6_ADDRSTRLEN];
-  const char *slash = strchr(text, '/');
-  size_t size = slash != NULL ? (size_t)(slash - text) : strlen(text);
-  bool four;
-  uint64_t bits;
-  if (size >= sizeof address) return false;
-  memcpy(address, text, size);
-  address[size] = '\0';
-  if (!parse(address, &out->address, &four)) return false;
-  unsigned most = four ? 32 : 128;
-  if (slash == NULL) bits = most;
-  else if (!text_to_uint(slash + 1, strlen(slash + 1), &bits) || bits > most) return false;
-  out->bits = (unsigned)bits + (four ? 96 : 0);
-  return true;
-}
 
 purlin_status proxies_start(const http_options *options, buffer *why) {
   proxies_end();
@@ -53,7 +21,7 @@ purlin_status proxies_start(const http_options *options, buffer *why) {
   trusted.items = calloc(options->trusted_proxy_count, sizeof *trusted.items);
   if (trusted.items == NULL) return PURLIN_UNAVAILABLE;
   for (size_t i = 0; i < options->trusted_proxy_count; i++) {
-    if (parse_network(options->trusted_proxies[i], &trusted.items[i])) continue;
+    if (network_parse(options->trusted_proxies[i], &trusted.items[i])) continue;
     buffer_format(why, "trusted_proxies: '%s' is no address and no network", options->trusted_proxies[i]);
     return PURLIN_INVALID;
   }
@@ -67,28 +35,15 @@ void proxies_end(void) {
   trusted.count = 0;
 }
 
-static bool within(const struct in6_addr *address, const network *n) {
-  size_t bytes = n->bits / 8;
-  if (memcmp(address->s6_addr, n->address.s6_addr, bytes) != 0) return false;
-  unsigned rest = n->bits % 8;
-  return rest == 0 || ((address->s6_addr[bytes] ^ n->address.s6_addr[bytes]) >> (8 - rest)) == 0;
-}
-
 static bool is_trusted(const struct in6_addr *address) {
   for (size_t i = 0; i < trusted.count; i++)
-    if (within(address, &trusted.items[i])) return true;
+    if (network_holds(&trusted.items[i], address)) return true;
   return false;
 }
 
 static bool is_trusted_text(const char *text) {
   struct in6_addr address;
-  bool four;
-  return parse(text, &address, &four) && is_trusted(&address);
-}
-
-static void write_address(const struct in6_addr *address, bool four, char out[INET6_ADDRSTRLEN]) {
-  if (four) (void)inet_ntop(AF_INET, address->s6_addr + 12, out, INET6_ADDRSTRLEN);
-  else (void)inet_ntop(AF_INET6, address, out, INET6_ADDRSTRLEN);
+  return network_parse_address(text, &address) && is_trusted(&address);
 }
 
 /* From the end of one header's value. True: whoever stands in `out` is the client; false: all were trusted. */
@@ -101,10 +56,9 @@ static bool walk(const char *value, size_t size, char out[INET6_ADDRSTRLEN]) {
     while (end > at && (value[end - 1] == ' ' || value[end - 1] == '\t')) end--;
     char text[INET6_ADDRSTRLEN] = "";
     struct in6_addr address;
-    bool four;
     if (end - at < sizeof text) memcpy(text, value + at, end - at);
-    if (!parse(text, &address, &four)) return true; /* who wrote this is the last that we know of */
-    write_address(&address, four, out);
+    if (!network_parse_address(text, &address)) return true; /* who wrote this is the last that we know of */
+    network_text(&address, out);
     if (!is_trusted(&address)) return true;
     size = start > 0 ? start - 1 : 0;
   }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "client/client.h"
+#include "client/outbound.h"
 #include "loop/context.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
@@ -36,6 +37,9 @@ static atomic_int running;
 static client_options options;
 static char folder[] = "/tmp/purlin-client-XXXXXX"; /* of the program, removed at its end */
 static bool leave_stop_to_test;
+static const char *const machine[] = {"127.0.0.1"};
+static const char *const *allowed; /* where calls may go */
+static size_t allowed_count;
 
 static void run_and_end(purlin_ctx *ctx, void *argument) {
   const job *j = argument;
@@ -56,6 +60,8 @@ static void run_jobs(size_t loops, job *jobs, size_t count) {
   atomic_store(&failures, 0);
   atomic_store(&running, (int)count);
   assert_int_equal(loops_create(loops), PURLIN_OK);
+  buffer why = {0};
+  assert_int_equal(outbound_begin(allowed, allowed_count, &why), PURLIN_OK);
   assert_int_equal(client_start(&options), PURLIN_OK);
   for (size_t i = 0; i < count; i++) {
     jobs[i].item.call = begin_job;
@@ -64,6 +70,7 @@ static void run_jobs(size_t loops, job *jobs, size_t count) {
   }
   loops_run();
   loops_destroy();
+  outbound_end();
   assert_int_equal(atomic_load(&failures), 0);
 }
 
@@ -77,6 +84,8 @@ static int before_each(void **unused) {
   client_options_default(&options);
   options.breaker_failures = 1000; /* only where breakers are what is tested */
   leave_stop_to_test = false;
+  allowed = machine;
+  allowed_count = 1;
   return 0;
 }
 
@@ -90,18 +99,20 @@ static purlin_status get(purlin_ctx *ctx, const char *path, purlin_http_answer *
   return purlin_http(ctx, &(purlin_http_call){.url = url_of(ctx, path)}, answer);
 }
 
-static uint64_t now_ms(void) { return purlin_ticks_ns() / 1000000; }
+PURLIN_MAYBE_UNUSED static uint64_t now_ms(void) { return purlin_ticks_ns() / 1000000; }
 
 static bool same(const char *a, const char *b) { return strcmp(a, b) == 0; }
 
-static void wait_ms(purlin_ctx *ctx, uint32_t milliseconds) { CHECK(purlin_sleep(ctx, milliseconds) == PURLIN_OK); }
+PURLIN_MAYBE_UNUSED static void wait_ms(purlin_ctx *ctx, uint32_t milliseconds) {
+  CHECK(purlin_sleep(ctx, milliseconds) == PURLIN_OK);
+}
 
 typedef struct cancel_later {
   loop_timer timer;
   purlin_ctx *ctx;
 } cancel_later;
 
-static void canceller(loop_timer *timer) { context_cancel(((cancel_later *)(void *)timer)->ctx); }
+PURLIN_MAYBE_UNUSED static void canceller(loop_timer *timer) { context_cancel(((cancel_later *)(void *)timer)->ctx); }
 
 /* ---- The program ---- */
 

@@ -2,6 +2,7 @@
 #include "lua_harness.h"
 
 #include "client/client.h"
+#include "client/outbound.h"
 #include "http/server.h"
 
 static bool text_has(const char *text, const char *part) { return strstr(text, part) != NULL; }
@@ -37,11 +38,13 @@ static void serve(purlin_ctx *ctx, context_run *test) {
   http_set_gate(gate);
   make_router();
   CHECK(http_start(&server, &why) == PURLIN_OK);
+  CHECK(outbound_begin((const char *const[]){"127.0.0.1"}, 1, &why) == PURLIN_OK);
   CHECK(client_start(&client) == PURLIN_OK);
   test(ctx, NULL);
   client_stop();
   http_drain(1000, drained, ctx->fiber);
   fiber_park();
+  outbound_end();
   buffer_free(&why);
 }
 

@@ -7,6 +7,9 @@
  * Each origin (scheme, host, port) has a circuit breaker; the trace context travels along; time-outs are never longer than
  * the context's deadline. Certificates are always verified. Redirects are not followed.
  *
+ * Addresses that are private, loopback, link-local, or otherwise of no use in the Internet are refused with PURLIN_FORBIDDEN, unless
+ * outbound { allow = { ... } } in purlin.lua grants them. It is the address that is judged, after the name was resolved.
+ *
  * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_HTTP_H
 #define PURLIN_HTTP_H
@@ -41,10 +44,19 @@ typedef struct purlin_http_answer {
 
 /* Calls and waits. PURLIN_OK means that an answer came, of whatever status. `call` is borrowed. May park.
  * Errors: PURLIN_UNAVAILABLE (cannot connect, or the circuit breaker is open), PURLIN_TIMEOUT, PURLIN_CANCELLED,
- * PURLIN_TOO_LARGE, PURLIN_INVALID (URL, method, headers), PURLIN_NO_SPACE, PURLIN_CONFLICT (answer_file exists),
+ * PURLIN_TOO_LARGE, PURLIN_FORBIDDEN (an address that is not granted; nothing was sent), PURLIN_INVALID (URL, method, headers), PURLIN_NO_SPACE, PURLIN_CONFLICT (answer_file exists),
  * PURLIN_INTERNAL (a transaction is open), PURLIN_BAD_UPSTREAM (no HTTP, or the connection was lost after the request was sent). */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_http(purlin_ctx *ctx, const purlin_http_call *call,
                                                     purlin_http_answer *answer);
+
+struct sockaddr;
+/* The same judgement for whoever has sockets of its own: whether this process may connect to `address`, to which `host` ("" or NULL:
+ * unknown) was resolved. Ask with what connect() will be given, at the last moment: in libcurl's CURLOPT_OPENSOCKETFUNCTION, say.
+ * False is logged and counted. Borrowed. Any thread; never parks. */
+PURLIN_API PURLIN_CHECKED bool purlin_outbound_permits(const char *host, uint16_t port, const struct sockaddr *address,
+                                                       size_t size);
+/* Records that and what would grant it, without the address; returns PURLIN_FORBIDDEN. */
+PURLIN_API purlin_status purlin_outbound_refused(purlin_ctx *ctx, const char *host, uint16_t port);
 
 PURLIN_END
 
