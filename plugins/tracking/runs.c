@@ -1,5 +1,8 @@
 #include "tracking.h"
 
+PURLIN_QUOTA(runs, .summary = "Runs that exist", .unit = "runs",
+    .count = "SELECT COUNT(*) AS used FROM tracking_runs WHERE workspace = ?");
+
 #define COLUMNS "r.id, e.name AS experiment, r.name, r.status, r.created_at, r.ended_at, r.created_by"
 #define FROM_RUNS " FROM tracking_runs r JOIN tracking_experiments e ON e.id = r.experiment_id"
 
@@ -63,7 +66,8 @@ PURLIN_OPERATION(create_run, create_run_in, run,
   if (status != PURLIN_OK) return status;
   const char *id = purlin_new_id(ctx, "run");
   status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), of.project, of.id, in->name, purlin_actor(ctx));
-  return status == PURLIN_OK ? find(ctx, id, out) : status;
+  if (status == PURLIN_OK) status = find(ctx, id, out);
+  return status == PURLIN_OK ? purlin_quota_take(ctx, runs, 1) : status;
 }
 
 typedef struct get_run_in {

@@ -8,6 +8,7 @@
  * owner.c      a workspace always has an owner who can come in
  * project.c    workspaces and projects
  * rate.c       how often somebody may ask
+ * quota.c      how much a workspace may have
  * tables.c     the tables
  *
  * People, passwords and sessions come as plugins by the contract authenticator. */

@@ -1,15 +1,17 @@
 #include "access/rate.h"
 #include "access/access.h"
+#include "access/quota.h"
 #include "core/text.h"
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <purlin/metric.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 PURLIN_COUNTER(requests_limited_total, "Requests refused because somebody asked too often", "rule");
 
-enum { SHARDS = 64, SLOTS = 1024, PROBES = 8, SECOND_NS = 1000000000 };
+enum { SHARDS = 64, SLOTS = 1024, PROBES = 8, SECOND_NS = 1000000000, QUOTA_INDEX = 1000000 };
 
 /* Each key has one number: the time at which all that it has used up will have come back. In the past, it says nothing. */
 typedef struct slot {
@@ -21,24 +23,35 @@ typedef struct shard {
   slot slots[SLOTS];
 } shard;
 
-static shard *shards; /* NULL: there are no rules */
+static _Atomic(shard *) shards; /* NULL: there is nothing to count */
 static const rates_settings *rules;
+
+static void free_shards(shard *old) {
+  for (size_t i = 0; old && i < SHARDS; i++) (void)pthread_mutex_destroy(&old[i].lock);
+  free(old);
+}
+
+purlin_status rates_prepare(void) {
+  if (atomic_load(&shards)) return PURLIN_OK;
+  shard *made = aligned_alloc(_Alignof(shard), SHARDS * sizeof *made);
+  if (!made) return PURLIN_UNAVAILABLE;
+  memset(made, 0, SHARDS * sizeof *made);
+  for (size_t i = 0; i < SHARDS; i++) (void)pthread_mutex_init(&made[i].lock, NULL); /* cannot fail without attributes */
+  shard *none = NULL;
+  if (!atomic_compare_exchange_strong(&shards, &none, made)) free_shards(made); /* somebody else was first */
+  return PURLIN_OK;
+}
 
 purlin_status rates_start(const rates_settings *settings) {
   if (settings->rules.count == 0) return PURLIN_OK;
-  shards = aligned_alloc(_Alignof(shard), SHARDS * sizeof *shards);
-  if (!shards) return PURLIN_UNAVAILABLE;
-  memset(shards, 0, SHARDS * sizeof *shards);
-  for (size_t i = 0; i < SHARDS; i++) (void)pthread_mutex_init(&shards[i].lock, NULL); /* cannot fail without attributes */
-  rules = settings;
-  return PURLIN_OK;
+  purlin_status status = rates_prepare();
+  if (status == PURLIN_OK) rules = settings;
+  return status;
 }
 
 void rates_end(void) {
   rules = NULL;
-  for (size_t i = 0; shards && i < SHARDS; i++) (void)pthread_mutex_destroy(&shards[i].lock);
-  free(shards);
-  shards = NULL;
+  free_shards(atomic_exchange(&shards, NULL));
 }
 
 /* ---- The algorithm -------------------------------------------------------------------------------------------------------------- */
@@ -59,7 +72,7 @@ rate_outcome rate_count(uint64_t key, const rate_rule *rule, uint64_t now_ns) {
   uint64_t each_ns = (uint64_t)rule->seconds * SECOND_NS / (uint64_t)rule->requests;
   if (each_ns == 0) each_ns = 1;
   uint64_t burst = (uint64_t)(rule->burst ? rule->burst : rule->requests), room_ns = each_ns * burst;
-  shard *in = &shards[(key >> 32) % SHARDS];
+  shard *in = atomic_load_explicit(&shards, memory_order_acquire) + (key >> 32) % SHARDS;
   pthread_mutex_lock(&in->lock);
   slot *s = slot_of(in, key);
   uint64_t full_at_ns = s->full_at_ns > now_ns ? s->full_at_ns : now_ns;
@@ -122,19 +135,34 @@ static purlin_status refuse(purlin_ctx *ctx, const rate_rule *rule, const rate_o
                      (long long)rule->requests, (long long)rule->seconds, rule->name);
 }
 
+/* A rule beside those of the configuration: the workspace's own quota. */
+static bool take_quota(purlin_ctx *ctx, purlin_request *request, rate_rule *own, uint64_t now_ns, rate_outcome *found) {
+  int64_t per_minute;
+  if (!quotas_requests(ctx->workspace, &per_minute)) return false;
+  *own = (rate_rule){.name = "requests", .per = "workspace", .operations = "*", .requests = per_minute, .seconds = 60};
+  *found = rate_count(key_of(ctx, request, own, QUOTA_INDEX), own, now_ns);
+  return true;
+}
+
 purlin_status rates_take(purlin_ctx *ctx, purlin_request *request, const char *operation, bool per_address) {
-  if (!rules) return PURLIN_OK;
   const rate_rule *tightest = NULL;
-  rate_outcome least = {0};
+  rate_rule own;
+  rate_outcome least = {0}, found;
+  if (!atomic_load_explicit(&shards, memory_order_relaxed)) return PURLIN_OK;
   uint64_t now_ns = purlin_ticks_ns();
-  for (size_t i = 0; i < rules->rules.count; i++) {
+  for (size_t i = 0; rules && i < rules->rules.count; i++) {
     const rate_rule *rule = &rules->rules.items[i];
     if ((strcmp(rule->per, "address") == 0) != per_address || !access_covers(rule->operations, operation)) continue;
-    rate_outcome found = rate_count(key_of(ctx, request, rule, i), rule, now_ns);
+    found = rate_count(key_of(ctx, request, rule, i), rule, now_ns);
     if (tightest && found.allowed && found.remaining >= least.remaining) continue;
     tightest = rule;
     least = found;
     if (!found.allowed) break;
+  }
+  if (!per_address && (!tightest || least.allowed) && take_quota(ctx, request, &own, now_ns, &found) &&
+      (!tightest || !found.allowed || found.remaining < least.remaining)) {
+    tightest = &own;
+    least = found;
   }
   if (!tightest) return PURLIN_OK;
   purlin_status status = tell(ctx, request, tightest, &least);

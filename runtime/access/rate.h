@@ -2,7 +2,9 @@
  *
  * Of `requests` in `seconds`, evenly spaced, `burst` may come at once. The count is exact over all loops of this process; several
  * nodes count each for itself. Who has not asked for a while costs no memory, and there is a bound to how many are counted: beyond
- * it those are forgotten first who would be let in soonest. */
+ * it those are forgotten first who would be let in soonest.
+ *
+ * Beside the rules of the configuration there is the quota of requests of a workspace (access/quota.h). */
 #ifndef PURLIN_ACCESS_RATE_H
 #define PURLIN_ACCESS_RATE_H
 
@@ -29,6 +31,8 @@ PURLIN_SCHEMA(rates_settings, "limits { rules = { ... } }", PURLIN_LIST(rules, r
 
 /* Before the loops run. The settings stay the caller's, and where they are. PURLIN_UNAVAILABLE without memory. */
 PURLIN_CHECKED purlin_status rates_start(const rates_settings *settings);
+/* So that rate_count can count, also without rules. Any thread. PURLIN_UNAVAILABLE without memory. */
+PURLIN_CHECKED purlin_status rates_prepare(void);
 void rates_end(void);
 
 /* Counts a request by the rules per address, or by all others once the caller is known. PURLIN_TOO_MANY, recorded with Retry-After;

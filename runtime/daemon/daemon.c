@@ -1,5 +1,6 @@
 #include "daemon/daemon.h"
 #include "access/access.h"
+#include "access/quota.h"
 #include "audit/audit.h"
 #include "client/client.h"
 #include "client/outbound.h"
@@ -318,6 +319,7 @@ static purlin_status start_everything(purlin_ctx *ctx, starting *s) {
   health_set_starting("migrations and plugins start");
   purlin_status status = plugins_start(ctx, &s->why);
   if (status == PURLIN_OK) status = access_start(ctx, s->settings.server.state, &s->why);
+  if (status == PURLIN_OK) status = quotas_start(ctx);
   if (status == PURLIN_OK) status = begin_audit(ctx, s);
   if (status == PURLIN_OK) status = begin_work(ctx, s);
   if (status == PURLIN_OK) status = serve_routes(s);
@@ -354,6 +356,7 @@ static void run_start(purlin_ctx *ctx, void *argument) {
 static void run_stop(purlin_ctx *ctx, void *argument) {
   access_identify(ctx, "system", "default", "default");
   script_rest(ctx);
+  quotas_stop(ctx);
   plugins_stop(ctx);
   log_write(PURLIN_INFO, "daemon", "stopped");
   end_loops(argument);
@@ -440,6 +443,7 @@ static int serve(starting *s) {
   loop_post(loop_at(0), &begin);
   loops_run();
   access_end();
+  quotas_end();
   rates_end();
   outbound_end();
   http_end();

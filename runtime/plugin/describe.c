@@ -1,6 +1,7 @@
 #include "plugin/host.h"
 #include "core/schema.h"
 #include <purlin/contracts/trainer.h>
+#include <purlin/quota.h>
 #include <string.h>
 
 static void text_member(buffer *out, const char *name, const char *value) {
@@ -119,6 +120,16 @@ static void metric_item(void *to, const plugin *p, const purlin_declaration *dec
   buffer_char(out, '}');
 }
 
+static void quota_item(void *to, const plugin *p, const purlin_declaration *declared) {
+  (void)p;
+  const purlin_quota *quota = (const void *)declared;
+  buffer *out = open_item(to);
+  text_member(out, "name", quota->name);
+  text_member(out, "summary", quota->summary);
+  text_member(out, "unit", quota->unit);
+  buffer_char(out, '}');
+}
+
 static void migration_item(void *to, const plugin *p, const purlin_declaration *declared) {
   (void)p;
   buffer *out = open_item(to);
@@ -166,6 +177,7 @@ static const struct {
     {"schedules", PURLIN_KIND_SCHEDULE, schedule_item},
     {"metrics", PURLIN_KIND_METRIC, metric_item},
     {"migrations", PURLIN_KIND_MIGRATION, migration_item},
+    {"quotas", PURLIN_KIND_QUOTA, quota_item},
 };
 
 void plugin_describe(const plugin *p, buffer *out) {

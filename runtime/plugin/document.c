@@ -2,6 +2,7 @@
 #include "plugin/host.h"
 #include "core/schema.h"
 #include <purlin/contracts/trainer.h>
+#include <purlin/quota.h>
 #include <string.h>
 
 static const char *type_word(const purlin_field *field) {
@@ -100,6 +101,12 @@ static void metric_part(void *to, const plugin *p, const purlin_declaration *dec
                 metric->labels ? metric->labels : "", metric->labels ? "}" : "", metric->help);
 }
 
+static void quota_part(void *to, const plugin *p, const purlin_declaration *declared) {
+  (void)p;
+  const purlin_quota *quota = (const void *)declared;
+  buffer_format(begin(to), "\n- `%s`: %s, in %s", quota->name, quota->summary, quota->unit);
+}
+
 static void capability_part(void *to, const plugin *p, const purlin_declaration *declared) {
   (void)p;
   const purlin_capability *capability = (const void *)declared;
@@ -131,6 +138,7 @@ static const struct {
     {"Policy points", PURLIN_KIND_POLICY, policy_part},
     {"Jobs", PURLIN_KIND_JOB, job_part},
     {"Metrics", PURLIN_KIND_METRIC, metric_part},
+    {"Quotas", PURLIN_KIND_QUOTA, quota_part},
 };
 
 void plugin_document(const plugin *p, buffer *out) {

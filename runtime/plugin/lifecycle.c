@@ -1,5 +1,6 @@
 #include "plugin/lifecycle.h"
 #include "access/access.h"
+#include "access/quota.h"
 #include "core/schema.h"
 #include "db/db.h"
 #include "events/events.h"
@@ -236,6 +237,7 @@ static void register_one(void *to, const plugin *p, const purlin_declaration *de
   case PURLIN_KIND_LISTENER: r->status = events_register_listener(p->name, r->owner, it, r->why); break;
   case PURLIN_KIND_METRIC: r->status = p->builtin ? PURLIN_OK : metrics_register(p->name, it, r->why); break;
   case PURLIN_KIND_CAPABILITY: r->status = register_capability(r, it); break;
+  case PURLIN_KIND_QUOTA: r->status = quotas_register(p->name, it, r->why); break;
   case PURLIN_KIND_MIGRATION:
   case PURLIN_KIND_REQUIREMENT: break; /* read where they are needed */
   }
@@ -251,9 +253,9 @@ static purlin_status register_contained(plugin *p, buffer *why) {
 }
 
 purlin_status plugins_register(buffer *why) {
-  static const purlin_kind kinds[] = {PURLIN_KIND_METRIC, PURLIN_KIND_EVENT,    PURLIN_KIND_POLICY,
-                                      PURLIN_KIND_JOB,    PURLIN_KIND_SCHEDULE, PURLIN_KIND_OPERATION,
-                                      PURLIN_KIND_ROUTE,  PURLIN_KIND_LISTENER, PURLIN_KIND_CAPABILITY};
+  static const purlin_kind kinds[] = {
+      PURLIN_KIND_METRIC,    PURLIN_KIND_EVENT, PURLIN_KIND_POLICY,   PURLIN_KIND_JOB,        PURLIN_KIND_SCHEDULE,
+      PURLIN_KIND_OPERATION, PURLIN_KIND_ROUTE, PURLIN_KIND_LISTENER, PURLIN_KIND_CAPABILITY, PURLIN_KIND_QUOTA};
   for (plugin *p = first; p; p = p->next) {
     registering r = {p, why, PURLIN_OK};
     if (p->contained) r.status = register_contained(p, why);

@@ -1,5 +1,6 @@
 #include "plugin/host.h"
 #include "core/schema.h"
+#include <purlin/quota.h>
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,7 @@ static const struct {
     {PURLIN_KIND_MIGRATION, sizeof(purlin_migration), "migration"},
     {PURLIN_KIND_CAPABILITY, sizeof(purlin_capability), "capability"},
     {PURLIN_KIND_REQUIREMENT, sizeof(purlin_requirement), "requirement"},
+    {PURLIN_KIND_QUOTA, sizeof(purlin_quota), "quota"},
 };
 
 static purlin_status check_declarations(const char *path, const purlin_manifest *manifest, buffer *why) {

@@ -52,6 +52,8 @@ ROWS = {
     "access.get_project": row("1 +++++ +++++ 44444 4", lambda o: {"name": o.project}),
     "access.create_project": row("1 +3333 33333 ..... .", lambda o: {"name": o.new("p")}),
     "access.create_workspace": row("1 +3333 33333 ..... .", lambda o: {"name": o.new("w"), "owner": "user:x"}),
+    "access.set_quota": row("1 +3333 33333 ..... .", lambda o: {"workspace": "default", "name": "runs"}),
+    "access.list_quotas": row("1 +++++ +++++ ..... ."),
     # ---- audit --------------------------------------------------------------------------------------------------------------------
     "audit.list": row("1 +++++ 33333 ..... ."),
     "audit.head": row("1 +++++ 33333 ..... ."),

@@ -17,5 +17,6 @@
 #include <purlin/metric.h>
 #include <purlin/plugin.h>
 #include <purlin/process.h>
+#include <purlin/quota.h>
 
 #endif
