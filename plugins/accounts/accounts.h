@@ -3,10 +3,12 @@
  * users.c         people: create, look at, disable, set a password; what an administrator does
  * profile.c       one's own profile and password
  * password.c      what a good password is, and its hash
- * check.c         passwords on the blocking pool; the same time for whoever is not there
+ * check.c         passwords: on the blocking pool, or asked of a directory; the same time for whoever is not there
+ * directories.c   users who are known elsewhere: asked, made here at their first login, looked up again
  * attempts.c      growing delays after wrong passwords
  * login.c         login, refresh and logout
  * sessions.c      sessions: begin, list, revoke
+ * single.c        the contract sessions: other plugins let people in (single sign-on)
  * jwt.c           JSON Web Signatures, without the SDK
  * keys.c          the keys that sign: in the database, sealed; rotation; /.well-known/jwks.json
  * tokens.c        access tokens: issue, and judge by RFC 8725
@@ -30,7 +32,7 @@
 
 typedef struct accounts_configuration {
   const char *issuer, *audience, *algorithm;
-  int64_t password_cost, access_token_s, session_days;
+  int64_t password_cost, access_token_s, session_days, directory_check_s, directory_grace_s;
   const char *smtp_url, *smtp_user, *smtp_password, *mail_from, *link_url;
   bool smtp_starttls;
 } accounts_configuration;
@@ -41,6 +43,8 @@ PURLIN_SCHEMA(accounts_configuration, "People, passwords and sessions",
     PURLIN_DEFAULT(password_cost, "5", "Of yescrypt; each step doubles time and memory, and passwords are hashed anew at the next login", .min = 1, .max = 11),
     PURLIN_DEFAULT(access_token_s, "600", "How long an access token lives", .min = 1, .max = 3600),
     PURLIN_DEFAULT(session_days, "30", "How long a session lives that is not used", .min = 1, .max = 365),
+    PURLIN_DEFAULT(directory_check_s, "300", "How long a directory's answer is good for: whoever goes on after it is looked up again", .min = 1, .max = 86400),
+    PURLIN_DEFAULT(directory_grace_s, "3600", "How much longer, while the directory cannot be asked", .min = 0, .max = 604800),
     PURLIN_DEFAULT(smtp_url, "\"\"", "Where mail goes out: smtp://mail.example.org:587, smtps://...; empty: no mail", .pattern = "(smtps?://[^ ]+)?", .max_length = 500),
     PURLIN_DEFAULT(smtp_user, "\"\"", "Who sends it", .max_length = 200),
     PURLIN_DEFAULT(smtp_password, "\"\"", "With this password: env(\"PURLIN_SMTP_PASSWORD\")", .max_length = 500, .secret = true),
@@ -48,10 +52,13 @@ PURLIN_SCHEMA(accounts_configuration, "People, passwords and sessions",
     PURLIN_DEFAULT(link_url, "\"\"", "What letters call this server; empty: its URL", .max_length = 500),
     PURLIN_DEFAULT(smtp_starttls, "true", "Only over TLS: smtp:// switches to it, or nothing is sent"));
 
+/* The same as purlin_configuration(), also where another plugin has called. Does not park. */
+const accounts_configuration *accounts_configured(void);
+
 /* ---- People ------------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct user {
-  const char *id, *name, *display_name, *email;
+  const char *id, *name, *display_name, *email, *directory;
   bool email_verified, disabled;
   purlin_time created_at;
   const char *created_by;
@@ -63,28 +70,38 @@ PURLIN_SCHEMA(user, "Somebody who can log in",
     PURLIN_REQUIRED(display_name, "What others call them"),
     PURLIN_REQUIRED(email, "Empty: none, or you may not see it"),
     PURLIN_REQUIRED(email_verified, "Whether mail reaches them there"),
+    PURLIN_REQUIRED(directory, "Who knows their password and their profile; empty: this server"),
     PURLIN_REQUIRED(disabled, "Whether nothing lets them in"),
     PURLIN_REQUIRED(created_at, "When"),
     PURLIN_REQUIRED(created_by, "By whom"),
-    PURLIN_OPTIONAL(last_login_at, "When they last logged in with their password"));
+    PURLIN_OPTIONAL(last_login_at, "When they last logged in"));
 
 #define USER_COLUMNS                                                                                                       \
-  "id, name, display_name, email, email_verified_at IS NOT NULL AS email_verified, disabled_at IS NOT NULL AS disabled,"   \
-  " created_at, created_by, last_login_at"
+  "id, name, display_name, email, email_verified_at IS NOT NULL AS email_verified, directory,"                             \
+  " disabled_at IS NOT NULL AS disabled, created_at, created_by, last_login_at"
 
 /* What logging in takes of a user. */
 typedef struct login_row {
-  const char *id, *name, *password_hash;
+  const char *id, *name, *directory, *password_hash;
   int64_t version;
+  purlin_texts groups;
+  bool disabled;
 } login_row;
-PURLIN_SCHEMA(login_row, "A user who may log in",
+PURLIN_SCHEMA(login_row, "A user who wants to log in",
     PURLIN_REQUIRED(id, "id"), PURLIN_REQUIRED(name, "name"),
-    PURLIN_REQUIRED(password_hash, "of the password", .secret = true), PURLIN_REQUIRED(version, "version"));
+    PURLIN_REQUIRED(directory, "who knows the password; empty: we do"),
+    PURLIN_OPTIONAL(password_hash, "of the password; none: none opens it", .secret = true), PURLIN_REQUIRED(version, "version"),
+    PURLIN_REQUIRED(groups, "what the directory says they belong to"),
+    PURLIN_REQUIRED(disabled, "whether nothing lets them in"));
+
+#define LOGIN_COLUMNS "id, name, directory, password_hash, version, `groups`, disabled_at IS NOT NULL AS disabled"
 
 /* By name. PURLIN_NOT_FOUND is recorded. May park. */
 PURLIN_CHECKED purlin_status accounts_user(purlin_ctx *ctx, const char *name, user *out);
 /* The caller, when it is a user: "user:NAME" without its "user:". PURLIN_FORBIDDEN is recorded. May park. */
 PURLIN_CHECKED purlin_status accounts_self(purlin_ctx *ctx, user *out);
+/* PURLIN_CONFLICT, recorded, for a user whose password and profile a directory keeps: nothing of that is changed here. Does not park. */
+PURLIN_CHECKED purlin_status accounts_require_local(purlin_ctx *ctx, const user *of);
 
 /* The contract authenticator's: whether somebody can come in without a key. May park, for the database only. */
 PURLIN_CHECKED purlin_status accounts_comes_in(purlin_ctx *ctx, const char *actor);
@@ -99,9 +116,10 @@ PURLIN_CHECKED purlin_status accounts_checks_start(purlin_ctx *ctx);
 /* The hash of a new password, in the arena; refuses one that is no good, naming the field. Before the first write. May park. */
 PURLIN_CHECKED purlin_status accounts_hash(purlin_ctx *ctx, const char *field, const char *password, const char *name,
                                            const char **hash);
-/* Whether this password of this name is right: a user who is not disabled, in *out. Counts the attempt, and refuses it with
- * PURLIN_TOO_MANY while too many failed. PURLIN_UNAUTHENTICATED, recorded, after the same time for everything that is wrong; out->id
- * is NULL when nobody can log in by that name. Hashes it anew when the configured cost is another. Not within a transaction. May park. */
+/* Whether this password of this name is right: of a user who is not disabled, in *out. A user of ours is judged here, everybody else by
+ * their directory. Counts the attempt, and refuses it with PURLIN_TOO_MANY while too many failed. PURLIN_UNAUTHENTICATED, recorded, after
+ * the same time for everything that is wrong, as far as a directory allows; out->id is NULL when nobody here has that name.
+ * PURLIN_UNAVAILABLE, recorded: the directory that knows it cannot be asked. Not within a transaction. May park. */
 PURLIN_CHECKED purlin_status accounts_check(purlin_ctx *ctx, const char *name, const char *password, const char *address,
                                             login_row *out);
 

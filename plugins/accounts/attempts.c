@@ -40,7 +40,8 @@ static purlin_status count(purlin_ctx *ctx, void *argument) {
   c->wait_ms = 0;
   purlin_status status = purlin_db_row(ctx, attempt_row, &row, SELECT_LOCKED, c->id);
   if (status != PURLIN_OK && status != PURLIN_NOT_FOUND) return status;
-  if (row.wait_ms > 0) return c->wait_ms = row.wait_ms, PURLIN_OK;
+  /* Who waited for the row sees the clock as it was before: without a delay that is none. */
+  if (row.wait_ms > 0 && delay_s(row.failures) > 0) return c->wait_ms = row.wait_ms, PURLIN_OK;
   int64_t failures = row.idle_s > FORGOTTEN_AFTER_S ? 1 : row.failures + 1;
   return purlin_db_run(ctx, COUNT, c->id, failures, delay_s(failures));
 }

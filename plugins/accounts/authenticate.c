@@ -1,4 +1,5 @@
 #include "authenticate.h"
+#include "directories.h"
 #include "tokens.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -10,17 +11,20 @@
 /* ---- Tokens ----------------------------------------------------------------------------------------------------------------------------- */
 
 static const char SELECT_HOLDER[] =
-    "SELECT u.name FROM accounts_sessions s JOIN accounts_users u ON u.id = s.user_id JOIN accounts_keys k ON k.id = ?"
+    "SELECT u.name, u.`groups` FROM accounts_sessions s JOIN accounts_users u ON u.id = s.user_id JOIN accounts_keys k ON k.id = ?"
     " WHERE s.id = ? AND s.user_id = ? AND s.revoked_at IS NULL AND s.expires_at > NOW(6) AND u.disabled_at IS NULL"
     " AND (k.retires_at IS NULL OR k.retires_at > NOW(6))";
 
 typedef struct holder {
   const char *name;
+  purlin_texts groups;
 } holder;
-PURLIN_SCHEMA(holder, "Whose session it is", PURLIN_REQUIRED(name, "name"));
+PURLIN_SCHEMA(holder, "Whose session it is", PURLIN_REQUIRED(name, "name"), PURLIN_REQUIRED(groups, "groups"));
 
-static purlin_status name_principal(purlin_ctx *ctx, const char *name, const char *credential, purlin_principal *out) {
+static purlin_status name_principal(purlin_ctx *ctx, const char *name, purlin_texts groups, const char *credential,
+                                    purlin_principal *out) {
   out->actor = purlin_format(ctx, "user:%s", name);
+  out->groups = groups;
   out->credential = credential;
   return out->actor && credential ? PURLIN_OK : PURLIN_TOO_LARGE;
 }
@@ -36,15 +40,16 @@ static purlin_status by_token(purlin_ctx *ctx, const char *token, purlin_princip
   }
   if (status != PURLIN_OK) return status;
   out->expires_at = (purlin_time){claims.exp * 1000000};
-  return name_principal(ctx, found.name, purlin_format(ctx, "session:%s", claims.sid), out);
+  return name_principal(ctx, found.name, found.groups, purlin_format(ctx, "session:%s", claims.sid), out);
 }
 
 /* ---- Names and passwords: the hash is expensive, so those that were right are remembered for a minute ----------------------------------- */
 
-enum { SLOTS = 256, MARK_BYTES = 32, KEPT_MS = 60000 };
+enum { SLOTS = 256, MARK_BYTES = 32, KEPT_MS = 60000, ID_SIZE = 65 };
 
 typedef struct remembered {
   unsigned char mark[MARK_BYTES]; /* of name and password, under a key of this process */
+  char id[ID_SIZE];               /* of the user */
   int64_t version;                /* of the user; another one, and this is forgotten */
   uint64_t until_ms;
 } remembered;
@@ -79,53 +84,36 @@ static bool recall(const unsigned char mark[MARK_BYTES], remembered *out) {
   return out->until_ms > now_ms() && CRYPTO_memcmp(out->mark, mark, MARK_BYTES) == 0;
 }
 
-static void remember(const unsigned char mark[MARK_BYTES], int64_t version) {
-  remembered r = {.version = version, .until_ms = now_ms() + KEPT_MS};
+static void remember(const unsigned char mark[MARK_BYTES], const login_row *of) {
+  remembered r = {.version = of->version, .until_ms = now_ms() + KEPT_MS};
+  size_t size = strlen(of->id);
+  if (size >= sizeof r.id) return;
+  memcpy(r.id, of->id, size);
   memcpy(r.mark, mark, MARK_BYTES);
   (void)pthread_mutex_lock(&slots_lock);
   slots[mark[0]] = r;
   (void)pthread_mutex_unlock(&slots_lock);
 }
 
-static const char SELECT_STATE[] = "SELECT disabled_at IS NOT NULL AS disabled FROM accounts_users WHERE name = ?";
-
-typedef struct state_row {
-  bool disabled;
-} state_row;
-PURLIN_SCHEMA(state_row, "Whether a user is let in", PURLIN_REQUIRED(disabled, "not"));
-
-purlin_status authenticate_vouch(purlin_ctx *ctx, const char *actor) {
-  state_row row;
-  if (strncmp(actor, "user:", 5) != 0) return PURLIN_NOT_FOUND;
-  purlin_status status = purlin_db_row(ctx, state_row, &row, SELECT_STATE, actor + 5);
-  return status == PURLIN_OK && row.disabled ? PURLIN_UNAUTHENTICATED : status;
-}
-
-static const char SELECT_VERSION[] = "SELECT version FROM accounts_users WHERE name = ? AND disabled_at IS NULL";
-
-typedef struct version_row {
-  int64_t version;
-} version_row;
-PURLIN_SCHEMA(version_row, "How often a user changed", PURLIN_REQUIRED(version, "times"));
+static const char SELECT_KNOWN[] = "SELECT " LOGIN_COLUMNS " FROM accounts_users WHERE id = ? AND disabled_at IS NULL";
 
 /* Whether it was right a moment ago and the user has not changed since: PURLIN_NOT_FOUND when not. */
-static purlin_status ask_memory(purlin_ctx *ctx, const char *name, const unsigned char mark[MARK_BYTES]) {
+static purlin_status ask_memory(purlin_ctx *ctx, const unsigned char mark[MARK_BYTES], login_row *out) {
   remembered known;
-  version_row row;
   if (!recall(mark, &known)) return PURLIN_NOT_FOUND;
-  purlin_status status = purlin_db_row(ctx, version_row, &row, SELECT_VERSION, name);
-  return status == PURLIN_OK && row.version != known.version ? PURLIN_NOT_FOUND : status;
+  purlin_status status = purlin_db_row(ctx, login_row, out, SELECT_KNOWN, known.id);
+  return status == PURLIN_OK && out->version != known.version ? PURLIN_NOT_FOUND : status;
 }
 
-static purlin_status check(purlin_ctx *ctx, const purlin_credential *credential, const unsigned char mark[MARK_BYTES]) {
-  login_row row;
+static purlin_status check(purlin_ctx *ctx, const purlin_credential *credential, const unsigned char mark[MARK_BYTES],
+                           login_row *out) {
   purlin_status status = purlin_lock(ctx, &checking[mark[0]]);
   if (status != PURLIN_OK) return status;
-  status = ask_memory(ctx, credential->name, mark);
+  status = ask_memory(ctx, mark, out);
   if (status == PURLIN_NOT_FOUND) {
-    status = accounts_check(ctx, credential->name, credential->secret, credential->address, &row);
-    if (status == PURLIN_OK) remember(mark, row.version);
-    if (status == PURLIN_UNAUTHENTICATED && !row.id) status = PURLIN_NOT_FOUND; /* others may know them */
+    status = accounts_check(ctx, credential->name, credential->secret, credential->address, out);
+    if (status == PURLIN_OK) remember(mark, out);
+    if (status == PURLIN_UNAUTHENTICATED && !out->id) status = PURLIN_NOT_FOUND; /* others may know them */
   }
   purlin_unlock(&checking[mark[0]]);
   return status;
@@ -133,12 +121,34 @@ static purlin_status check(purlin_ctx *ctx, const purlin_credential *credential,
 
 static purlin_status by_password(purlin_ctx *ctx, const purlin_credential *credential, purlin_principal *out) {
   unsigned char mark[MARK_BYTES];
+  login_row row;
   if (!*credential->name || strlen(credential->secret) > PASSWORD_LONGEST) return PURLIN_UNAUTHENTICATED;
   if (!mark_of(credential, mark)) return purlin_fail(ctx, PURLIN_INTERNAL, "HMAC failed");
-  purlin_status status = ask_memory(ctx, credential->name, mark);
-  if (status == PURLIN_NOT_FOUND) status = check(ctx, credential, mark);
+  purlin_status status = ask_memory(ctx, mark, &row);
+  if (status == PURLIN_NOT_FOUND) status = check(ctx, credential, mark, &row);
   if (status != PURLIN_OK) return status;
-  return name_principal(ctx, credential->name, purlin_format(ctx, "password:%s", credential->name), out);
+  return name_principal(ctx, row.name, row.groups, purlin_format(ctx, "password:%s", row.name), out);
+}
+
+/* ---- Keys of the runtime's own that act for a user ----------------------------------------------------------------------------------------- */
+
+static const char SELECT_STANDING[] = "SELECT " STANDING_COLUMNS " FROM accounts_users u WHERE u.name = ?";
+
+#define USER_PREFIX "user:"
+
+purlin_status authenticate_vouch(purlin_ctx *ctx, const char *actor) {
+  standing of;
+  if (strncmp(actor, USER_PREFIX, sizeof USER_PREFIX - 1) != 0) return PURLIN_NOT_FOUND;
+  purlin_status status = purlin_db_row(ctx, standing, &of, SELECT_STANDING, actor + sizeof USER_PREFIX - 1);
+  return status == PURLIN_OK ? directories_still(ctx, &of) : status;
+}
+
+purlin_status authenticate_groups(purlin_ctx *ctx, const char *actor, purlin_texts *groups) {
+  standing of;
+  if (strncmp(actor, USER_PREFIX, sizeof USER_PREFIX - 1) != 0) return PURLIN_NOT_FOUND;
+  purlin_status status = purlin_db_row(ctx, standing, &of, SELECT_STANDING, actor + sizeof USER_PREFIX - 1);
+  if (status == PURLIN_OK) *groups = of.groups;
+  return status;
 }
 
 purlin_status authenticate(purlin_ctx *ctx, const purlin_credential *credential, purlin_principal *principal) {

@@ -1,8 +1,10 @@
-#include "accounts.h"
+#include "directories.h"
 #include <string.h>
 
-static const char SELECT_LOGIN[] = "SELECT id, name, password_hash, version FROM accounts_users"
-                                   " WHERE name = ? AND disabled_at IS NULL AND password_hash IS NOT NULL";
+/* How long a wrong password takes at least where there are directories: longer than most of them take to say so. */
+enum { REFUSED_AFTER_MS = 400 };
+
+static const char SELECT_LOGIN[] = "SELECT " LOGIN_COLUMNS " FROM accounts_users WHERE name = ?";
 static const char REHASH[] = "UPDATE accounts_users SET password_hash = ? WHERE id = ? AND password_hash = ?";
 
 static char nobodys_hash[PASSWORD_HASH_SIZE]; /* set at start */
@@ -25,13 +27,10 @@ static purlin_status check_hash(void *argument) {
   return PURLIN_OK;
 }
 
-static int configured_cost(purlin_ctx *ctx) {
-  const accounts_configuration *configured = purlin_configuration(ctx);
-  return (int)configured->password_cost;
-}
+static int configured_cost(void) { return (int)accounts_configured()->password_cost; }
 
 purlin_status accounts_checks_start(purlin_ctx *ctx) {
-  work w = {.password = "nobody has this password", .cost = configured_cost(ctx)};
+  work w = {.password = "nobody has this password", .cost = configured_cost()};
   purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, make_hash, &w);
   if (status != PURLIN_OK) return purlin_fail(ctx, status, "no password can be hashed by libcrypt");
   memcpy(nobodys_hash, w.made, sizeof nobodys_hash);
@@ -41,7 +40,7 @@ purlin_status accounts_checks_start(purlin_ctx *ctx) {
 purlin_status accounts_hash(purlin_ctx *ctx, const char *field, const char *password, const char *name, const char **hash) {
   const char *flaw = password_flaw(password, name);
   if (flaw) return purlin_fail_field(ctx, field, "%s", flaw);
-  work w = {.password = password, .cost = configured_cost(ctx)};
+  work w = {.password = password, .cost = configured_cost()};
   purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, make_hash, &w);
   if (status != PURLIN_OK) return purlin_fail(ctx, status, "the password cannot be hashed now");
   *hash = purlin_copy(ctx, w.made);
@@ -50,24 +49,52 @@ purlin_status accounts_hash(purlin_ctx *ctx, const char *field, const char *pass
 
 /* With the cost that is configured now. That it cannot be done does not keep anybody out. */
 static void upgrade(purlin_ctx *ctx, const login_row *of, const char *password) {
-  work w = {.password = password, .cost = configured_cost(ctx)};
+  work w = {.password = password, .cost = configured_cost()};
   if (password_hash_is_current(of->password_hash, w.cost)) return;
   purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, make_hash, &w);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, REHASH, w.made, of->id, of->password_hash);
   if (status != PURLIN_OK) purlin_clear_failure(ctx);
 }
 
+/* By the hash that is kept here; without one it takes as long. */
+static purlin_status judge_here(purlin_ctx *ctx, const login_row *of, const char *password) {
+  bool may = of->id && !of->disabled && of->password_hash;
+  work w = {.password = password, .hash = may ? of->password_hash : nobodys_hash};
+  purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, check_hash, &w);
+  if (status != PURLIN_OK) return status;
+  if (!may || !w.right) return PURLIN_UNAUTHENTICATED;
+  upgrade(ctx, of, password);
+  return PURLIN_OK;
+}
+
+/* Whose name it is, judges: we, or a directory; when it is nobody's yet, whichever directory knows it. */
+static purlin_status judge(purlin_ctx *ctx, const char *name, const char *password, login_row *out) {
+  purlin_status status = purlin_db_row(ctx, login_row, out, SELECT_LOGIN, name);
+  if (status != PURLIN_OK && status != PURLIN_NOT_FOUND) return status;
+  bool ours = status == PURLIN_OK && (!*out->directory || out->disabled);
+  if (ours) return judge_here(ctx, out, password);
+  const char *owner = status == PURLIN_OK ? out->directory : "";
+  *out = (login_row){0};
+  status = directories_check(ctx, owner, name, password, out);
+  if (status != PURLIN_NOT_FOUND) return status;
+  return judge_here(ctx, &(login_row){0}, password);
+}
+
+/* Where directories are asked, what they take must not tell who is whose. */
+static purlin_status refuse(purlin_ctx *ctx, uint64_t since_ns) {
+  uint64_t passed_ms = (purlin_ticks_ns() - since_ns) / 1000000;
+  if (passed_ms < REFUSED_AFTER_MS && directories_exist(ctx)) {
+    purlin_status status = purlin_sleep(ctx, (uint32_t)(REFUSED_AFTER_MS - passed_ms));
+    if (status != PURLIN_OK) return status;
+  }
+  return purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "the name or the password is wrong");
+}
+
 purlin_status accounts_check(purlin_ctx *ctx, const char *name, const char *password, const char *address, login_row *out) {
+  uint64_t since_ns = purlin_ticks_ns();
   *out = (login_row){0};
   purlin_status status = accounts_attempt(ctx, name, address);
-  if (status != PURLIN_OK) return status;
-  status = purlin_db_row(ctx, login_row, out, SELECT_LOGIN, name);
-  if (status != PURLIN_OK && status != PURLIN_NOT_FOUND) return status;
-  bool known = status == PURLIN_OK;
-  work w = {.password = password, .hash = known ? out->password_hash : nobodys_hash};
-  status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, check_hash, &w);
-  if (status != PURLIN_OK) return status;
-  if (!known || !w.right) return purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "the name or the password is wrong");
-  upgrade(ctx, out, password);
-  return accounts_attempt_succeeded(ctx, name, address);
+  if (status == PURLIN_OK) status = judge(ctx, name, password, out);
+  if (status == PURLIN_UNAUTHENTICATED) return refuse(ctx, since_ns);
+  return status == PURLIN_OK ? accounts_attempt_succeeded(ctx, name, address) : status;
 }

@@ -230,7 +230,7 @@ static purlin_status insert(purlin_ctx *ctx, const jwt_key *key, const char *id)
 }
 
 static purlin_status make(purlin_ctx *ctx, const char **id) {
-  const accounts_configuration *configured = purlin_configuration(ctx);
+  const accounts_configuration *configured = accounts_configured();
   making m = {.algorithm = jwt_algorithm_of(configured->algorithm)};
   *id = purlin_new_id(ctx, "jwk");
   if (!*id) return PURLIN_TOO_LARGE;
@@ -241,7 +241,7 @@ static purlin_status make(purlin_ctx *ctx, const char **id) {
 }
 
 purlin_status keys_signing(purlin_ctx *ctx, const jwt_key **key, const char **id) {
-  const accounts_configuration *configured = purlin_configuration(ctx);
+  const accounts_configuration *configured = accounts_configured();
   key_row row;
   purlin_status status = purlin_db_row(ctx, key_row, &row, SELECT_SIGNING, seal_named, configured->algorithm);
   if (status == PURLIN_NOT_FOUND) {
@@ -269,7 +269,7 @@ PURLIN_OPERATION(rotate_key, rotate_in, new_key,
     .summary = "Sign access tokens with a new key", .permission = "users:write", .effect = PURLIN_CREATES,
     .http = "POST /api/v1/accounts/keys",
     .description = "Nobody is logged out: the old keys are taken until the tokens that they signed have run out.") {
-  const accounts_configuration *configured = purlin_configuration(ctx);
+  const accounts_configuration *configured = accounts_configured();
   if (strcmp(purlin_workspace(ctx), "default") != 0)
     return purlin_fail(ctx, PURLIN_FORBIDDEN, "keys are managed in the workspace 'default'");
   purlin_status status = make(ctx, &out->id);

@@ -16,7 +16,7 @@ PURLIN_SCHEMA(link_row, "Whom a link is for",
     PURLIN_REQUIRED(user_id, "id"), PURLIN_REQUIRED(name, "name"), PURLIN_REQUIRED(email, "address"));
 
 static const char SELECT_TARGET[] =
-    "SELECT u.id AS user_id, u.name, u.email FROM accounts_users u WHERE u.name = ? AND u.email <> '' AND u.disabled_at IS NULL AND"
+    "SELECT u.id AS user_id, u.name, u.email FROM accounts_users u WHERE u.name = ? AND u.email <> '' AND u.directory = '' AND u.disabled_at IS NULL AND"
     " (SELECT COUNT(*) FROM accounts_links l WHERE l.user_id = u.id AND l.purpose = ? AND l.created_at > NOW(6) - INTERVAL 1 HOUR) < ?";
 static const char INSERT_LINK[] =
     "INSERT INTO accounts_links (hash, user_id, purpose, email, version, created_at, expires_at)"

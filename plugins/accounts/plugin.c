@@ -2,7 +2,12 @@
 #include "authenticate.h"
 #include "keys.h"
 
+static const accounts_configuration *configured; /* set at start; lives as long as the plugin */
+
+const accounts_configuration *accounts_configured(void) { return configured; }
+
 static purlin_status start(purlin_ctx *ctx) {
+  configured = purlin_configuration(ctx);
   purlin_status status = keys_start(ctx);
   if (status == PURLIN_OK) status = accounts_checks_start(ctx);
   return status == PURLIN_OK ? authenticate_start(ctx) : status;
@@ -17,7 +22,8 @@ static purlin_status stop(purlin_ctx *ctx) {
 static const purlin_authenticator functions = {.size = sizeof(purlin_authenticator),
                                                .authenticate = authenticate,
                                                .vouch = authenticate_vouch,
-                                               .comes_in = accounts_comes_in};
+                                               .comes_in = accounts_comes_in,
+                                               .groups = authenticate_groups};
 PURLIN_PROVIDES(authenticator, "accounts", functions);
 
 PURLIN_PLUGIN("accounts", "0.1.0",

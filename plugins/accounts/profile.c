@@ -21,6 +21,12 @@ PURLIN_OPERATION(me, purlin_nothing, user,
   return accounts_self(ctx, out);
 }
 
+purlin_status accounts_require_local(purlin_ctx *ctx, const user *of) {
+  if (!*of->directory) return PURLIN_OK;
+  return purlin_fail(ctx, PURLIN_CONFLICT, "the directory '%s' keeps this of '%s': change it there", of->directory,
+                     of->name);
+}
+
 typedef struct rename_in {
   const char *display_name;
 } rename_in;
@@ -31,6 +37,7 @@ PURLIN_OPERATION(rename, rename_in, user,
     .summary = "Change what others call you", .permission = "authenticated", .effect = PURLIN_CHANGES,
     .http = "PUT /api/v1/accounts/me/name") {
   purlin_status status = accounts_self(ctx, out);
+  if (status == PURLIN_OK) status = accounts_require_local(ctx, out);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, SET_NAME, in->display_name, out->id);
   return status == PURLIN_OK ? accounts_self(ctx, out) : status;
 }
@@ -80,6 +87,7 @@ PURLIN_ROUTE(change_password, "PUT /api/v1/accounts/me/password",
   change c = {.of = &self};
   purlin_status status = accounts_read(ctx, request, new_password_in_schema(), &in);
   if (status == PURLIN_OK) status = accounts_self(ctx, &self);
+  if (status == PURLIN_OK) status = accounts_require_local(ctx, &self);
   if (status == PURLIN_OK) status = accounts_check(ctx, self.name, in.password, purlin_address(request), &row);
   if (status == PURLIN_OK) status = accounts_hash(ctx, "new_password", in.new_password, self.name, &c.hash);
   return status == PURLIN_OK ? finish(ctx, request, &c) : status;
@@ -94,6 +102,7 @@ PURLIN_ROUTE(change_email, "PUT /api/v1/accounts/me/email",
   change c = {.of = &self};
   purlin_status status = accounts_read(ctx, request, email_in_schema(), &in);
   if (status == PURLIN_OK) status = accounts_self(ctx, &self);
+  if (status == PURLIN_OK) status = accounts_require_local(ctx, &self);
   if (status == PURLIN_OK) status = accounts_check(ctx, self.name, in.password, purlin_address(request), &row);
   c.email = in.email;
   return status == PURLIN_OK ? finish(ctx, request, &c) : status;

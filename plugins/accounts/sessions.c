@@ -1,4 +1,5 @@
 #include "sessions.h"
+#include "directories.h"
 #include "tokens.h"
 #include <string.h>
 
@@ -29,10 +30,7 @@ const char *sessions_current(const purlin_ctx *ctx) {
   return strncmp(shown, SESSION_PREFIX, sizeof SESSION_PREFIX - 1) == 0 ? shown + sizeof SESSION_PREFIX - 1 : "";
 }
 
-static int64_t configured_days(purlin_ctx *ctx) {
-  const accounts_configuration *configured = purlin_configuration(ctx);
-  return configured->session_days;
-}
+static int64_t configured_days(void) { return accounts_configured()->session_days; }
 
 /* ---- Beginning and going on -------------------------------------------------------------------------------------------------------------- */
 
@@ -45,7 +43,7 @@ typedef struct step {
 static purlin_status begin(purlin_ctx *ctx, void *argument) {
   const step *s = argument;
   purlin_status status =
-      purlin_db_run(ctx, INSERT_SESSION, s->session, s->user_id, s->address, s->agent, configured_days(ctx));
+      purlin_db_run(ctx, INSERT_SESSION, s->session, s->user_id, s->address, s->agent, configured_days());
   if (status == PURLIN_OK) status = purlin_db_run(ctx, INSERT_REFRESH, s->next, s->session);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, NOTE_LOGIN, s->user_id);
   const char *actor = purlin_format(ctx, "user:%s", s->user_name);
@@ -59,7 +57,7 @@ static purlin_status give(purlin_ctx *ctx, step *s, purlin_transaction_body *bod
   purlin_sha256(refresh, strlen(refresh), s->next);
   purlin_status status = purlin_transaction(ctx, body, s);
   if (status != PURLIN_OK || s->reused) return status;
-  const accounts_configuration *configured = purlin_configuration(ctx);
+  const accounts_configuration *configured = accounts_configured();
   *out = (granted_tokens){
       .token_type = "Bearer", .expires_in = configured->access_token_s, .refresh_token = refresh, .session = s->session};
   return tokens_issue(ctx, s->user_id, s->session, &out->access_token);
@@ -99,13 +97,30 @@ static purlin_status go_on(purlin_ctx *ctx, void *argument) {
   if (row.used) return status == PURLIN_OK ? purlin_audit(ctx, &theft) : status;
   status = purlin_db_run(ctx, USE_REFRESH, s->shown);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, INSERT_REFRESH, s->next, row.session_id);
-  return status == PURLIN_OK ? purlin_db_run(ctx, PROLONG, configured_days(ctx), row.session_id) : status;
+  return status == PURLIN_OK ? purlin_db_run(ctx, PROLONG, configured_days(), row.session_id) : status;
+}
+
+static const char SELECT_OWNER[] =
+    "SELECT " STANDING_COLUMNS " FROM accounts_refresh_tokens r JOIN accounts_sessions s ON s.id = r.session_id"
+    " JOIN accounts_users u ON u.id = s.user_id"
+    " WHERE r.hash = ? AND r.used_at IS NULL AND s.revoked_at IS NULL AND s.expires_at > NOW(6)";
+
+/* Of a directory's user: whether it still lets them in; else the session ends. Others are judged when it goes on. */
+static purlin_status ask_directory(purlin_ctx *ctx, const char *hash) {
+  standing of;
+  purlin_status status = purlin_db_row(ctx, standing, &of, SELECT_OWNER, hash);
+  if (status == PURLIN_NOT_FOUND) return PURLIN_OK;
+  if (status == PURLIN_OK) status = directories_still(ctx, &of);
+  if (status != PURLIN_UNAUTHENTICATED) return status;
+  status = purlin_db_run(ctx, REVOKE_OF, hash);
+  return status == PURLIN_OK ? refuse(ctx) : status;
 }
 
 purlin_status sessions_refresh(purlin_ctx *ctx, const char *refresh_token, granted_tokens *out) {
   step s = {0};
   purlin_sha256(refresh_token, strlen(refresh_token), s.shown);
-  purlin_status status = give(ctx, &s, go_on, out);
+  purlin_status status = ask_directory(ctx, s.shown);
+  if (status == PURLIN_OK) status = give(ctx, &s, go_on, out);
   if (status != PURLIN_OK || !s.reused) return status;
   purlin_log(ctx, PURLIN_WARNING, "a refresh token was used twice: the session %s is ended", s.session);
   return refuse(ctx);

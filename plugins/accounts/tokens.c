@@ -41,7 +41,7 @@ static purlin_status sign(purlin_ctx *ctx, const jwt_key *key, const char *text,
 }
 
 purlin_status tokens_issue(purlin_ctx *ctx, const char *user_id, const char *session, const char **token) {
-  const accounts_configuration *configured = purlin_configuration(ctx);
+  const accounts_configuration *configured = accounts_configured();
   const jwt_key *key;
   token_header header = {.typ = TYPE};
   purlin_status status = keys_signing(ctx, &key, &header.kid);
@@ -90,5 +90,5 @@ purlin_status tokens_judge(purlin_ctx *ctx, const char *token, token_claims *cla
   bool ours = strcmp(header.alg, jwt_algorithm_name(key->algorithm)) == 0 && strcmp(header.typ, TYPE) == 0 &&
               jwt_verify(key, &parts) && decode_part(ctx, parts.payload, parts.payload_size, token_claims_schema(), claims);
   *key_id = header.kid;
-  return ours && is_current(purlin_configuration(ctx), claims) ? PURLIN_OK : PURLIN_UNAUTHENTICATED;
+  return ours && is_current(accounts_configured(), claims) ? PURLIN_OK : PURLIN_UNAUTHENTICATED;
 }

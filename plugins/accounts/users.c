@@ -101,8 +101,9 @@ typedef struct way_in_row {
 PURLIN_SCHEMA(way_in_row, "Whether a user can come in",
     PURLIN_REQUIRED(disabled, "not at all"), PURLIN_REQUIRED(opens, "without a key"));
 
-static const char SELECT_WAY_IN[] = "SELECT disabled_at IS NOT NULL AS disabled, password_hash IS NOT NULL AS opens"
-                                    " FROM accounts_users WHERE name = ?";
+static const char SELECT_WAY_IN[] =
+    "SELECT disabled_at IS NOT NULL AS disabled, password_hash IS NOT NULL OR directory <> '' AS opens"
+    " FROM accounts_users WHERE name = ?";
 
 purlin_status accounts_comes_in(purlin_ctx *ctx, const char *actor) {
   way_in_row row;
@@ -151,6 +152,7 @@ PURLIN_OPERATION(set_password, set_password_in, user,
   const char *hash = NULL;
   purlin_status status = require_home(ctx);
   if (status == PURLIN_OK) status = accounts_user(ctx, in->name, out);
+  if (status == PURLIN_OK) status = accounts_require_local(ctx, out);
   if (status == PURLIN_OK) status = accounts_hash(ctx, "password", in->password, in->name, &hash);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, SET_PASSWORD, hash, in->name);
   if (status == PURLIN_OK) status = sessions_revoke_all(ctx, out->id, "");

@@ -169,15 +169,19 @@ static purlin_status ask_authenticators(purlin_ctx *ctx, const purlin_credential
   return status;
 }
 
-/* Whoever is shut out is so with their keys, too. */
-static purlin_status ask_vouchers(purlin_ctx *ctx, const char *actor) {
+#define HAS(functions, member)                                                                                             \
+  ((functions)->size >= offsetof(purlin_authenticator, member) + sizeof(functions)->member && (functions)->member)
+
+/* Whoever is shut out is so with their keys, too; and whatever is granted to their groups, their keys may do. */
+static purlin_status ask_vouchers(purlin_ctx *ctx, purlin_principal *principal) {
   purlin_status status = PURLIN_NOT_FOUND;
   for (size_t i = 0; i < authenticator_count && status == PURLIN_NOT_FOUND; i++) {
     const authenticator *a = &authenticators[i];
-    bool vouches = a->functions->size >= offsetof(purlin_authenticator, vouch) + sizeof a->functions->vouch;
-    if (!vouches || !a->functions->vouch) continue;
+    if (!HAS(a->functions, vouch)) continue;
     operation_frame frame = context_enter(ctx, a->plugin, a->owner, "vouch");
-    status = a->functions->vouch(ctx, actor);
+    status = a->functions->vouch(ctx, principal->actor);
+    if (status == PURLIN_OK && HAS(a->functions, groups))
+      status = a->functions->groups(ctx, principal->actor, &principal->groups);
     context_leave(ctx, frame);
   }
   if (status != PURLIN_NOT_FOUND) return status;
@@ -229,7 +233,7 @@ static purlin_status find_out(purlin_ctx *ctx, const purlin_credential *credenti
   purlin_status status = key_principal(ctx, credential, &k->principal, &k->project, &k->bound);
   if (status == PURLIN_OK) {
     k->workspace = k->principal.workspace;
-    status = ask_vouchers(ctx, k->principal.actor);
+    status = ask_vouchers(ctx, &k->principal);
   } else if (status == PURLIN_NOT_FOUND) status = ask_authenticators(ctx, credential, k);
   if (status == PURLIN_OK) status = subjects_of(ctx, &k->principal, &subjects);
   if (status == PURLIN_OK) status = settle_workspace(ctx, k, asked, subjects);

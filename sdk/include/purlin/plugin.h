@@ -122,6 +122,12 @@ typedef struct purlin_requirement {
   ((const purlin_##contract *)purlin_use_(ctx, #contract, name, PURLIN_CONTRACT_##contract))
 PURLIN_API const void *purlin_use_(purlin_ctx *ctx, const char *contract, const char *name, uint32_t version);
 
+/* The names of all that provide a contract, of this version of it, in order of start: for purlin_use, one after the other. Arena; none is
+ * an empty list. Does not park. Errors: PURLIN_TOO_LARGE. */
+#define purlin_providers(ctx, contract, names) purlin_providers_(ctx, #contract, PURLIN_CONTRACT_##contract, names)
+PURLIN_API PURLIN_CHECKED purlin_status purlin_providers_(purlin_ctx *ctx, const char *contract, uint32_t version,
+                                                          purlin_texts *names);
+
 PURLIN_END
 
 #endif

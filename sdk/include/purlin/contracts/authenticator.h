@@ -52,6 +52,8 @@ typedef struct purlin_authenticator {
    * mine, and shut out; PURLIN_NOT_FOUND: not one of mine, or nothing opens to them but a key. Asked before the last owner of a workspace
    * goes, within a transaction: only the database may be waited for. May park. */
   purlin_status (*comes_in)(purlin_ctx *ctx, const char *actor);
+  /* May be NULL. The groups of somebody whom it vouched for, arena: a key acts with what is granted to them, too. May park. */
+  purlin_status (*groups)(purlin_ctx *ctx, const char *actor, purlin_texts *groups);
 } purlin_authenticator;
 
 PURLIN_END

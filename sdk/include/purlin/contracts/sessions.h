@@ -6,6 +6,9 @@
  *   status = sessions->begin(ctx, request, "oidc", &person, &tokens);            for a program
  *   status = sessions->begin_in_browser(ctx, request, "oidc", &person);          sets the cookie of the answer
  *
+ * Such a plugin provides a directory of that name, too: its check knows nobody (PURLIN_NOT_FOUND), its look_up says who is still let in;
+ * without one, sessions end an hour after they began, as if the directory could not be asked.
+ *
  * Who is not known yet becomes a user at their first session, as directory.h says; groups are taken anew each time. */
 #ifndef PURLIN_CONTRACTS_SESSIONS_H
 #define PURLIN_CONTRACTS_SESSIONS_H
