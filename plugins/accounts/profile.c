@@ -34,7 +34,7 @@ PURLIN_SCHEMA(rename_in, "Another name for yourself",
     PURLIN_REQUIRED(display_name, "What others call you", .max_length = 200));
 
 PURLIN_OPERATION(rename, rename_in, user,
-    .summary = "Change what others call you", .permission = "authenticated", .effect = PURLIN_CHANGES,
+    .summary = "Change what others call you", .permission = "authenticated", .effect = PURLIN_CHANGES, .object = "me",
     .http = "PUT /api/v1/accounts/me/name") {
   purlin_status status = accounts_self(ctx, out);
   if (status == PURLIN_OK) status = accounts_require_local(ctx, out);

@@ -116,7 +116,7 @@ purlin_status accounts_comes_in(purlin_ctx *ctx, const char *actor) {
 /* ---- Changing --------------------------------------------------------------------------------------------------------------------------- */
 
 PURLIN_OPERATION(disable_user, user_in, user,
-    .summary = "Let a user in no more", .permission = "users:write", .effect = PURLIN_CHANGES,
+    .summary = "Let a user in no more", .permission = "users:write", .effect = PURLIN_CHANGES, .object = "get_user",
     .http = "POST /api/v1/accounts/users/{name}/disable",
     .description = "All their sessions end, and within a second no node takes their password, tokens or keys.") {
   purlin_status status = require_home(ctx);
@@ -131,7 +131,7 @@ PURLIN_OPERATION(disable_user, user_in, user,
 }
 
 PURLIN_OPERATION(enable_user, user_in, user,
-    .summary = "Let a user in again", .permission = "users:write", .effect = PURLIN_CHANGES,
+    .summary = "Let a user in again", .permission = "users:write", .effect = PURLIN_CHANGES, .object = "get_user",
     .http = "POST /api/v1/accounts/users/{name}/enable") {
   purlin_status status = require_home(ctx);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, ENABLE, in->name);
@@ -146,7 +146,7 @@ PURLIN_SCHEMA(set_password_in, "A new password for somebody",
     PURLIN_REQUIRED(password, "At least 12 characters, and no common one", PASSWORD_FIELD));
 
 PURLIN_OPERATION(set_password, set_password_in, user,
-    .summary = "Give a user another password", .permission = "users:write", .effect = PURLIN_CHANGES,
+    .summary = "Give a user another password", .permission = "users:write", .effect = PURLIN_CHANGES, .object = "get_user",
     .http = "PUT /api/v1/accounts/users/{name}/password",
     .description = "All their sessions end.") {
   const char *hash = NULL;

@@ -147,7 +147,7 @@ PURLIN_SCHEMA(set_champion_in, "What the endpoint serves from now on",
     PURLIN_REQUIRED(since, "Labelled rows so far: those from this index on count as its own", .min = 0, .max = 9e15));
 
 PURLIN_OPERATION(set_champion, set_champion_in, monitor,
-    .summary = "Compare with another champion from now on", .permission = "drift:write", .by_project = true, .effect = PURLIN_CHANGES,
+    .summary = "Compare with another champion from now on", .permission = "drift:write", .by_project = true, .effect = PURLIN_CHANGES, .object = "get_monitor",
     .http = "PUT /api/v1/monitors/{endpoint}/champion",
     .description = "Its profile replaces the old one and its accuracy is counted from nothing. Call it after a deployment.") {
   purlin_json learned;
@@ -169,7 +169,7 @@ static purlin_status remove_monitor(purlin_ctx *ctx, const monitor *of) {
 }
 
 PURLIN_OPERATION(delete_monitor, monitor_in, purlin_nothing,
-    .summary = "Watch an endpoint no more", .permission = "drift:write", .by_project = true, .effect = PURLIN_CHANGES, .http = "DELETE /api/v1/monitors/{endpoint}",
+    .summary = "Watch an endpoint no more", .permission = "drift:write", .by_project = true, .effect = PURLIN_CHANGES, .object = "get_monitor", .http = "DELETE /api/v1/monitors/{endpoint}",
     .description = "Its reports and alerts go with it.") {
   monitor of;
   purlin_status status = monitor_reach(ctx, in->endpoint, "drift:write", true, &of);

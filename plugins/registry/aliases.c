@@ -22,6 +22,23 @@ PURLIN_SCHEMA(alias, "A name for a version",
     PURLIN_REQUIRED(updated_at, "Since when"),
     PURLIN_REQUIRED(updated_by, "Who moved it there"));
 
+typedef struct alias_in {
+  const char *name, *alias;
+} alias_in;
+PURLIN_SCHEMA(alias_in, "Which alias",
+    PURLIN_REQUIRED(name, "The model", .max_length = 250),
+    PURLIN_REQUIRED(alias, "The alias", .max_length = 250));
+
+PURLIN_OPERATION(get_alias, alias_in, alias,
+    .summary = "Where an alias points", .permission = "models:read", .by_project = true, .http = "GET /api/v1/models/{name}/aliases/{alias}") {
+  model of;
+  purlin_status status = registry_model(ctx, in->name, "models:read", false, &of);
+  if (status != PURLIN_OK) return status;
+  status = purlin_db_row(ctx, alias, out, SELECT_ONE, of.id, in->alias);
+  return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "the model '%s' has no alias '%s'", in->name, in->alias)
+                                    : status;
+}
+
 typedef struct set_alias_in {
   const char *name, *alias;
   int64_t version;
@@ -42,7 +59,7 @@ PURLIN_SCHEMA(alias_event, "An alias of a model",
 PURLIN_EVENT(alias_moved, alias_event, "An alias points at another version");
 
 PURLIN_OPERATION(set_alias, set_alias_in, alias,
-    .summary = "Point an alias at a version", .permission = "models:write", .by_project = true, .effect = PURLIN_CHANGES,
+    .summary = "Point an alias at a version", .permission = "models:write", .by_project = true, .effect = PURLIN_CHANGES, .object = "get_alias",
     .http = "PUT /api/v1/models/{name}/aliases/{alias}") {
   model of;
   purlin_status status = registry_model(ctx, in->name, "models:write", false, &of);
@@ -55,15 +72,8 @@ PURLIN_OPERATION(set_alias, set_alias_in, alias,
   return status == PURLIN_OK ? purlin_db_row(ctx, alias, out, SELECT_ONE, of.id, in->alias) : status;
 }
 
-typedef struct alias_in {
-  const char *name, *alias;
-} alias_in;
-PURLIN_SCHEMA(alias_in, "Which alias",
-    PURLIN_REQUIRED(name, "The model", .max_length = 250),
-    PURLIN_REQUIRED(alias, "The alias", .max_length = 250));
-
 PURLIN_OPERATION(delete_alias, alias_in, purlin_nothing,
-    .summary = "Remove an alias", .permission = "models:write", .by_project = true, .effect = PURLIN_CHANGES,
+    .summary = "Remove an alias", .permission = "models:write", .by_project = true, .effect = PURLIN_CHANGES, .object = "get_alias",
     .http = "DELETE /api/v1/models/{name}/aliases/{alias}") {
   model of;
   purlin_status status = registry_model(ctx, in->name, "models:write", false, &of);

@@ -167,7 +167,7 @@ PURLIN_SCHEMA(deploy_in, "What is to serve where",
     PURLIN_DEFAULT(cause, "\"\"", "Why, in words", .max_length = 500));
 
 PURLIN_OPERATION(deploy, deploy_in, endpoint_out,
-    .summary = "Let an endpoint serve a version of a model", .permission = "models:deploy", .by_project = true, .effect = PURLIN_CREATES,
+    .summary = "Let an endpoint serve a version of a model", .permission = "models:deploy", .by_project = true, .effect = PURLIN_CREATES, .object = "get_endpoint",
     .http = "POST /api/v1/endpoints",
     .description = "The model is loaded first: one that does not load is refused and what serves goes on serving. The switch costs no request.") {
   source to;
@@ -190,7 +190,7 @@ PURLIN_SCHEMA(rollback_in, "What is to go back",
     PURLIN_DEFAULT(cause, "\"rollback\"", "Why, in words", .max_length = 500));
 
 PURLIN_OPERATION(rollback, rollback_in, endpoint_out,
-    .summary = "Let an endpoint serve the version that it served before", .permission = "models:deploy", .by_project = true, .effect = PURLIN_CHANGES,
+    .summary = "Let an endpoint serve the version that it served before", .permission = "models:deploy", .by_project = true, .effect = PURLIN_CHANGES, .object = "get_endpoint",
     .http = "POST /api/v1/endpoints/{name}/rollback") {
   endpoint_row row, locked;
   source before;
@@ -228,7 +228,7 @@ typedef struct delete_endpoint_in {
 PURLIN_SCHEMA(delete_endpoint_in, "Which endpoint", PURLIN_REQUIRED(name, "Its name", .max_length = 250));
 
 PURLIN_OPERATION(delete_endpoint, delete_endpoint_in, purlin_nothing,
-    .summary = "Delete an endpoint", .permission = "models:deploy", .by_project = true, .effect = PURLIN_CHANGES, .http = "DELETE /api/v1/endpoints/{name}",
+    .summary = "Delete an endpoint", .permission = "models:deploy", .by_project = true, .effect = PURLIN_CHANGES, .object = "get_endpoint", .http = "DELETE /api/v1/endpoints/{name}",
     .description = "It serves no more, and its history is gone. Its prediction log and its labels are swept in the background.") {
   endpoint_row row;
   left_row left;

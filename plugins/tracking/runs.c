@@ -114,7 +114,7 @@ PURLIN_SCHEMA(finish_run_in, "How a run ended",
     PURLIN_DEFAULT(status, "\"finished\"", "How it ended", .choices = "finished, failed, killed"));
 
 PURLIN_OPERATION(finish_run, finish_run_in, run,
-    .summary = "End a run", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES, .http = "POST /api/v1/runs/{run_id}/finish") {
+    .summary = "End a run", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES, .object = "get_run", .http = "POST /api/v1/runs/{run_id}/finish") {
   run_place place;
   purlin_status status = tracking_run(ctx, in->run_id, "runs:write", &place);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, FINISH, in->status, in->run_id, purlin_workspace(ctx));

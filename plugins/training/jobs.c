@@ -237,7 +237,7 @@ PURLIN_SCHEMA(label_job_in, "What to note",
     PURLIN_REQUIRED(labels, "A JSON object; it replaces the old one", .max_length = 60000));
 
 PURLIN_OPERATION(label_job, label_job_in, training_job,
-    .summary = "Note something with a training job", .permission = "training:write", .by_project = true, .effect = PURLIN_CHANGES,
+    .summary = "Note something with a training job", .permission = "training:write", .by_project = true, .effect = PURLIN_CHANGES, .object = "get_job",
     .http = "PUT /api/v1/training/jobs/{job_id}/labels") {
   purlin_status status = find(ctx, in->job_id, "training:write", out);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, RELABEL, in->labels, in->job_id, purlin_workspace(ctx));
@@ -245,7 +245,7 @@ PURLIN_OPERATION(label_job, label_job_in, training_job,
 }
 
 PURLIN_OPERATION(cancel_job, job_in, training_job,
-    .summary = "Stop a training job", .permission = "training:write", .by_project = true, .effect = PURLIN_CHANGES, .http = "DELETE /api/v1/training/jobs/{job_id}") {
+    .summary = "Stop a training job", .permission = "training:write", .by_project = true, .effect = PURLIN_CHANGES, .object = "get_job", .http = "DELETE /api/v1/training/jobs/{job_id}") {
   job_row row;
   purlin_status status = find(ctx, in->job_id, "training:write", out);
   if (status == PURLIN_OK) status = training_row(ctx, in->job_id, true, &row);

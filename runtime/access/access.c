@@ -112,6 +112,8 @@ const char *purlin_visible(purlin_ctx *ctx, const char *permission) {
 
 /* ---- Who a context acts as ------------------------------------------------------------------------------------------------------ */
 
+static const identity nobody;
+
 static void let_go(purlin_ctx *ctx) {
   identity *who = (identity *)(uintptr_t)ctx->who;
   ctx->who = NULL;
@@ -144,6 +146,26 @@ static void identify(purlin_ctx *ctx, const char *actor, const char *workspace, 
                     .bound = bound};
   assume(ctx, who);
 }
+
+/* No reference is counted: the one that comes back at the end keeps what it had. */
+const struct identity *access_see_all(purlin_ctx *ctx) {
+  static const char *const everything[] = {"*"};
+  const identity *before = ctx->who;
+  identity *who = purlin_alloc(ctx, sizeof *who);
+  access_grant *all = purlin_alloc(ctx, sizeof *all);
+  if (!who || !all) return NULL;
+  *all = (access_grant){.permissions = {(const char **)everything, 1}};
+  *who = (identity){.actor = ctx->actor,
+                    .workspace = ctx->workspace,
+                    .project = ctx->project,
+                    .credential = before ? before->credential : "",
+                    .grants = all,
+                    .grant_count = 1};
+  ctx->who = who;
+  return before ? before : &nobody;
+}
+
+void access_see_as(purlin_ctx *ctx, const struct identity *who) { ctx->who = who == &nobody ? NULL : who; }
 
 void access_identify(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project) {
   identify(ctx, actor, workspace, project, false);

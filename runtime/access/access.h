@@ -63,6 +63,11 @@ purlin_status access_gate(purlin_ctx *ctx, purlin_request *request, const http_t
 /* Gives a context the identity of the system, or of somebody who enqueued a job, within a workspace: every permission there. */
 void access_identify(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project);
 
+/* From here on the context sees everything of its workspace, as the same actor, until access_see_as with what this returned: for the log,
+ * which tells more than the actor may see. NULL: no memory, nothing changed. Neither parks. */
+const struct identity *access_see_all(purlin_ctx *ctx);
+void access_see_as(purlin_ctx *ctx, const struct identity *who);
+
 /* Whether a permission, or a pattern of them, lies within a granted one: "models:write" within itself, "models:*", "*:write", "*". */
 bool access_covers(const char *granted, const char *asked);
 /* Whether the identity holds the permission in the whole workspace or, with `anywhere`, in some project or for some object. */

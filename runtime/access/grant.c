@@ -146,6 +146,19 @@ typedef struct grant_id_in {
 } grant_id_in;
 PURLIN_SCHEMA(grant_id_in, "Which grant", PURLIN_REQUIRED(id, "Its id", .max_length = 64));
 
+/* PURLIN_NOT_FOUND, recorded, also when the caller may not see it. */
+static purlin_status find_grant(purlin_ctx *ctx, const char *sql, const char *id, grant *out) {
+  purlin_status status = purlin_db_row(ctx, grant, out, sql, purlin_workspace(ctx), id);
+  bool hidden = status == PURLIN_OK &&
+                !purlin_permitted_on(ctx, "access:read", text_or_null(out->project), text_or_null(out->object));
+  return status == PURLIN_NOT_FOUND || hidden ? purlin_fail(ctx, PURLIN_NOT_FOUND, "there is no grant '%s'", id) : status;
+}
+
+PURLIN_OPERATION(access_get_grant, grant_id_in, grant,
+    .summary = "A granted role", .permission = "access:read", .by_project = true, .http = "GET /api/v1/access/grants/{id}") {
+  return find_grant(ctx, SELECT_GRANT, in->id, out);
+}
+
 static const char DELETE_GRANT[] = "DELETE FROM access_grants WHERE workspace = ? AND id = ?";
 
 static bool gives_all(const grant *given) {
@@ -153,16 +166,13 @@ static bool gives_all(const grant *given) {
 }
 
 PURLIN_OPERATION(access_revoke_grant, grant_id_in, purlin_nothing,
-    .summary = "Take a granted role away", .permission = "access:write", .by_project = true, .effect = PURLIN_CHANGES,
+    .summary = "Take a granted role away", .permission = "access:write", .by_project = true, .effect = PURLIN_CHANGES, .object = "access_get_grant",
     .http = "DELETE /api/v1/access/grants/{id}") {
   (void)out;
   grant found;
-  purlin_status status = purlin_db_row(ctx, grant, &found, SELECT_LOCKED, purlin_workspace(ctx), in->id);
-  const char *project = status == PURLIN_OK ? text_or_null(found.project) : NULL;
-  const char *object = status == PURLIN_OK ? text_or_null(found.object) : NULL;
-  if (status == PURLIN_NOT_FOUND || (status == PURLIN_OK && !purlin_permitted_on(ctx, "access:read", project, object)))
-    return purlin_fail(ctx, PURLIN_NOT_FOUND, "there is no grant '%s'", in->id);
-  if (status == PURLIN_OK) status = purlin_require_on(ctx, "access:write", project, object);
+  purlin_status status = find_grant(ctx, SELECT_LOCKED, in->id, &found);
+  if (status == PURLIN_OK)
+    status = purlin_require_on(ctx, "access:write", text_or_null(found.project), text_or_null(found.object));
   if (status == PURLIN_OK) status = purlin_db_run(ctx, DELETE_GRANT, purlin_workspace(ctx), in->id);
   return status == PURLIN_OK && gives_all(&found) ? owner_remains(ctx) : status;
 }

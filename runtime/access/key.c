@@ -243,13 +243,24 @@ static purlin_status find_key(purlin_ctx *ctx, const char *id, key *out) {
   bool mine = status == PURLIN_OK && strcmp(out->owner, purlin_actor(ctx)) == 0;
   if (status == PURLIN_NOT_FOUND || (status == PURLIN_OK && !mine && !sees_all(ctx, "access:read")))
     return purlin_fail(ctx, PURLIN_NOT_FOUND, "there is no key '%s'", id);
-  return status == PURLIN_OK && !mine ? purlin_require_on(ctx, "access:write", NULL, NULL) : status;
+  return status;
+}
+
+static purlin_status find_to_change(purlin_ctx *ctx, const char *id, key *out) {
+  purlin_status status = find_key(ctx, id, out);
+  bool others = status == PURLIN_OK && strcmp(out->owner, purlin_actor(ctx)) != 0;
+  return others ? purlin_require_on(ctx, "access:write", NULL, NULL) : status;
+}
+
+PURLIN_OPERATION(access_get_key, key_in, key,
+    .summary = "An API key of yours, or of the workspace", .permission = "authenticated", .http = "GET /api/v1/access/keys/{id}") {
+  return find_key(ctx, in->id, out);
 }
 
 PURLIN_OPERATION(access_revoke_key, key_in, key,
-    .summary = "Revoke an API key", .permission = "authenticated", .effect = PURLIN_CHANGES,
+    .summary = "Revoke an API key", .permission = "authenticated", .effect = PURLIN_CHANGES, .object = "access_get_key",
     .http = "DELETE /api/v1/access/keys/{id}", .description = "Within a second no node takes it any more.") {
-  purlin_status status = find_key(ctx, in->id, out);
+  purlin_status status = find_to_change(ctx, in->id, out);
   if (status == PURLIN_OK)
     status = purlin_db_run(ctx, "UPDATE access_tokens SET revoked_at = COALESCE(revoked_at, NOW(6)) WHERE id = ?", in->id);
   if (status == PURLIN_OK) status = purlin_keep_owner(ctx, out->owner);
@@ -270,10 +281,10 @@ static const char EXPIRE[] =
     " WHERE id = ?";
 
 PURLIN_OPERATION(access_rotate_key, rotate_key_in, made_key,
-    .summary = "Replace an API key by a new one that does the same", .permission = "authenticated", .effect = PURLIN_CREATES, .answers_secret = true,
-    .http = "POST /api/v1/access/keys/{id}/rotate") {
+    .summary = "Replace an API key by a new one that does the same", .permission = "authenticated", .effect = PURLIN_CREATES, .object = "access_get_key",
+    .answers_secret = true, .http = "POST /api/v1/access/keys/{id}/rotate") {
   key old;
-  purlin_status status = find_key(ctx, in->id, &old);
+  purlin_status status = find_to_change(ctx, in->id, &old);
   if (status != PURLIN_OK) return status;
   if (old.revoked_at.unix_us != 0) return purlin_fail(ctx, PURLIN_CONFLICT, "the key '%s' was revoked", in->id);
   const create_key_in same = {.permissions = old.permissions, .owner = {PURLIN_SET, old.owner}};

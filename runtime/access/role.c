@@ -109,8 +109,17 @@ typedef struct role_name_in {
 } role_name_in;
 PURLIN_SCHEMA(role_name_in, "Which role", PURLIN_REQUIRED(name, "Its name", .max_length = 64));
 
+PURLIN_OPERATION(access_get_role, role_name_in, role,
+    .summary = "A role and what it permits", .permission = "access:read", .by_project = true, .http = "GET /api/v1/access/roles/{name}") {
+  for (size_t i = 0; i < sizeof builtin / sizeof builtin[0]; i++)
+    if (strcmp(builtin[i].name, in->name) == 0)
+      return *out = (role){builtin[i].name, builtin[i].summary, builtin[i].permissions, true}, PURLIN_OK;
+  purlin_status status = purlin_db_row(ctx, role, out, SELECT_ROLE, purlin_workspace(ctx), in->name);
+  return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "there is no role '%s'", in->name) : status;
+}
+
 PURLIN_OPERATION(access_delete_role, role_name_in, purlin_nothing,
-    .summary = "Take a role away that nobody is granted any more", .permission = "access:write", .effect = PURLIN_CHANGES,
+    .summary = "Take a role away that nobody is granted any more", .permission = "access:write", .effect = PURLIN_CHANGES, .object = "access_get_role",
     .http = "DELETE /api/v1/access/roles/{name}") {
   (void)out;
   if (role_builtin(in->name)) return purlin_fail(ctx, PURLIN_CONFLICT, "the role '%s' is built in", in->name);

@@ -25,7 +25,26 @@ static purlin_status refuse(const db_call *call, const char *why) {
                      call->sql);
 }
 
-purlin_status db_call_check(db_call *call, purlin_ctx *ctx, const char *sql, size_t size) {
+/* What is read now is to stay so until the transaction ends: see db_lock_and_read. */
+static bool lock_what_is_read(db_call *call) {
+  static const char SUFFIX[] = " FOR UPDATE";
+  const char *locking = purlin_format(call->ctx, "%.*s%s", (int)call->size, call->sql, SUFFIX);
+  if (!locking) return false;
+  call->sql = locking;
+  call->size += sizeof SUFFIX - 1;
+  call->hash = text_hash(call->sql, call->size);
+  call->kind = SQL_WRITES;
+  return true;
+}
+
+/* The first statement that writes: whoever wants to look before does so now. */
+static purlin_status announce(purlin_ctx *ctx, db_session *session) {
+  purlin_status (*opening)(purlin_ctx * ctx, void *argument) = session->opening;
+  session->opening = NULL;
+  return opening(ctx, session->opening_argument);
+}
+
+static purlin_status check(db_call *call, purlin_ctx *ctx, const char *sql, size_t size) {
   context_assert_may_park();
   *call = (db_call){.ctx = ctx, .sql = sql, .size = size, .started_ns = purlin_ticks_ns(), .session = db_session_of(ctx)};
   db_session *session = call->session;
@@ -33,6 +52,7 @@ purlin_status db_call_check(db_call *call, purlin_ctx *ctx, const char *sql, siz
   if (!db_pool_current()) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "no memory for database connections");
   call->hash = text_hash(sql, size);
   call->kind = kind_of(call->hash, sql, size);
+  if (session->locking && call->kind == SQL_READS && !lock_what_is_read(call)) return PURLIN_TOO_LARGE;
   if (call->kind == SQL_CONTROLS)
     return refuse(call, "a transaction is begun by purlin_transaction(), and settings are the pool's");
   if (call->kind == SQL_DEFINES && session->transactional) return refuse(call, "a definition would commit the transaction");
@@ -45,6 +65,14 @@ purlin_status db_call_check(db_call *call, purlin_ctx *ctx, const char *sql, siz
   purlin_status status = purlin_still_wanted(ctx);
   if (status != PURLIN_OK) return purlin_fail(ctx, status, "%s", "before a database statement");
   return PURLIN_OK;
+}
+
+purlin_status db_call_check(db_call *call, purlin_ctx *ctx, const char *sql, size_t size) {
+  purlin_status status = check(call, ctx, sql, size);
+  if (status != PURLIN_OK || call->kind == SQL_READS || !call->session->opening || !call->session->transactional)
+    return status;
+  status = announce(ctx, call->session);
+  return status == PURLIN_OK && call->session->doomed ? PURLIN_UNAVAILABLE : status;
 }
 
 /* ---- Running, and running again ---- */

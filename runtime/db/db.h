@@ -52,6 +52,12 @@ PURLIN_CHECKED purlin_status db_transact(purlin_ctx *ctx, purlin_status (*body)(
 bool db_in_transaction(const purlin_ctx *ctx);
 /* In an operation that only reads, statements that write are a defect: PURLIN_INTERNAL. */
 void db_set_read_only(purlin_ctx *ctx, bool read_only);
+/* Within db_transact: calls `opening` before the first statement that writes; its failure is that statement's. For one run only: a
+ * transaction that runs again is told again. */
+void db_at_first_write(purlin_ctx *ctx, purlin_status (*opening)(purlin_ctx *ctx, void *argument), void *argument);
+/* Within db_transact: all that `read` reads is locked until the transaction ends (SELECT ... FOR UPDATE), which it begins. May park. */
+PURLIN_CHECKED purlin_status db_lock_and_read(purlin_ctx *ctx, purlin_status (*read)(purlin_ctx *ctx, void *argument),
+                                              void *argument);
 /* Called once after a transaction that changed something has committed, on the context's loop (wake the queue, the stream).
  * Registered for the running transaction only; dropped on rollback. */
 PURLIN_CHECKED purlin_status db_after_commit(purlin_ctx *ctx, void (*call)(void *argument), void *argument);

@@ -71,6 +71,23 @@ void db_use_reserve(purlin_ctx *ctx) {
 
 bool db_in_transaction(const purlin_ctx *ctx) { return ctx->db && ctx->db->transactional; }
 
+void db_at_first_write(purlin_ctx *ctx, purlin_status (*opening)(purlin_ctx *ctx, void *argument), void *argument) {
+  db_session *session = db_session_of(ctx);
+  if (!session) return;
+  session->opening = opening;
+  session->opening_argument = argument;
+}
+
+purlin_status db_lock_and_read(purlin_ctx *ctx, purlin_status (*read)(purlin_ctx *ctx, void *argument), void *argument) {
+  db_session *session = db_session_of(ctx);
+  if (!session) return PURLIN_UNAVAILABLE;
+  session->opening = NULL; /* what reads is not to be announced to itself */
+  session->locking = true;
+  purlin_status status = read(ctx, argument);
+  session->locking = false;
+  return status;
+}
+
 void db_set_read_only(purlin_ctx *ctx, bool read_only) { ctx->reads_only = read_only; }
 
 void db_set_fence(purlin_ctx *ctx, purlin_status (*check)(purlin_ctx *ctx, void *argument), void *argument) {
@@ -250,6 +267,7 @@ static purlin_status run_once(purlin_ctx *ctx, db_session *session, purlin_statu
   if (status == PURLIN_OK && !session->doomed) status = commit(ctx, session);
   roll_back(ctx, session); /* what did not commit */
   *again = session->doomed;
+  session->opening = NULL;
   session->transactional = session->doomed = session->lost = false;
   return status;
 }

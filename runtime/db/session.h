@@ -24,8 +24,11 @@ typedef struct db_session {
   db_lane_name lane;
   bool transactional; /* within db_transact */
   bool begun;         /* a statement that writes has run in it: `connection` has an open transaction */
-  bool doomed;        /* the server chose it as the victim of a deadlock: it is to run again */
-  bool lost;          /* its connection broke or a statement was interrupted: it can only fail */
+  bool locking;       /* what is read is locked, too */
+  purlin_status (*opening)(purlin_ctx *ctx, void *argument); /* before the first statement that writes; NULL: none */
+  void *opening_argument;
+  bool doomed; /* the server chose it as the victim of a deadlock: it is to run again */
+  bool lost;   /* its connection broke or a statement was interrupted: it can only fail */
   uint64_t affected;
   int64_t inserted;
   after_commit *first_hook, *last_hook;

@@ -131,14 +131,14 @@ PURLIN_OPERATION(jobs_explain, job_id_in, job_explanation,
 
 PURLIN_OPERATION(jobs_cancel, job_id_in, job_view,
     .summary = "Stop a job: one that waits never starts, one that runs is asked to end", .permission = "jobs:write",
-    .effect = PURLIN_CHANGES, .http = "POST /api/v1/jobs/{id}/cancel") {
+    .effect = PURLIN_CHANGES, .object = "jobs_get", .http = "POST /api/v1/jobs/{id}/cancel") {
   purlin_status status = purlin_job_cancel(ctx, in->id);
   return status == PURLIN_OK ? view(ctx, in->id, out) : status;
 }
 
 PURLIN_OPERATION(jobs_redrive, job_id_in, job_view,
     .summary = "Run a job that failed or was cancelled again, with as many attempts", .permission = "jobs:write",
-    .effect = PURLIN_CHANGES, .http = "POST /api/v1/jobs/{id}/redrive") {
+    .effect = PURLIN_CHANGES, .object = "jobs_get", .http = "POST /api/v1/jobs/{id}/redrive") {
   purlin_status status = queue_redrive(ctx, in->id);
   return status == PURLIN_OK ? view(ctx, in->id, out) : status;
 }

@@ -71,6 +71,7 @@ struct purlin_ctx {
   struct job_attempt *attempt; /* of the job that runs (jobs/) */
   const char *job;             /* its public id; NULL outside a job */
   struct once *once;           /* of a request with an Idempotency-Key, until its operation takes it */
+  const char *if_match;        /* of a request with If-Match, the same */
 };
 
 /* Initialises a context in memory of the caller's; `name` is the operation. It belongs to the running fiber from then on. */

@@ -1,3 +1,4 @@
+#include "operation/object.h"
 #include "operation/once.h"
 #include "access/access.h"
 #include "audit/audit.h"
@@ -152,14 +153,32 @@ static purlin_status run_request(purlin_ctx *ctx, purlin_request *request, const
   return key ? run_once(ctx, request, op, in, out, key) : operation_run_permitted(ctx, op, in, out);
 }
 
+/* An object goes with its ETag, and not at all to who has it as it is. */
+static purlin_status answer_object(purlin_ctx *ctx, purlin_request *request, const operation *op, unsigned http,
+                                   const void *out) {
+  const char *known = op->declared->effect == PURLIN_READS ? purlin_header(request, "if-none-match") : NULL;
+  char etag[OBJECT_ETAG_SIZE];
+  purlin_json text;
+  purlin_status status = object_text(ctx, op->out, out, &text);
+  if (status != PURLIN_OK) return status;
+  object_etag(text, etag);
+  status = purlin_set_header(ctx, request, "ETag", etag);
+  if (status != PURLIN_OK) return status;
+  if (known && object_is_listed(known, etag, true)) return purlin_respond_bytes(ctx, request, 304, NULL, "", 0);
+  return purlin_respond_bytes(ctx, request, http, "application/json", text.text, text.size);
+}
+
 static purlin_status answer_operation(purlin_ctx *ctx, purlin_request *request, const operation *op, bool by_name) {
   void *in = purlin_alloc(ctx, op->in->struct_size), *out = purlin_alloc(ctx, op->out->struct_size);
   if (!in || !out) return PURLIN_TOO_LARGE;
   purlin_status status = decode_request(ctx, request, op, by_name, in);
+  ctx->if_match = op->declared->effect == PURLIN_READS ? NULL : purlin_header(request, "if-match");
   if (status == PURLIN_OK) status = run_request(ctx, request, op, in, out);
   audit_refused(ctx, op->name, status); /* by itself, for this very object */
   if (status != PURLIN_OK) return status;
-  return purlin_respond(ctx, request, op->declared->effect == PURLIN_CREATES ? 201 : 200, op->out, out);
+  unsigned http = op->declared->effect == PURLIN_CREATES ? 201 : 200;
+  return object_is_answered(op) ? answer_object(ctx, request, op, http, out)
+                                : purlin_respond(ctx, request, http, op->out, out);
 }
 
 /* Behind a gate that asked for the operation's permission. */
@@ -262,7 +281,7 @@ static void add_operation(void *to, const operation *op) {
 }
 
 purlin_status operations_route(http_router *router, buffer *why) {
-  routing r = {router, why, PURLIN_OK};
+  routing r = {router, why, operations_link(why)};
   operations_visit(add_operation, &r);
   for (const registered_route *registered = routes_first(); registered; registered = registered->next) {
     const purlin_route *route = registered->route;

@@ -1,3 +1,4 @@
+#include "operation/object.h"
 #include "operation/registry.h"
 #include "core/status.h"
 #include "http/server.h"
@@ -85,12 +86,23 @@ static void query_parameters(document *d, const char *path, const purlin_schema 
   }
 }
 
+/* What a client that read the object before holds the change to. */
+static void if_match_parameter(document *d, bool *first) {
+  if (!*first) buffer_char(d->out, ',');
+  *first = false;
+  buffer_text(d->out,
+              "{\"name\":\"If-Match\",\"in\":\"header\",\"required\":false,\"description\":\"The ETag of the object as you "
+              "read it: when it has changed since, nothing is done and the answer is 412\","
+              "\"schema\":{\"type\":\"string\"}}");
+}
+
 typedef struct described {
-  const char *id, *plugin, *summary, *description, *permission;
+  const char *id, *plugin, *summary, *description, *permission, *effect;
   const purlin_schema *path_schema, *query, *in, *out;
   const char *body, *answer;
   unsigned success;
   const purlin_dialect *dialect;
+  bool changes_object, answers_object;
 } described;
 
 static void security(document *d, const char *permission) {
@@ -112,10 +124,12 @@ static void describe(document *d, const char *method, const char *path, const de
   text(d, what->plugin);
   buffer_char(d->out, ']');
   security(d, what->permission);
+  if (what->effect) buffer_format(d->out, ",\"x-effect\":\"%s\"", what->effect);
   buffer_text(d->out, ",\"parameters\":[");
   bool first = true;
   path_parameters(d, path, what->path_schema, &first);
   query_parameters(d, path, what->query, &first);
+  if (what->changes_object) if_match_parameter(d, &first);
   buffer_char(d->out, ']');
   if (what->body) {
     buffer_text(d->out, ",\"requestBody\":{");
@@ -124,6 +138,9 @@ static void describe(document *d, const char *method, const char *path, const de
   }
   buffer_format(d->out, ",\"responses\":{\"%u\":{\"description\":\"%s\"", what->success,
                 what->success == 201 ? "Created" : "OK");
+  if (what->answers_object)
+    buffer_text(d->out, ",\"headers\":{\"ETag\":{\"description\":\"Of this state of the object, for If-Match and "
+                        "If-None-Match\",\"schema\":{\"type\":\"string\"}}}");
   if (what->answer) {
     buffer_char(d->out, ',');
     content(d, what->answer, what->out);
@@ -135,6 +152,8 @@ static void describe(document *d, const char *method, const char *path, const de
   } else buffer_text(d->out, "},\"default\":{\"$ref\":\"#/components/responses/problem\"}}");
   (void)method;
 }
+
+static const char *const effects[] = {[PURLIN_READS] = "reads", [PURLIN_CHANGES] = "changes", [PURLIN_CREATES] = "creates"};
 
 static void describe_operation(document *d, const char *method, const char *path, const operation *op) {
   bool body = strcmp(method, "GET") != 0 && strcmp(method, "DELETE") != 0;
@@ -150,6 +169,9 @@ static void describe_operation(document *d, const char *method, const char *path
                     .body = body ? "application/json" : NULL,
                     .answer = "application/json",
                     .dialect = op->declared->dialect,
+                    .effect = effects[op->declared->effect],
+                    .changes_object = op->shown != NULL,
+                    .answers_object = object_is_answered(op),
                     .success = op->declared->effect == PURLIN_CREATES ? 201 : 200};
   describe(d, method, path, &what);
 }

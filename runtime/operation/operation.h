@@ -1,6 +1,7 @@
 /* operation.h: the registry of operations and everything that is derived from one.
  *
  * operation/registry.c   full name -> operation
+ * operation/object.c     what an operation changes: ETag, If-Match, before and after
  * operation/run.c        one call: nesting, permission, policy, transaction, span, metrics
  * operation/http.c       routes and POST /api/v1/op/NAME
  * operation/openapi.c    /openapi.json
@@ -23,6 +24,8 @@ typedef struct operation {
   const purlin_operation *declared;
   const purlin_schema *in, *out;
   struct operation_series *series; /* its metrics */
+  const struct operation *shown;   /* the operation that shows the object that this one changes; NULL: none */
+  bool shows;                      /* it is such a one */
   struct operation *next;
 } operation;
 
@@ -33,6 +36,8 @@ PURLIN_CHECKED purlin_status operations_register(const char *plugin, struct plug
 PURLIN_CHECKED purlin_status operations_register_route(const char *plugin, struct plugin *owner, const purlin_route *route,
                                                        buffer *why);
 PURLIN_CHECKED purlin_status operations_register_policy(const char *plugin, const purlin_policy *policy, buffer *why);
+/* Once after all of them: finds the operations that show what others change. `why` names file:line of what does not fit. */
+PURLIN_CHECKED purlin_status operations_link(buffer *why);
 const operation *operation_find(const char *name);
 void operations_visit(void (*visit)(void *to, const operation *op), void *to); /* by name */
 

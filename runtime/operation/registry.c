@@ -1,3 +1,4 @@
+#include "operation/object.h"
 #include "operation/registry.h"
 #include "core/text.h"
 #include "observe/metrics.h"
@@ -137,6 +138,25 @@ purlin_status operations_register_policy(const char *plugin, const purlin_policy
   *added = (registered_policy){.name = name, .policy = policy, .next = policies};
   policies = added;
   return PURLIN_OK;
+}
+
+/* Finds what shows the object of one operation. */
+static purlin_status link_object(operation *op, buffer *why) {
+  if (!op->declared->object || op->shown) return PURLIN_OK;
+  char *name = full_name(op->plugin, op->declared->object);
+  if (!name) return PURLIN_UNAVAILABLE;
+  operation *shown = *place_of(name);
+  free(name);
+  op->shown = shown;
+  if (shown) shown->shows = true;
+  return object_check(op, why);
+}
+
+purlin_status operations_link(buffer *why) {
+  purlin_status status = PURLIN_OK;
+  for (size_t i = 0; i < OPERATION_BUCKETS && status == PURLIN_OK; i++)
+    for (operation *op = operations[i]; op && status == PURLIN_OK; op = op->next) status = link_object(op, why);
+  return status;
 }
 
 const operation *operation_find(const char *name) { return *place_of(name); }

@@ -1,3 +1,4 @@
+#include "operation/object.h"
 #include "operation/once.h"
 #include "access/access.h"
 #include "audit/audit.h"
@@ -31,17 +32,22 @@ typedef struct call {
   void *out;
   audit_entry *entry; /* NULL: it is part of another call's, or needs none */
   once *once;         /* NULL: it may run as often as it is called */
+  object_change change;
 } call;
 
 /* What runs again on a deadlock: so the answer starts from zero each time. */
 static purlin_status run_body(purlin_ctx *ctx, void *argument) {
   call *c = argument;
   memset(c->out, 0, c->op->out->struct_size);
-  purlin_status status = c->op->declared->run(ctx, c->in, c->out);
+  purlin_status status = object_change_begin(ctx, &c->change);
+  if (status == PURLIN_OK) status = c->op->declared->run(ctx, c->in, c->out);
+  status = object_change_end(ctx, &c->change, status, c->out);
   if (status == PURLIN_OK && c->once) status = once_keep(ctx, c->once, c->op, c->out);
   if (status != PURLIN_OK || !c->entry) return status;
   const char *object = audit_object(c->op->out, c->out);
   c->entry->object = *object ? object : audit_object(c->op->in, c->in);
+  c->entry->before = c->change.before;
+  c->entry->after = c->change.after;
   return audit_write(ctx, c->entry);
 }
 
@@ -49,6 +55,7 @@ static purlin_status run_body(purlin_ctx *ctx, void *argument) {
 static purlin_status run_audited(purlin_ctx *ctx, call *c) {
   c->entry = audit_prepare(ctx, c->op->name, c->op->in, c->in);
   if (!c->entry) return ctx->failure_status != PURLIN_OK ? ctx->failure_status : PURLIN_TOO_LARGE;
+  c->change.recorded = true;
   ctx->audited = true;
   purlin_status status = db_transact(ctx, run_body, c);
   ctx->audited = false;
@@ -96,8 +103,9 @@ purlin_status operation_run_permitted(purlin_ctx *ctx, const operation *op, cons
 
   uint64_t began_ns = purlin_ticks_ns();
   operation_frame frame = context_enter(ctx, op->plugin, op->owner, op->name);
-  call c = {.op = op, .in = in, .out = out, .once = ctx->once};
+  call c = {.op = op, .in = in, .out = out, .once = ctx->once, .change = {.op = op, .in = in, .if_match = ctx->if_match}};
   ctx->once = NULL;
+  ctx->if_match = NULL;
   purlin_status status = run_with_effect(ctx, &c);
   context_leave(ctx, frame);
   count(op, status, began_ns);

@@ -41,6 +41,9 @@ ROWS = {
     "access.list_grants": row("1 +++++ +++++ ..... ."),
     "access.grant_role": row("1 +3333 +3333 43333 4", lambda o: {"subject": o.new("user:u"), "role": "viewer", "project": o.project}),
     "access.revoke_grant": row("1 +3333 +3333 43333 4", lambda o: {"id": o.grant}, fresh="grant"),
+    "access.get_grant": row("1 +++++ +++++ 44444 4", lambda o: {"id": o.grant}, fresh="grant"),
+    "access.get_key": row("1 +++++ 44444 44444 4", lambda o: {"id": o.key}, fresh="key"),
+    "access.get_role": row("1 +++++ +++++ ..... 4", lambda o: {"name": o.role}, fresh="role"),
     "access.list_keys": row("1 +++++ +++++ ..... ."),
     "access.create_key": row("1 +++++ +++++ 44444 4", lambda o: {"name": "k", "permissions": ["models:read"], "project": o.project}),
     "access.revoke_key": row("1 +3333 44444 44444 4", lambda o: {"id": o.key}, fresh="key"),
@@ -92,6 +95,7 @@ ROWS = {
     "registry.create_version": row("1 ++333 ++333 44333 4", lambda o: {
         "name": o.model, "framework": "xgboost", "sha256": o.sha256, "size": 10, "signature": SIGNATURE}),
     "registry.list_aliases": row("1 +++++ +++++ 44444 4", lambda o: {"name": o.model}),
+    "registry.get_alias": row("1 +++++ +++++ 44444 4", lambda o: {"name": o.model, "alias": "gone"}, fresh="alias"),
     "registry.set_alias": row("1 ++333 ++333 44333 4", lambda o: {"name": o.model, "alias": "champion", "version": 1}),
     "registry.delete_alias": row("1 ++333 ++333 44333 4", lambda o: {"name": o.model, "alias": "gone"}, fresh="alias"),
     # ---- datasets -----------------------------------------------------------------------------------------------------------------

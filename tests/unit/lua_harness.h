@@ -57,6 +57,12 @@ DOUBLE void db_set_read_only(purlin_ctx *ctx, bool read_only) { ctx->reads_only 
 DOUBLE purlin_status db_transact(purlin_ctx *ctx, purlin_status (*body)(purlin_ctx *, void *), void *argument) {
   return body(ctx, argument);
 }
+DOUBLE void db_at_first_write(purlin_ctx *ctx, purlin_status (*opening)(purlin_ctx *, void *), void *argument) {
+  (void)ctx, (void)opening, (void)argument;
+}
+DOUBLE purlin_status db_lock_and_read(purlin_ctx *ctx, purlin_status (*read)(purlin_ctx *, void *), void *argument) {
+  return read(ctx, argument);
+}
 
 static void note_values(const purlin_value *values, size_t count) {
   size_t used = 0;
@@ -189,6 +195,9 @@ DOUBLE purlin_status access_require(purlin_ctx *ctx, const char *permission, boo
   if (strncmp(permission, "forbidden:", 10) != 0) return PURLIN_OK;
   return purlin_fail(ctx, PURLIN_FORBIDDEN, "this needs the permission '%s'", permission);
 }
+
+DOUBLE const struct identity *access_see_all(purlin_ctx *ctx) { return ctx->who; }
+DOUBLE void access_see_as(purlin_ctx *ctx, const struct identity *who) { ctx->who = who; }
 
 /* ---- Operations and policy points of the plugin "demo" --------------------------------------------------------------------------------- */
 

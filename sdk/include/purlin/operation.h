@@ -48,6 +48,10 @@ typedef struct purlin_operation {
   const char
       *unaudited; /* why its calls need no entry in the audit log although it changes something: "points of a metric, whose
                                     run is audited". NULL: each call that succeeds is one entry, written with the change. */
+  const char *
+      object; /* the operation of this plugin, by its function's name, that shows the object that this one changes: its input is
+                         taken from this one's by name. With it If-Match holds the object to what the client has read (412 when not), the
+                         answer has an ETag, and the audit log tells how the object was before and after. NULL: none */
   bool answers_secret; /* its answer holds a secret that is shown once: it is not kept for a repeated Idempotency-Key */
 } purlin_operation;
 
