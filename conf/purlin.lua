@@ -24,8 +24,13 @@ database {
   socket = "/run/mysqld/mysqld.sock",
   user = "purlin",
   name = "purlin",
-  -- host = "db.example.org", port = 3306, password = env("PURLIN_DB_PASSWORD"),
+  -- host = "db.example.org", port = 3306, password = file("/etc/purlin/db.password"),
 }
+-- A password comes from elsewhere: env("NAME"), file("PATH"), which others may not be able to read, or credential("NAME") of systemd.
+
+-- Keys that seal secrets in the database: the first seals, each opens. The same on all nodes. Default: STATE/secrets.key, made at the
+-- first start. A new one: `openssl rand -hex 32`; put it first, restart, wait until `purlin secrets status` tells 0 left, take the old away.
+-- secrets { keys = { "/etc/purlin/secrets.key" } }        -- or "credential:NAME" of systemd, or env("NAME")
 
 log { level = "info", format = "auto", access = "off" }
 

@@ -39,7 +39,7 @@ typedef struct accounts_configuration {
 PURLIN_SCHEMA(accounts_configuration, "People, passwords and sessions",
     PURLIN_DEFAULT(issuer, "\"purlin\"", "Who issues access tokens (iss); best the server's https:// address, the same on all nodes", .min_length = 1, .max_length = 200),
     PURLIN_DEFAULT(audience, "\"purlin\"", "For whom they are (aud)", .min_length = 1, .max_length = 200),
-    PURLIN_DEFAULT(algorithm, "\"ES256\"", "How new ones are signed; HS256 needs the same accounts.key on all nodes", .choices = "ES256, RS256, HS256"),
+    PURLIN_DEFAULT(algorithm, "\"ES256\"", "How new ones are signed; HS256 needs the same keys of secrets on all nodes", .choices = "ES256, RS256, HS256"),
     PURLIN_DEFAULT(password_cost, "5", "Of yescrypt; each step doubles time and memory, and passwords are hashed anew at the next login", .min = 1, .max = 11),
     PURLIN_DEFAULT(access_token_s, "600", "How long an access token lives", .min = 1, .max = 3600),
     PURLIN_DEFAULT(session_days, "30", "How long a session lives that is not used", .min = 1, .max = 365),

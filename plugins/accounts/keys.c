@@ -1,7 +1,5 @@
 #include "keys.h"
 #include "accounts.h"
-#include "seal.h"
-#include <limits.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/x509.h>
@@ -23,8 +21,6 @@ typedef struct known_key {
 /* Keys are few, and each stays until the end: whether one is still in use, the database says. */
 static known_key *known;
 static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER; /* never held while anything parks */
-static unsigned char seal[SEAL_KEY_BYTES];                     /* set at start, as is its name */
-static char seal_named[SEAL_NAME_SIZE];
 
 static const known_key *find_known(const char *id) {
   (void)pthread_mutex_lock(&known_lock);
@@ -58,28 +54,6 @@ void keys_end(void) {
     jwt_key_end(&k->key);
     free(k);
   }
-  explicit_bzero(seal, sizeof seal);
-}
-
-/* ---- The file of this node --------------------------------------------------------------------------------------------------------------- */
-
-typedef struct loading {
-  char path[PATH_MAX], why[SEAL_WHY_SIZE];
-} loading;
-
-static purlin_status load(void *argument) {
-  loading *l = argument;
-  return seal_load(l->path, seal, l->why) && seal_name(seal, seal_named) ? PURLIN_OK : PURLIN_UNAVAILABLE;
-}
-
-purlin_status keys_start(purlin_ctx *ctx) {
-  loading *l = purlin_alloc(ctx, sizeof *l);
-  if (!l) return PURLIN_TOO_LARGE;
-  int length = snprintf(l->path, sizeof l->path, "%s/accounts.key", purlin_state_directory());
-  if (length < 0 || (size_t)length >= sizeof l->path)
-    return purlin_fail(ctx, PURLIN_INVALID, "the state directory's path is too long");
-  purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, load, l);
-  return status == PURLIN_OK ? status : purlin_fail(ctx, status, "the key file: %s", l->why);
 }
 
 /* ---- As bytes --------------------------------------------------------------------------------------------------------------------------------- */
@@ -131,33 +105,49 @@ static const char *to_jwk(purlin_ctx *ctx, const jwt_key *key, const char *id) {
 
 /* ---- In the database ------------------------------------------------------------------------------------------------------------------------ */
 
+PURLIN_SEALED(accounts_keys, "id", "sealed");
+
 typedef struct key_row {
-  const char *id, *algorithm, *sealed_by;
+  const char *id, *algorithm;
   purlin_bytes public_key, sealed;
 } key_row;
 PURLIN_SCHEMA(key_row, "A key of accounts_keys",
-    PURLIN_REQUIRED(id, "kid"), PURLIN_REQUIRED(algorithm, "algorithm"), PURLIN_REQUIRED(sealed_by, "which file"),
+    PURLIN_REQUIRED(id, "kid"), PURLIN_REQUIRED(algorithm, "algorithm"),
     PURLIN_OPTIONAL(public_key, "public part"), PURLIN_REQUIRED(sealed, "private part", .secret = true));
 
-static const char SELECT_KEY[] = "SELECT id, algorithm, sealed_by, public_key, sealed FROM accounts_keys WHERE id = ?";
+static const char SELECT_KEY[] = "SELECT id, algorithm, public_key, sealed FROM accounts_keys WHERE id = ?";
 static const char SELECT_SIGNING[] =
-    "SELECT id, algorithm, sealed_by, public_key, sealed FROM accounts_keys"
-    " WHERE sealed_by = ? AND algorithm = ? AND retires_at IS NULL ORDER BY created_at DESC, id LIMIT 1";
+    "SELECT id, algorithm, public_key, sealed FROM accounts_keys WHERE sealed_by = '' AND algorithm = ? AND retires_at IS NULL"
+    " AND FIND_IN_SET(LOWER(HEX(SUBSTRING(sealed, 2, 8))), ?) ORDER BY created_at DESC, id LIMIT 1";
 static const char INSERT_KEY[] =
-    "INSERT INTO accounts_keys (id, algorithm, public_key, jwk, sealed, sealed_by, created_at) VALUES (?, ?, ?, ?, ?, ?, NOW(6))";
+    "INSERT INTO accounts_keys (id, algorithm, public_key, jwk, sealed, sealed_by, created_at) VALUES (?, ?, ?, ?, ?, '', NOW(6))";
 static const char RETIRE[] = "UPDATE accounts_keys SET retires_at = LEAST(COALESCE(retires_at, '9999-12-31'),"
                              " NOW(6) + INTERVAL ? SECOND) WHERE id <> ?";
 
-/* A key of this node is opened; of another's the public part is enough. */
-static bool from_row(const key_row *row, jwt_key *key) {
-  unsigned char data[MOST_PRIVATE];
+static const char *sealed_as(purlin_ctx *ctx, const char *id) { return purlin_seal_name(ctx, "accounts_keys", 1, &id); }
+
+/* The private part, if this node has what opens it; else PURLIN_NOT_FOUND. */
+static purlin_status open_private(purlin_ctx *ctx, const key_row *row, jwt_key *key) {
+  const char *of = sealed_as(ctx, row->id), *by = purlin_sealed_by(ctx, row->sealed);
+  if (!of || !by || !strstr(purlin_secret_keys(), by)) return PURLIN_NOT_FOUND;
+  purlin_secret open;
+  purlin_status status = purlin_unseal(ctx, of, row->sealed, &open);
+  if (status != PURLIN_OK) return status;
+  bool fine = take_private(key, (const unsigned char *)open.text, open.size);
+  purlin_secret_wipe(ctx, &open);
+  return fine ? PURLIN_OK : purlin_fail(ctx, PURLIN_INTERNAL, "the key %s is none", row->id);
+}
+
+/* A key that this node can open is opened; of another's the public part is enough. False: it was logged. */
+static bool from_row(purlin_ctx *ctx, const key_row *row, jwt_key *key) {
   *key = (jwt_key){.algorithm = jwt_algorithm_of(row->algorithm)};
   if (key->algorithm == JWT_ALGORITHMS) return false;
-  if (strcmp(row->sealed_by, seal_named) == 0 && row->sealed.size >= SEAL_EXTRA_BYTES && row->sealed.size <= MOST_PRIVATE) {
-    bool fine = seal_open(seal, row->id, row->sealed.data, row->sealed.size, data) &&
-                take_private(key, data, row->sealed.size - SEAL_EXTRA_BYTES);
-    explicit_bzero(data, sizeof data);
-    return fine;
+  purlin_status status = open_private(ctx, row, key);
+  if (status == PURLIN_OK) return true;
+  if (status != PURLIN_NOT_FOUND) {
+    purlin_log(ctx, PURLIN_WARNING, "%s", purlin_failure(ctx));
+    purlin_clear_failure(ctx);
+    return false;
   }
   const unsigned char *at = row->public_key.data;
   if (!at || row->public_key.size > MOST_PRIVATE) return false;
@@ -168,7 +158,7 @@ static bool from_row(const key_row *row, jwt_key *key) {
 static purlin_status take_row(purlin_ctx *ctx, const key_row *row, const jwt_key **key) {
   jwt_key fresh;
   const known_key *k = find_known(row->id);
-  if (!k && !from_row(row, &fresh)) {
+  if (!k && !from_row(ctx, row, &fresh)) {
     jwt_key_end(&fresh);
     purlin_log(ctx, PURLIN_WARNING, "the key %s cannot be opened by this node", row->id);
     return PURLIN_NOT_FOUND;
@@ -199,21 +189,23 @@ static purlin_status generate(void *argument) {
   return jwt_generate(&m->key, m->algorithm) ? PURLIN_OK : PURLIN_UNAVAILABLE;
 }
 
-static purlin_status seal_private(const jwt_key *key, const char *id, unsigned char *sealed, size_t *size) {
+static purlin_status seal_private(purlin_ctx *ctx, const jwt_key *key, const char *id, purlin_bytes *sealed) {
   unsigned char data[MOST_PRIVATE];
-  *size = private_bytes(key, data);
-  bool fine = *size > 0 && seal_close(seal, id, data, *size, sealed);
+  const char *of = sealed_as(ctx, id);
+  if (!of) return PURLIN_TOO_LARGE;
+  size_t size = private_bytes(key, data);
+  purlin_status status = size > 0 ? purlin_seal(ctx, of, data, size, sealed)
+                                  : purlin_fail(ctx, PURLIN_INTERNAL, "a key could not be written down");
   explicit_bzero(data, sizeof data);
-  *size += SEAL_EXTRA_BYTES;
-  return fine ? PURLIN_OK : PURLIN_INTERNAL;
+  return status;
 }
 
 static purlin_status insert(purlin_ctx *ctx, const jwt_key *key, const char *id) {
-  unsigned char sealed[MOST_PRIVATE + SEAL_EXTRA_BYTES], *public = NULL;
-  purlin_bytes public_key = {0}, closed = {sealed, 0};
+  unsigned char *public = NULL;
+  purlin_bytes public_key = {0}, closed = {0};
   const char *jwk = NULL;
-  if (seal_private(key, id, sealed, &closed.size) != PURLIN_OK)
-    return purlin_fail(ctx, PURLIN_INTERNAL, "a key could not be sealed");
+  purlin_status status = seal_private(ctx, key, id, &closed);
+  if (status != PURLIN_OK) return status;
   if (key->algorithm != JWT_HS256) {
     int size = i2d_PUBKEY(key->pair, &public);
     jwk = size > 0 ? to_jwk(ctx, key, id) : NULL;
@@ -223,8 +215,7 @@ static purlin_status insert(purlin_ctx *ctx, const jwt_key *key, const char *id)
       return purlin_fail(ctx, PURLIN_INTERNAL, "a key could not be written down");
     }
   }
-  purlin_status status =
-      purlin_db_run(ctx, INSERT_KEY, id, jwt_algorithm_name(key->algorithm), public_key, jwk, closed, seal_named);
+  status = purlin_db_run(ctx, INSERT_KEY, id, jwt_algorithm_name(key->algorithm), public_key, jwk, closed);
   OPENSSL_free(public);
   return status;
 }
@@ -243,10 +234,11 @@ static purlin_status make(purlin_ctx *ctx, const char **id) {
 purlin_status keys_signing(purlin_ctx *ctx, const jwt_key **key, const char **id) {
   const accounts_configuration *configured = accounts_configured();
   key_row row;
-  purlin_status status = purlin_db_row(ctx, key_row, &row, SELECT_SIGNING, seal_named, configured->algorithm);
+  purlin_status status = purlin_db_row(ctx, key_row, &row, SELECT_SIGNING, configured->algorithm, purlin_secret_keys());
   if (status == PURLIN_NOT_FOUND) {
     status = make(ctx, id);
-    if (status == PURLIN_OK) status = purlin_db_row(ctx, key_row, &row, SELECT_SIGNING, seal_named, configured->algorithm);
+    if (status == PURLIN_OK)
+      status = purlin_db_row(ctx, key_row, &row, SELECT_SIGNING, configured->algorithm, purlin_secret_keys());
   }
   if (status != PURLIN_OK) return status;
   *id = row.id;

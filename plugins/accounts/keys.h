@@ -1,16 +1,14 @@
 /* keys.h: the keys that sign access tokens.
  *
- * They are in the database, so that every node takes what any node signed, and the private part is sealed with a file of the node
- * (STATE/accounts.key), so that the database alone signs nothing. A node signs with the newest key that it can open and that does not
- * retire; where there is none it makes one. */
+ * They are in the database, so that every node takes what any node signed, and the private part is sealed (purlin_seal), so that the
+ * database alone signs nothing. A node signs with the newest key that it can open and that does not retire; where there is none it
+ * makes one. */
 #ifndef ACCOUNTS_KEYS_H
 #define ACCOUNTS_KEYS_H
 
 #include "jwt.h"
 #include <purlin/purlin.h>
 
-/* Opens the key file, or makes it. Before the first call. May park. */
-PURLIN_CHECKED purlin_status keys_start(purlin_ctx *ctx);
 /* After the last call. */
 void keys_end(void);
 

@@ -17,6 +17,7 @@
 #include "operation/operation.h"
 #include "plugin/lifecycle.h"
 #include "process/process.h"
+#include "secrets/secrets.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -54,6 +55,8 @@ static purlin_status take_state(starting *s) {
 static purlin_status take_environment(starting *s) {
   return notify_begin(&s->listener, &s->why) ? PURLIN_OK : PURLIN_INVALID;
 }
+
+static purlin_status open_keys(starting *s) { return settings_open_keys(&s->settings, false, &s->why); }
 
 static purlin_status fork_spawner(starting *s) {
   char path[PATH_MAX], runner[PATH_MAX + 32];
@@ -321,6 +324,7 @@ static purlin_status start_everything(purlin_ctx *ctx, starting *s) {
   if (status == PURLIN_OK) status = access_start(ctx, s->settings.server.state, &s->why);
   if (status == PURLIN_OK) status = quotas_start(ctx);
   if (status == PURLIN_OK) status = begin_audit(ctx, s);
+  if (status == PURLIN_OK) status = secrets_start(ctx);
   if (status == PURLIN_OK) status = begin_work(ctx, s);
   if (status == PURLIN_OK) status = serve_routes(s);
   if (status != PURLIN_OK) return status;
@@ -357,6 +361,7 @@ static void run_stop(purlin_ctx *ctx, void *argument) {
   access_identify(ctx, "system", "default", "default");
   script_rest(ctx);
   quotas_stop(ctx);
+  secrets_rest(ctx);
   plugins_stop(ctx);
   log_write(PURLIN_INFO, "daemon", "stopped");
   end_loops(argument);
@@ -427,8 +432,9 @@ static void begin_on_loop(void *argument) {
 
 static int serve(starting *s) {
   typedef purlin_status step(starting * s);
-  static step *const steps[] = {take_environment, grant_outbound, take_state,  start_rates,  fork_spawner, start_log,
-                                start_metrics,    start_database, start_loops, load_plugins, listen_early, watch_signals};
+  static step *const steps[] = {take_environment, grant_outbound, take_state,    start_rates,    fork_spawner,
+                                open_keys,        start_log,      start_metrics, start_database, start_loops,
+                                load_plugins,     listen_early,   watch_signals};
   for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
     if (steps[i](s) != PURLIN_OK) {
       process_stop();
@@ -452,6 +458,7 @@ static int serve(starting *s) {
   tls_end();
   backgrounds_free();
   db_stop();
+  secrets_close();
   process_stop();
   db_dev_stop();
   log_stop();
@@ -472,6 +479,7 @@ static int check(starting *s) {
   http_router *router = NULL;
   purlin_status status = secure_check(&s->settings, &s->why);
   if (status == PURLIN_OK) status = settings_use_outbound(&s->settings, &s->why);
+  if (status == PURLIN_OK) status = settings_open_keys(&s->settings, true, &s->why);
   if (status == PURLIN_OK) status = fork_spawner(s);
   if (status == PURLIN_OK) status = start_metrics(s);
   if (status == PURLIN_OK) status = load_plugins(s);

@@ -1,5 +1,6 @@
 #include "daemon/settings.h"
 #include "client/outbound.h"
+#include "secrets/secrets.h"
 #include <purlin/plugin.h>
 #include <limits.h>
 #include <stdio.h>
@@ -80,6 +81,10 @@ PURLIN_SCHEMA(outbound_settings, "outbound { ... }: where calls to others may go
     PURLIN_DEFAULT(environment_proxies, "false", "Whether proxies of the environment (https_proxy, no_proxy) are used: they then resolve names, "
                    "and have to refuse what must not be reached"));
 
+PURLIN_SCHEMA(secrets_settings, "secrets { ... }",
+    PURLIN_DEFAULT(keys, "[]", "AES-256 keys: paths of files of 32 bytes or 64 hexadecimal digits, \"credential:NAME\" of systemd, or env(\"NAME\") with the "
+                   "digits. The first seals, each opens; default STATE/secrets.key, made at the first start. The same on all nodes", .max_length = 14, .secret = true));
+
 static char state_directory[PATH_MAX] = ".";
 static char server_url[512] = "http://127.0.0.1:8080";
 
@@ -118,6 +123,7 @@ static purlin_status decode_all(settings *s, buffer *why) {
       {"cors", cors_settings_schema(), &s->cors},
       {"audit", audit_settings_schema(), &s->audit},
       {"outbound", outbound_settings_schema(), &s->outbound},
+      {"secrets", secrets_settings_schema(), &s->secrets},
   };
   purlin_status status = PURLIN_OK;
   for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == PURLIN_OK; i++)
@@ -154,8 +160,8 @@ static void override(settings *s, const daemon_arguments *arguments) {
 }
 
 purlin_status settings_load(const daemon_arguments *arguments, settings *out, buffer *why) {
-  static const char *const kinds[] = {"server",  "tls",    "database", "log",   "jobs",     "lua",
-                                      "plugins", "limits", "cors",     "audit", "outbound", "plugin"};
+  static const char *const kinds[] = {"server", "tls",  "database", "log",      "jobs",    "lua",   "plugins",
+                                      "limits", "cors", "audit",    "outbound", "secrets", "plugin"};
   static const char STANDARD[] = "/etc/purlin/purlin.lua";
   *out = (settings){0};
   arena_init(&out->memory, (size_t)16 * 1024 * 1024);
@@ -164,6 +170,17 @@ purlin_status settings_load(const daemon_arguments *arguments, settings *out, bu
   purlin_status status = path ? config_load(path, kinds, sizeof kinds / sizeof kinds[0], &out->file, why) : PURLIN_OK;
   if (status == PURLIN_OK) status = decode_all(out, why);
   if (status == PURLIN_OK) override(out, arguments);
+  return status;
+}
+
+purlin_status settings_open_keys(const settings *s, bool check, buffer *why) {
+  const secrets_options options = {.state = s->server.state, .keys = s->secrets.keys};
+  const config_section *section = find(s->file, "secrets");
+  buffer message = {0};
+  purlin_status status = check ? secrets_check(&options, &message) : secrets_open(&options, &message);
+  if (status != PURLIN_OK && section->line > 0) buffer_format(why, "%s:%d: ", section->file, section->line);
+  if (status != PURLIN_OK) buffer_format(why, "secrets: %s", buffer_end(&message));
+  buffer_free(&message);
   return status;
 }
 

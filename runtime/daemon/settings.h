@@ -57,6 +57,9 @@ typedef struct outbound_settings {
   purlin_texts allow;
   bool environment_proxies;
 } outbound_settings;
+typedef struct secrets_settings {
+  purlin_texts keys;
+} secrets_settings;
 
 typedef struct settings {
   server_settings server;
@@ -70,6 +73,7 @@ typedef struct settings {
   cors_settings cors;
   audit_settings audit;
   outbound_settings outbound;
+  secrets_settings secrets;
   config *file; /* for the plugins' sections */
   arena memory;
 } settings;
@@ -89,6 +93,9 @@ bool secure_is_on(const settings *s);
 PURLIN_CHECKED purlin_status secure_check(const settings *s, buffer *why);
 struct http_options;
 PURLIN_CHECKED purlin_status secure_begin(const settings *s, struct http_options *out, buffer *why);
+
+/* Reads the keys of secrets, which are made where none is configured; with `check` they are only looked at. */
+PURLIN_CHECKED purlin_status settings_open_keys(const settings *s, bool check, buffer *why);
 
 /* What purlin_server_url() and purlin_state_directory() answer. The texts are copied. */
 void settings_announce(const char *state, const char *url);

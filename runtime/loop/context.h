@@ -70,6 +70,7 @@ struct purlin_ctx {
   struct http_exchange *exchange;
   struct job_attempt *attempt; /* of the job that runs (jobs/) */
   const char *job;             /* its public id; NULL outside a job */
+  struct secret_page *secrets; /* that are open (secrets/) */
   struct once *once;           /* of a request with an Idempotency-Key, until its operation takes it */
   const char *if_match;        /* of a request with If-Match, the same */
 };

@@ -6,6 +6,7 @@
 #include "lua/load.h"
 #include "lua/sandbox.h"
 #include "lua/value.h"
+#include "secrets/file.h"
 
 #include <lauxlib.h>
 #include <errno.h>
@@ -132,7 +133,7 @@ static int named_section(lua_State *L) {
   return 1;
 }
 
-/* ---- env() and file() ------------------------------------------------------------------------------------------------------- */
+/* ---- env(), file(), credential() ------------------------------------------------------------------------------------------------------- */
 
 static int from_environment(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
@@ -154,22 +155,36 @@ static const char *resolve(lua_State *L, const char *path) {
   return lua_tostring(L, -1);
 }
 
-static int from_file(lua_State *L) {
+/* The text of a file that holds a secret, without the end of its last line. */
+static int push_secret(lua_State *L, const char *path) {
   loading *l = loading_of(L);
-  const char *path = resolve(L, luaL_checkstring(L, 1));
   buffer_clear(&l->json);
-  int error = load_read(path, MAX_SECRET_BYTES, &l->json);
-  if (error != 0) return luaL_error(L, "cannot read %s: %s", path, strerror(error));
+  buffer_clear(&l->problem);
+  if (!secret_file_read(path, MAX_SECRET_BYTES, &l->json, &l->problem)) return luaL_error(L, "%s", buffer_end(&l->problem));
   size_t size = l->json.size;
   if (size > 0 && l->json.data[size - 1] == '\n') size--; /* as editors leave it */
   if (size > 0 && l->json.data[size - 1] == '\r') size--;
   lua_pushlstring(L, size == 0 ? "" : l->json.data, size);
+  text_wipe(l->json.data, l->json.size);
   return 1;
+}
+
+/* file("PATH") */
+static int from_file(lua_State *L) { return push_secret(L, resolve(L, luaL_checkstring(L, 1))); }
+
+/* credential("NAME"): what systemd passes by LoadCredential= and LoadCredentialEncrypted=. */
+static int from_credential(lua_State *L) {
+  char path[PATH_MAX];
+  loading *l = loading_of(L);
+  buffer_clear(&l->problem);
+  if (!secret_credential_path(luaL_checkstring(L, 1), path, &l->problem))
+    return luaL_error(L, "%s", buffer_end(&l->problem));
+  return push_secret(L, path);
 }
 
 /* ---- The environment -------------------------------------------------------------------------------------------------------- */
 
-static const char *const extra_names[] = {"env", "file"};
+static const char *const extra_names[] = {"env", "file", "credential"};
 
 static int unknown_name(lua_State *L) {
   const loading *l = loading_of(L);
@@ -217,6 +232,8 @@ static void close_environment(lua_State *L, const loading *l) {
   lua_setfield(L, -2, "env");
   lua_pushcfunction(L, from_file);
   lua_setfield(L, -2, "file");
+  lua_pushcfunction(L, from_credential);
+  lua_setfield(L, -2, "credential");
   lua_createtable(L, 0, 1); /* unknown names */
   lua_pushcfunction(L, unknown_name);
   lua_setfield(L, -2, "__index");
@@ -294,6 +311,11 @@ static purlin_status run(loading *l, buffer *text, buffer *why) {
   return status == LUA_OK ? PURLIN_OK : PURLIN_INVALID;
 }
 
+static void wipe_and_free(buffer *b) {
+  if (b->data != NULL) text_wipe(b->data, b->capacity);
+  buffer_free(b);
+}
+
 purlin_status config_load(const char *path, const char *const *kinds, size_t kind_count, config **out, buffer *why) {
   *out = NULL;
   buffer text = {0};
@@ -307,7 +329,7 @@ purlin_status config_load(const char *path, const char *const *kinds, size_t kin
   purlin_status status = PURLIN_UNAVAILABLE;
   if (c != NULL) {
     arena_init(&c->memory, (size_t)MAX_SECTIONS * MAX_SECTION_BYTES);
-    loading l = {.box = {.limit_bytes = MEMORY_LIMIT_BYTES},
+    loading l = {.box = {.limit_bytes = MEMORY_LIMIT_BYTES, .wipes = true},
                  .c = c,
                  .kinds = kinds,
                  .kind_count = kind_count,
@@ -318,10 +340,10 @@ purlin_status config_load(const char *path, const char *const *kinds, size_t kin
       l.chunk = slash == NULL || strlen(l.path) < LUA_IDSIZE ? l.path : slash + 1;
       status = run(&l, &text, why);
     }
-    buffer_free(&l.json);
+    wipe_and_free(&l.json);
     buffer_free(&l.problem);
   }
-  buffer_free(&text);
+  wipe_and_free(&text);
   if (status == PURLIN_OK) *out = c;
   else config_free(c);
   return status;

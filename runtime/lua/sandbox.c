@@ -1,5 +1,6 @@
 #include "lua/sandbox.h"
 
+#include "core/text.h"
 #include "fiber/fiber.h"
 
 #include <lauxlib.h>
@@ -23,10 +24,23 @@ static void note_place(sandbox *box) {
   }
 }
 
+/* As realloc, and nothing stays where it was. */
+static void *move_and_wipe(void *block, size_t old_size, size_t size) {
+  void *memory = malloc(size);
+  if (memory == NULL) return NULL;
+  if (block != NULL) {
+    memcpy(memory, block, old_size < size ? old_size : size);
+    text_wipe(block, old_size);
+  }
+  free(block);
+  return memory;
+}
+
 static void *allocate(void *data, void *block, size_t old_size, size_t size) {
   sandbox *box = data;
   if (block == NULL) old_size = 0; /* it then tells the kind of object */
   if (size == 0) {
+    if (box->wipes && block != NULL) text_wipe(block, old_size);
     free(block);
     box->used_bytes -= old_size;
     return NULL;
@@ -35,7 +49,7 @@ static void *allocate(void *data, void *block, size_t old_size, size_t size) {
     if (block == NULL) note_place(box);
     return NULL;
   }
-  void *memory = realloc(block, size);
+  void *memory = box->wipes ? move_and_wipe(block, old_size, size) : realloc(block, size);
   if (memory == NULL) return NULL;
   box->used_bytes += size - old_size;
   return memory;

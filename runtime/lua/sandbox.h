@@ -12,6 +12,7 @@ typedef struct sandbox {
   size_t used_bytes, limit_bytes;
   budget_slot *slot;                             /* where a stop is announced; NULL: nobody watches (configuration) */
   void (*print)(lua_State *L, const char *text); /* where print() goes; may be NULL */
+  bool wipes;                                    /* what is freed is wiped: its texts are secrets */
   char refused_at[80]; /* "drift.lua:12", where memory was refused last; "" when that is not known */
 } sandbox;
 

@@ -137,6 +137,15 @@ static void migration_item(void *to, const plugin *p, const purlin_declaration *
   buffer_char(out, '}');
 }
 
+static void sealed_item(void *to, const plugin *p, const purlin_declaration *declared) {
+  (void)p;
+  const purlin_sealed *sealed = (const void *)declared;
+  buffer *out = open_item(to);
+  text_member(out, "table", sealed->table);
+  text_member(out, "column", sealed->column);
+  buffer_char(out, '}');
+}
+
 static void capability_item(void *to, const plugin *p, const purlin_declaration *declared) {
   (void)p;
   const purlin_capability *capability = (const void *)declared;
@@ -178,6 +187,7 @@ static const struct {
     {"metrics", PURLIN_KIND_METRIC, metric_item},
     {"migrations", PURLIN_KIND_MIGRATION, migration_item},
     {"quotas", PURLIN_KIND_QUOTA, quota_item},
+    {"sealed", PURLIN_KIND_SEALED, sealed_item},
 };
 
 void plugin_describe(const plugin *p, buffer *out) {

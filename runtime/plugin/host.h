@@ -20,6 +20,7 @@
 #include <purlin/route.h>
 #include <purlin/database.h>
 #include <purlin/policy.h>
+#include <purlin/secret.h>
 #include "core/arena.h"
 #include "core/buffer.h"
 

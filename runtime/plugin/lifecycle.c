@@ -10,6 +10,7 @@
 #include "operation/operation.h"
 #include "plugin/order.h"
 #include "process/process.h"
+#include "secrets/secrets.h"
 #include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
@@ -238,6 +239,7 @@ static void register_one(void *to, const plugin *p, const purlin_declaration *de
   case PURLIN_KIND_METRIC: r->status = p->builtin ? PURLIN_OK : metrics_register(p->name, it, r->why); break;
   case PURLIN_KIND_CAPABILITY: r->status = register_capability(r, it); break;
   case PURLIN_KIND_QUOTA: r->status = quotas_register(p->name, it, r->why); break;
+  case PURLIN_KIND_SEALED: r->status = secrets_register(p->name, it, r->why); break;
   case PURLIN_KIND_MIGRATION:
   case PURLIN_KIND_REQUIREMENT: break; /* read where they are needed */
   }
@@ -253,9 +255,10 @@ static purlin_status register_contained(plugin *p, buffer *why) {
 }
 
 purlin_status plugins_register(buffer *why) {
-  static const purlin_kind kinds[] = {
-      PURLIN_KIND_METRIC,    PURLIN_KIND_EVENT, PURLIN_KIND_POLICY,   PURLIN_KIND_JOB,        PURLIN_KIND_SCHEDULE,
-      PURLIN_KIND_OPERATION, PURLIN_KIND_ROUTE, PURLIN_KIND_LISTENER, PURLIN_KIND_CAPABILITY, PURLIN_KIND_QUOTA};
+  static const purlin_kind kinds[] = {PURLIN_KIND_METRIC, PURLIN_KIND_EVENT,    PURLIN_KIND_POLICY,
+                                      PURLIN_KIND_JOB,    PURLIN_KIND_SCHEDULE, PURLIN_KIND_OPERATION,
+                                      PURLIN_KIND_ROUTE,  PURLIN_KIND_LISTENER, PURLIN_KIND_CAPABILITY,
+                                      PURLIN_KIND_QUOTA,  PURLIN_KIND_SEALED};
   for (plugin *p = first; p; p = p->next) {
     registering r = {p, why, PURLIN_OK};
     if (p->contained) r.status = register_contained(p, why);

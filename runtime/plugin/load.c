@@ -39,6 +39,7 @@ static const struct {
     {PURLIN_KIND_CAPABILITY, sizeof(purlin_capability), "capability"},
     {PURLIN_KIND_REQUIREMENT, sizeof(purlin_requirement), "requirement"},
     {PURLIN_KIND_QUOTA, sizeof(purlin_quota), "quota"},
+    {PURLIN_KIND_SEALED, sizeof(purlin_sealed), "sealed column"},
 };
 
 static purlin_status check_declarations(const char *path, const purlin_manifest *manifest, buffer *why) {

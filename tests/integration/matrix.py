@@ -177,6 +177,7 @@ ROWS = {
     "events.drop": row("1 +3+33 33333 33333 4", lambda o: {"id": o.dead}, fresh="dead"),
     "events.redrive": row("1 +3+33 33333 33333 4", lambda o: {"id": o.dead}, fresh="dead"),
     "plugins.list": row("1 +++++ 33333 ..... ."),
+    "secrets.status": row("1 +++++ 33333 ..... ."),
     "scripts.list": row("1 +++++ 33333 ..... ."),
     "server.alive": row(PUBLIC),
     "server.ready": row(PUBLIC),

@@ -1,7 +1,6 @@
-/* Passwords and their hashes, signatures and who could not have made them, sealed keys. */
+/* Passwords and their hashes, signatures and who could not have made them. */
 #include "jwt.h"
 #include "password.h"
-#include "seal.h"
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -213,64 +212,6 @@ static void test_algorithms_have_names(void **state) {
   assert_int_equal(jwt_algorithm_of("es256"), JWT_ALGORITHMS);
 }
 
-/* ---- Seals ------------------------------------------------------------------------------------------------------------------------------ */
-
-static void test_a_seal_holds(void **state) {
-  (void)state;
-  unsigned char key[SEAL_KEY_BYTES] = {1, 2, 3}, other[SEAL_KEY_BYTES] = {1, 2, 4}, sealed[64], back[64];
-  static const char text[] = "what nobody may read";
-  size_t size = sizeof text + SEAL_EXTRA_BYTES;
-  assert_true(seal_close(key, "jwk_1", text, sizeof text, sealed));
-  assert_null(memmem(sealed, size, "nobody", 6));
-  assert_true(seal_open(key, "jwk_1", sealed, size, back));
-  assert_string_equal((const char *)back, text);
-  assert_false(seal_open(other, "jwk_1", sealed, size, back));
-  assert_false(seal_open(key, "jwk_2", sealed, size, back));
-  assert_false(seal_open(key, "jwk_1", sealed, size - 1, back));
-  assert_false(seal_open(key, "jwk_1", sealed, SEAL_EXTRA_BYTES - 1, back));
-  for (size_t i = 0; i < size; i++) {
-    sealed[i] ^= 1;
-    assert_false(seal_open(key, "jwk_1", sealed, size, back));
-    sealed[i] ^= 1;
-  }
-}
-
-static void test_the_key_file_is_made_once_for_its_owner(void **state) {
-  (void)state;
-  char folder[] = "/tmp/purlin-seal-XXXXXX", path[64], why[SEAL_WHY_SIZE], one[SEAL_NAME_SIZE], two[SEAL_NAME_SIZE];
-  unsigned char first[SEAL_KEY_BYTES], second[SEAL_KEY_BYTES];
-  struct stat about;
-  assert_non_null(mkdtemp(folder));
-  (void)snprintf(path, sizeof path, "%s/key", folder);
-  assert_true(seal_load(path, first, why));
-  assert_true(seal_load(path, second, why));
-  assert_memory_equal(first, second, SEAL_KEY_BYTES);
-  assert_int_equal(stat(path, &about), 0);
-  assert_int_equal(about.st_mode & 0777, 0600);
-  assert_true(seal_name(first, one));
-  second[0] ^= 1;
-  assert_true(seal_name(second, two));
-  assert_int_equal(strlen(one), SEAL_NAME_SIZE - 1);
-  assert_string_not_equal(one, two);
-
-  assert_int_equal(chmod(path, 0640), 0);
-  assert_false(seal_load(path, first, why));
-  assert_non_null(strstr(why, "chmod 600"));
-  assert_int_equal(chmod(path, 0600), 0);
-  assert_int_equal(truncate(path, 31), 0);
-  assert_false(seal_load(path, first, why));
-  assert_int_equal(truncate(path, 33), 0);
-  assert_false(seal_load(path, first, why));
-  assert_non_null(strstr(why, "32 bytes"));
-  assert_int_equal(unlink(path), 0);
-  assert_int_equal(symlink("/etc/hostname", path), 0);
-  assert_false(seal_load(path, first, why));
-  assert_int_equal(unlink(path), 0);
-  assert_int_equal(rmdir(folder), 0);
-  assert_false(seal_load(path, first, why));
-  assert_non_null(strstr(why, path));
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_a_hash_knows_its_password_only),
@@ -285,8 +226,6 @@ int main(void) {
       cmocka_unit_test(test_confusion_gets_nowhere),
       cmocka_unit_test(test_tokens_have_three_parts),
       cmocka_unit_test(test_algorithms_have_names),
-      cmocka_unit_test(test_a_seal_holds),
-      cmocka_unit_test(test_the_key_file_is_made_once_for_its_owner),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -87,6 +88,46 @@ static void secrets_come_from_outside(void **state) {
   assert_json(config_at(c, 1), "{\"level\":\"info\"}");
   assert_json(config_at(c, 2), "{\"token\":\"open sesame\"}");
   config_free(c);
+}
+
+static void assert_refused(const char *text, const char *says) {
+  config *c = NULL;
+  buffer why = {0};
+  assert_int_equal(load(text, &c, &why), PURLIN_INVALID);
+  if (strncmp(buffer_end(&why), path, strlen(path)) != 0 || strstr(buffer_end(&why), says) == NULL)
+    fail_msg("%s\nis answered by: %s", text, buffer_end(&why));
+  if (strstr(buffer_end(&why), "sesame") != NULL) fail_msg("the secret is told: %s", buffer_end(&why));
+  buffer_free(&why);
+}
+
+static void credentials_come_from_systemd(void **state) {
+  (void)state;
+  char secret[160];
+  (void)snprintf(secret, sizeof secret, "%s/db-password", folder);
+  write_file(secret, "open sesame\r\n", 13);
+  assert_int_equal(setenv("CREDENTIALS_DIRECTORY", folder, 1), 0);
+  config *c = good("database{ password = credential('db-password') }");
+  assert_json(config_at(c, 0), "{\"password\":\"open sesame\"}");
+  config_free(c);
+  assert_refused("\ndatabase{ password = credential('other') }", ":2: cannot read");
+  assert_refused("database{ password = credential('../x') }", ":1: '../x' is no name of a credential");
+  assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+  assert_refused("database{ password = credential('db-password') }", ":1: there is no credential db-password");
+  assert_refused("database{ password = credental('x') }", "did you mean 'credential'?");
+}
+
+static void secrets_that_others_can_read_are_refused(void **state) {
+  (void)state;
+  char secret[160];
+  (void)snprintf(secret, sizeof secret, "%s/open", folder);
+  write_file(secret, "open sesame\n", 12);
+  assert_int_equal(chmod(secret, 0640), 0);
+  config_free(good("database{ password = file('open') }"));
+  assert_int_equal(chmod(secret, 0644), 0);
+  assert_refused("database{\n password = file('open') }", "/open can be read or written by others: chmod o= it");
+  assert_int_equal(chmod(secret, 0620), 0);
+  assert_refused("database{ password = file('open') }", "can be written by its group");
+  assert_refused("database{ password = file('.') }", "is no file");
 }
 
 typedef struct mistake {
@@ -201,9 +242,14 @@ static int tear_down(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(sections_in_order),         cmocka_unit_test(an_empty_file_is_a_configuration),
-      cmocka_unit_test(secrets_come_from_outside), cmocka_unit_test(mistakes_are_explained),
-      cmocka_unit_test(a_file_that_is_not_there),  cmocka_unit_test(long_paths_stay_whole),
+      cmocka_unit_test(sections_in_order),
+      cmocka_unit_test(an_empty_file_is_a_configuration),
+      cmocka_unit_test(secrets_come_from_outside),
+      cmocka_unit_test(mistakes_are_explained),
+      cmocka_unit_test(credentials_come_from_systemd),
+      cmocka_unit_test(secrets_that_others_can_read_are_refused),
+      cmocka_unit_test(a_file_that_is_not_there),
+      cmocka_unit_test(long_paths_stay_whole),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -89,7 +89,8 @@ typedef enum purlin_kind {
   PURLIN_KIND_MIGRATION,
   PURLIN_KIND_CAPABILITY,
   PURLIN_KIND_REQUIREMENT,
-  PURLIN_KIND_QUOTA
+  PURLIN_KIND_QUOTA,
+  PURLIN_KIND_SEALED
 } purlin_kind;
 
 /* Internal to the declaring macros: the head of a descriptor, and the entry that lets the host find it. All entries of a

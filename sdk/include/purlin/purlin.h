@@ -15,6 +15,7 @@
 #include <purlin/event.h>
 #include <purlin/policy.h>
 #include <purlin/metric.h>
+#include <purlin/secret.h>
 #include <purlin/plugin.h>
 #include <purlin/process.h>
 #include <purlin/quota.h>
