@@ -12,6 +12,7 @@
  * jwt.c           JSON Web Signatures, without the SDK
  * keys.c          the keys that sign: in the database, sealed; rotation; /.well-known/jwks.json
  * tokens.c        access tokens: issue, and judge by RFC 8725
+ * certificates.c  users who show a certificate
  * authenticate.c  the contract authenticator: who is behind a token, or a name and password
  * mail.c          letters by SMTP, by a durable job
  * links.c         what comes by mail: an address is verified, a forgotten password is set anew
@@ -96,6 +97,8 @@ PURLIN_SCHEMA(login_row, "A user who wants to log in",
 
 #define LOGIN_COLUMNS "id, name, directory, password_hash, version, `groups`, disabled_at IS NOT NULL AS disabled"
 
+/* Users are of the server: who manages them does so in its first workspace. PURLIN_FORBIDDEN is recorded. */
+PURLIN_CHECKED purlin_status accounts_require_home(purlin_ctx *ctx);
 /* By name. PURLIN_NOT_FOUND is recorded. May park. */
 PURLIN_CHECKED purlin_status accounts_user(purlin_ctx *ctx, const char *name, user *out);
 /* The caller, when it is a user: "user:NAME" without its "user:". PURLIN_FORBIDDEN is recorded. May park. */

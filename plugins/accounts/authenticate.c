@@ -1,4 +1,5 @@
 #include "authenticate.h"
+#include "certificates.h"
 #include "directories.h"
 #include "tokens.h"
 #include <openssl/crypto.h>
@@ -130,6 +131,16 @@ static purlin_status by_password(purlin_ctx *ctx, const purlin_credential *crede
   return name_principal(ctx, row.name, row.groups, purlin_format(ctx, "password:%s", row.name), out);
 }
 
+/* ---- Certificates ------------------------------------------------------------------------------------------------------------------------- */
+
+static purlin_status by_certificate(purlin_ctx *ctx, const char *subject, purlin_principal *out) {
+  standing of;
+  purlin_status status = certificates_user(ctx, subject, &of);
+  if (status == PURLIN_OK) status = directories_still(ctx, &of);
+  if (status != PURLIN_OK) return status;
+  return name_principal(ctx, of.name, of.groups, purlin_format(ctx, "certificate:%s", subject), out);
+}
+
 /* ---- Keys of the runtime's own that act for a user ----------------------------------------------------------------------------------------- */
 
 static const char SELECT_STANDING[] = "SELECT " STANDING_COLUMNS " FROM accounts_users u WHERE u.name = ?";
@@ -155,8 +166,8 @@ purlin_status authenticate(purlin_ctx *ctx, const purlin_credential *credential,
   switch (credential->kind) {
   case PURLIN_CREDENTIAL_BEARER: return by_token(ctx, credential->secret, principal);
   case PURLIN_CREDENTIAL_BASIC: return by_password(ctx, credential, principal);
-  case PURLIN_CREDENTIAL_COOKIE:
-  case PURLIN_CREDENTIAL_CERTIFICATE: break;
+  case PURLIN_CREDENTIAL_CERTIFICATE: return by_certificate(ctx, credential->name, principal);
+  case PURLIN_CREDENTIAL_COOKIE: break;
   }
   return PURLIN_NOT_FOUND;
 }

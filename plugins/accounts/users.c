@@ -14,8 +14,7 @@ static const char DISABLE[] =
 static const char ENABLE[] = "UPDATE accounts_users SET disabled_at = NULL, version = version + 1 WHERE name = ?";
 static const char SET_PASSWORD[] = "UPDATE accounts_users SET password_hash = ?, version = version + 1 WHERE name = ?";
 
-/* Users are of the server: who manages them does so in its first workspace. */
-static purlin_status require_home(purlin_ctx *ctx) {
+purlin_status accounts_require_home(purlin_ctx *ctx) {
   if (strcmp(purlin_workspace(ctx), HOME) == 0) return PURLIN_OK;
   return purlin_fail(ctx, PURLIN_FORBIDDEN, "users are managed in the workspace '" HOME "'");
 }
@@ -41,7 +40,7 @@ PURLIN_OPERATION(create_user, create_user_in, user,
     .summary = "Make a user", .permission = "users:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/accounts/users",
     .description = "Nothing is permitted to them until access.grant_role grants it to \"user:NAME\".") {
   const char *hash = NULL;
-  purlin_status status = require_home(ctx);
+  purlin_status status = accounts_require_home(ctx);
   if (status == PURLIN_OK && in->password.state == PURLIN_SET)
     status = accounts_hash(ctx, "password", in->password.value, in->name, &hash);
   if (status != PURLIN_OK) return status;
@@ -66,7 +65,7 @@ static void mask(const purlin_ctx *ctx, user *shown, size_t count) {
 
 PURLIN_OPERATION(get_user, user_in, user,
     .summary = "A user", .permission = "users:read", .http = "GET /api/v1/accounts/users/{name}") {
-  purlin_status status = require_home(ctx);
+  purlin_status status = accounts_require_home(ctx);
   if (status == PURLIN_OK) status = accounts_user(ctx, in->name, out);
   if (status == PURLIN_OK) mask(ctx, out, 1);
   return status;
@@ -87,7 +86,7 @@ PURLIN_SCHEMA(user_page, "Users, by name", PURLIN_LIST(users, user, "The users")
 
 PURLIN_OPERATION(list_users, list_users_in, user_page,
     .summary = "The users of this server", .permission = "users:read", .http = "GET /api/v1/accounts/users") {
-  purlin_status status = require_home(ctx);
+  purlin_status status = accounts_require_home(ctx);
   if (status == PURLIN_OK) status = purlin_db_list(ctx, user, &out->users, SELECT_PAGE, in->after, in->limit);
   if (status == PURLIN_OK) mask(ctx, out->users.items, out->users.count);
   return status;
@@ -119,7 +118,7 @@ PURLIN_OPERATION(disable_user, user_in, user,
     .summary = "Let a user in no more", .permission = "users:write", .effect = PURLIN_CHANGES, .object = "get_user",
     .http = "POST /api/v1/accounts/users/{name}/disable",
     .description = "All their sessions end, and within a second no node takes their password, tokens or keys.") {
-  purlin_status status = require_home(ctx);
+  purlin_status status = accounts_require_home(ctx);
   if (status == PURLIN_OK) status = accounts_user(ctx, in->name, out);
   const char *self = purlin_format(ctx, "user:%s", in->name);
   if (status == PURLIN_OK && self && strcmp(self, purlin_actor(ctx)) == 0)
@@ -133,7 +132,7 @@ PURLIN_OPERATION(disable_user, user_in, user,
 PURLIN_OPERATION(enable_user, user_in, user,
     .summary = "Let a user in again", .permission = "users:write", .effect = PURLIN_CHANGES, .object = "get_user",
     .http = "POST /api/v1/accounts/users/{name}/enable") {
-  purlin_status status = require_home(ctx);
+  purlin_status status = accounts_require_home(ctx);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, ENABLE, in->name);
   return status == PURLIN_OK ? accounts_user(ctx, in->name, out) : status;
 }
@@ -150,7 +149,7 @@ PURLIN_OPERATION(set_password, set_password_in, user,
     .http = "PUT /api/v1/accounts/users/{name}/password",
     .description = "All their sessions end.") {
   const char *hash = NULL;
-  purlin_status status = require_home(ctx);
+  purlin_status status = accounts_require_home(ctx);
   if (status == PURLIN_OK) status = accounts_user(ctx, in->name, out);
   if (status == PURLIN_OK) status = accounts_require_local(ctx, out);
   if (status == PURLIN_OK) status = accounts_hash(ctx, "password", in->password, in->name, &hash);

@@ -93,9 +93,13 @@ class Secure:
     def client(self, context=None, timeout=30):
         return http.client.HTTPSConnection("localhost", self.port, context=context or self.context(), timeout=timeout)
 
-    def get(self, path="/healthz", context=None):
+    def op(self, name, /, **fields):
+        answer, body = self.get(f"/api/v1/op/{name}", body=json.dumps(fields))
+        return answer.status, json.loads(body)
+
+    def get(self, path="/healthz", context=None, body=None):
         client = self.client(context)
-        client.request("GET", path, headers={"Authorization": f"Bearer {self.server.token}"})
+        client.request("POST" if body else "GET", path, body, headers={"Authorization": f"Bearer {self.server.token}"})
         answer = client.getresponse()
         body = answer.read()
         client.close()
@@ -696,6 +700,29 @@ def test_clients_are_known_by_their_certificates(new_daemon, authority, pair, cl
         except (ssl.SSLError, ConnectionError):
             return True
     wait_until(refused, 10, "a revoked certificate is still taken")
+
+
+def test_users_come_in_with_a_certificate_that_was_noted(new_daemon, authority, pair, clients):
+    one = Secure(new_daemon(configuration=section(*pair, client_ca=str(clients.certificate))), authority)
+    badge = clients.issue("ada", "/CN=x", "URI:spiffe://example.org/ada")
+    context = one.context(certificate=badge)
+    assert whoami(one, context)[0] == 401
+
+    op = one.op
+    assert op("accounts.create_user", name="ada")[0] == 201
+    status, noted = op("accounts.add_certificate", name="ada", subject="spiffe://example.org/ada")
+    assert status == 201 and noted["user"] == "ada"
+    assert op("accounts.create_user", name="eve")[0] == 201
+    assert op("accounts.add_certificate", name="eve", subject="spiffe://example.org/ada")[0] == 409
+    wait_until(lambda: whoami(one, context) == (200, "user:ada"), 3, "the certificate lets nobody in")
+    assert [c["id"] for c in op("accounts.list_certificates", name="ada")[1]["certificates"]] == [noted["id"]]
+    # Whoever is disabled is so with their certificate, and one that was removed opens no more.
+    assert op("accounts.disable_user", name="ada")[0] == 200
+    wait_until(lambda: whoami(one, context)[0] == 401, 3, "a disabled user comes in")
+    assert op("accounts.enable_user", name="ada")[0] == 200
+    wait_until(lambda: whoami(one, context)[0] == 200, 3, "an enabled user does not come in")
+    assert op("accounts.remove_certificate", id=noted["id"])[0] == 200
+    wait_until(lambda: whoami(one, context)[0] == 401, 3, "a certificate that was removed opens")
 
 
 def test_a_required_certificate(new_daemon, authority, pair, clients):
