@@ -134,6 +134,7 @@ purlin_status storage_remove(purlin_ctx *ctx, const char *sha256) {
   purlin_status status = storage_place(ctx, place);
   if (status != PURLIN_OK) return status;
   storage_path(place, sha256, false, r->path);
-  status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, unlink_file, r);
+  status = ledger_remove(ctx, sha256, true);
+  if (status == PURLIN_OK) status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, unlink_file, r);
   return status == PURLIN_OK && r->error ? storage_fail(ctx, r->error, "removing a blob") : status;
 }

@@ -12,7 +12,7 @@ struct purlin_blob_writer {
   int file;
   EVP_MD_CTX *digest;
   char path[PATH_MAX], place[STORAGE_PLACE];
-  int64_t size;
+  int64_t size, room; /* written; what the workspace had left when it began */
   size_t pending;
   char block[STORAGE_BLOCK];
   /* for the work on the pool */
@@ -56,16 +56,21 @@ static bool name_it(purlin_blob_writer *w) {
   return true;
 }
 
-static purlin_status publish(void *argument) {
+/* All of it is on the disk, and has its name; nobody can find it yet. */
+static purlin_status seal(void *argument) {
   purlin_blob_writer *w = argument;
   (void)flush(w);
   if (w->error) return PURLIN_OK;
-  char folder[PATH_MAX], path[PATH_MAX], above[PATH_MAX];
   if (!name_it(w)) return failed(w, "hashing");
+  return fsync(w->file) == 0 ? PURLIN_OK : failed(w, "flushing to the disk");
+}
+
+static purlin_status publish(void *argument) {
+  purlin_blob_writer *w = argument;
+  char folder[PATH_MAX], path[PATH_MAX], above[PATH_MAX];
   storage_path(w->place, w->sha256, true, folder);
   storage_path(w->place, w->sha256, false, path);
   (void)snprintf(above, sizeof above, "%s%s", storage_root(), w->place);
-  if (fsync(w->file) != 0) return failed(w, "flushing to the disk");
   if (!storage_make_place(w->place)) return failed(w, "making the workspace's folder");
   if (mkdir(folder, 0700) != 0 && errno != EEXIST) return failed(w, "making a folder");
   if (rename(w->path, path) != 0) return failed(w, "naming the blob");
@@ -100,6 +105,7 @@ purlin_status storage_create(purlin_ctx *ctx, purlin_blob_writer **writer) {
   purlin_blob_writer *w = id ? malloc(sizeof *w) : NULL;
   if (!w) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
   purlin_status status = storage_place(ctx, w->place);
+  if (status == PURLIN_OK) status = ledger_room(ctx, &w->room);
   if (status != PURLIN_OK) {
     free(w);
     return status;
@@ -120,6 +126,8 @@ purlin_status storage_create(purlin_ctx *ctx, purlin_blob_writer **writer) {
 
 purlin_status storage_write(purlin_ctx *ctx, purlin_blob_writer *w, const void *data, size_t size) {
   const char *from = data;
+  int64_t so_far = w->size + (int64_t)(w->pending + size);
+  if (so_far > w->room) return ledger_refuse(ctx, so_far, w->room);
   while (size > 0) {
     size_t part = STORAGE_BLOCK - w->pending < size ? STORAGE_BLOCK - w->pending : size;
     memcpy(w->block + w->pending, from, part);
@@ -133,12 +141,21 @@ purlin_status storage_write(purlin_ctx *ctx, purlin_blob_writer *w, const void *
   return PURLIN_OK;
 }
 
-purlin_status storage_commit(purlin_ctx *ctx, purlin_blob_writer *w, purlin_blob *blob) {
+static purlin_status place(purlin_ctx *ctx, purlin_blob_writer *w, const purlin_blob *blob) {
   purlin_status status = on_pool(ctx, w, publish);
+  if (status == PURLIN_OK) return ledger_placed(ctx, blob);
+  const char *why = purlin_copy(ctx, purlin_failure(ctx));
+  purlin_status undone = ledger_remove(ctx, blob->sha256, false); /* failing that ledger_settle does */
+  return undone == PURLIN_OK ? status : purlin_fail(ctx, status, "%s", why ? why : "a blob could not be stored");
+}
+
+purlin_status storage_commit(purlin_ctx *ctx, purlin_blob_writer *w, purlin_blob *blob) {
+  purlin_status status = on_pool(ctx, w, seal);
   if (status == PURLIN_OK) {
     *blob = (purlin_blob){purlin_copy(ctx, w->sha256), w->size};
-    if (!blob->sha256) status = PURLIN_TOO_LARGE;
+    status = blob->sha256 ? ledger_add(ctx, blob) : PURLIN_TOO_LARGE;
   }
+  if (status == PURLIN_OK) status = place(ctx, w, blob);
   end(ctx, w);
   return status;
 }

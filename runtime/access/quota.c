@@ -212,11 +212,11 @@ static const char COUNT_ROW[] = "UPDATE purlin_quotas SET used = GREATEST(used +
 static purlin_status refuse(purlin_ctx *ctx, const purlin_quota *quota, int64_t used, int64_t most, int64_t amount) {
   purlin_count(quota_refused_total, 1, quota->name);
   purlin_status status = quota->space ? PURLIN_NO_SPACE : PURLIN_TOO_MANY;
-  if (amount == 1)
-    return purlin_fail(ctx, status, "the workspace has %lld of at most %lld %s (the quota '%s')", (long long)used,
-                       (long long)most, quota->unit, quota->name);
-  return purlin_fail(ctx, status, "the workspace has %lld of at most %lld %s, and %lld more do not fit (the quota '%s')",
-                     (long long)used, (long long)most, quota->unit, (long long)amount, quota->name);
+  const char *more = amount == 1 ? "" : purlin_format(ctx, ", and %lld more do not fit", (long long)amount);
+  status = purlin_fail(ctx, status, "the workspace has %lld of at most %lld %s%s (the quota '%s')", (long long)used,
+                       (long long)most, quota->unit, more ? more : "", quota->name);
+  context_tell_failure(ctx);
+  return status;
 }
 
 /* Where a limit is set. */
@@ -258,28 +258,22 @@ purlin_status purlin_quota_take_(purlin_ctx *ctx, const purlin_quota *quota, int
   return count(ctx, quota, amount);
 }
 
-/* What is used and may be; PURLIN_NOT_FOUND without a limit. */
-static purlin_status look(purlin_ctx *ctx, const purlin_quota *quota, quota_row *row) {
-  int64_t most;
-  if (!limit_of(purlin_workspace(ctx), quota, &most)) return PURLIN_NOT_FOUND;
-  purlin_status status = purlin_db_row(ctx, quota_row, row, READ_ROW, purlin_workspace(ctx), quota->name);
-  return status == PURLIN_OK && row->quota_limit.state != PURLIN_SET ? PURLIN_NOT_FOUND : status;
-}
-
 purlin_status purlin_quota_left_(purlin_ctx *ctx, const purlin_quota *quota, int64_t *left) {
+  const char *workspace = purlin_workspace(ctx);
   quota_row row = {0};
-  purlin_status status = look(ctx, quota, &row);
   *left = INT64_MAX;
-  if (status == PURLIN_NOT_FOUND) return PURLIN_OK;
-  if (status == PURLIN_OK) *left = row.quota_limit.value > row.used ? row.quota_limit.value - row.used : 0;
-  return status;
+  int64_t most;
+  if (!limit_of(workspace, quota, &most)) return PURLIN_OK;
+  purlin_status status = purlin_db_row(ctx, quota_row, &row, READ_ROW, workspace, quota->name);
+  if (status == PURLIN_OK && row.quota_limit.state == PURLIN_SET)
+    *left = row.quota_limit.value > row.used ? row.quota_limit.value - row.used : 0;
+  return status == PURLIN_NOT_FOUND ? PURLIN_OK : status;
 }
 
-purlin_status purlin_quota_refuse_(purlin_ctx *ctx, const purlin_quota *quota, int64_t amount) {
-  quota_row row = {0};
-  purlin_status status = look(ctx, quota, &row);
-  if (status != PURLIN_OK && status != PURLIN_NOT_FOUND) return status;
-  return refuse(ctx, quota, row.used, row.quota_limit.value, amount);
+purlin_status purlin_quota_refuse_(purlin_ctx *ctx, const purlin_quota *quota, int64_t amount, int64_t left) {
+  int64_t most = left;
+  (void)limit_of(purlin_workspace(ctx), quota, &most); /* it has just gone: then by what was left */
+  return refuse(ctx, quota, most > left ? most - left : 0, most, amount);
 }
 
 /* ---- Operations ---------------------------------------------------------------------------------------------------------------------------- */

@@ -302,6 +302,20 @@ purlin_status purlin_transaction(purlin_ctx *ctx, purlin_transaction_body *body,
   return db_transact(ctx, body, argument);
 }
 
+purlin_status purlin_transaction_apart(purlin_ctx *ctx, purlin_transaction_body *body, void *argument) {
+  db_session *session = db_session_of(ctx);
+  if (!session) return PURLIN_UNAVAILABLE;
+  if (session->begun) return purlin_fail(ctx, PURLIN_INTERNAL, "a transaction apart cannot begin while another is open");
+  db_session around = *session;
+  session->transactional = false;
+  session->first_hook = session->last_hook = NULL;
+  purlin_status status = db_transact(ctx, body, argument);
+  session->transactional = around.transactional;
+  session->first_hook = around.first_hook;
+  session->last_hook = around.last_hook;
+  return status;
+}
+
 purlin_status db_after_commit(purlin_ctx *ctx, void (*call)(void *argument), void *argument) {
   db_session *session = db_session_of(ctx);
   if (!session) return PURLIN_UNAVAILABLE;

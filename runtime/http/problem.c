@@ -58,7 +58,7 @@ void http_problem(purlin_ctx *ctx, purlin_request *request, purlin_status status
   const status_info *info = status_describe(status);
   http_retry_after(ctx, request);
   /* What went wrong inside is for the log, where answer_failure has put it. */
-  const char *detail = info->http >= 500 ? NULL : purlin_failure(ctx);
+  const char *detail = info->http >= 500 && !ctx->failure_is_told ? NULL : purlin_failure(ctx);
   problem_answer(request, info->http, info->type, info->title, detail);
 }
 

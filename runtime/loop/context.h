@@ -54,7 +54,8 @@ struct purlin_ctx {
   /* the recorded failure; its texts have an arena of their own, so that they survive marks and a full arena */
   arena failure_memory;
   purlin_status failure_status;
-  const char *failure; /* NULL: none */
+  const char *failure;  /* NULL: none */
+  bool failure_is_told; /* the client learns it though it is a 5xx: context_tell_failure */
   uint32_t retry_after_s;
   context_field_error fields[CONTEXT_MAX_FIELD_ERRORS];
   size_t field_count, field_total;
@@ -111,6 +112,9 @@ void context_assert_may_park(void);
 PURLIN_CHECKED purlin_status context_may_wait(purlin_ctx *ctx, const char *what);
 /* The same for a wait that a client decides about: it may take as long as the client likes, so no connection to the database may be held. */
 PURLIN_CHECKED purlin_status context_may_wait_for_client(purlin_ctx *ctx, const char *what);
+
+/* What was just recorded is meant for the client, whatever its status: a quota of bytes is a 507. Until the next failure. */
+void context_tell_failure(purlin_ctx *ctx);
 
 void context_set_deadline(purlin_ctx *ctx, uint64_t after_ms);
 /* 16 + 8 random bytes in hexadecimal, or the continuation of a `traceparent` header (false: malformed, a new one was made). */

@@ -74,6 +74,7 @@ purlin_status(purlin_fail)(purlin_ctx *ctx, purlin_status status, const char *fo
   if (status != PURLIN_INVALID) forget_fields(ctx);
   if (ctx->field_count == 0) arena_free(&ctx->failure_memory);
   ctx->failure_status = status;
+  ctx->failure_is_told = false;
   ctx->failure = keep(ctx, text, size, purlin_status_text(status));
   return status;
 }
@@ -86,6 +87,7 @@ purlin_status(purlin_fail_field)(purlin_ctx *ctx, const char *field, const char 
   va_end(values);
   if (!ctx->failure || ctx->failure_status != PURLIN_INVALID) {
     ctx->failure_status = PURLIN_INVALID;
+    ctx->failure_is_told = false;
     ctx->failure = "the input is not valid";
   }
   ctx->field_total++;
@@ -98,12 +100,15 @@ purlin_status(purlin_fail_field)(purlin_ctx *ctx, const char *field, const char 
   return PURLIN_INVALID;
 }
 
+void context_tell_failure(purlin_ctx *ctx) { ctx->failure_is_told = true; }
+
 void purlin_retry_after(purlin_ctx *ctx, uint32_t seconds) { ctx->retry_after_s = seconds; }
 const char *purlin_failure(const purlin_ctx *ctx) { return ctx->failure ? ctx->failure : ""; }
 
 /* The texts stay in memory until the next failure, so that a borrowed one may still be read. */
 void purlin_clear_failure(purlin_ctx *ctx) {
   ctx->failure_status = PURLIN_OK;
+  ctx->failure_is_told = false;
   ctx->failure = NULL;
   ctx->retry_after_s = 0;
   forget_fields(ctx);

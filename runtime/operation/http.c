@@ -230,7 +230,7 @@ static http_target *keep(const http_target *what) {
 
 /* The failure's text; of one about fields, each with its name. */
 static const char *failure_text(purlin_ctx *ctx, const status_info *info) {
-  if (info->http >= 500) return info->title; /* what went wrong inside is in the log */
+  if (info->http >= 500 && !ctx->failure_is_told) return info->title; /* what went wrong inside is in the log */
   const char *text = purlin_failure(ctx);
   if (ctx->field_count > 0) text = "";
   for (size_t i = 0; i < ctx->field_count && text; i++)

@@ -1,5 +1,6 @@
 """How much of something a workspace may have: exact under concurrency and after a crash, set by the server's administrators alone."""
 import http.client
+import select
 import threading
 
 import pytest
@@ -172,6 +173,89 @@ def test_after_a_crash_what_is_counted_is_what_there_is(own_server):
     workspace = quotas(tenant)["runs"]["workspace"]
     rows = int(own_server.sql(f"SELECT COUNT(*) FROM tracking_runs WHERE workspace = '{workspace}'")[0][0])
     assert len(answered) <= rows == quotas(tenant)["runs"]["used"] <= 400
+
+
+# ---- Bytes --------------------------------------------------------------------------------------------------------------------------
+
+
+def csv(size, seed):
+    """So many bytes of CSV, different for each seed."""
+    line = b"%09d\n" % seed
+    return (b"x\n" + line * (size // len(line) + 1))[:size]
+
+
+def upload(client, name, body):
+    return client.post(f"/api/v1/datasets/{name}/versions", body, headers={"Content-Type": "text/csv"})
+
+
+def stored(server, workspace):
+    """What is on the disk: bytes of the workspace, and files that are being written."""
+    place = server.state / "blobs" / "workspaces" / workspace
+    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file()), list((server.state / "blobs" / "staging").iterdir())
+
+
+def test_bytes_are_counted_once_and_refused_beyond_the_limit(server, client, tenant):
+    set_quota(client, tenant.workspace, "storage", 10000)
+    assert upload(tenant, "a", csv(4000, 1)).status == 201
+    assert upload(tenant, "b", csv(4000, 1)).status == 201  # the same bytes
+    assert upload(tenant, "c", csv(6000, 2)).status == 201
+    assert quotas(tenant)["storage"]["used"] == 10000
+    refused = upload(tenant, "d", csv(100, 3))
+    assert (refused.status, refused.json["type"]) == (507, "urn:purlin:problem:no-space")
+    assert refused.json["detail"] == "the workspace has 10000 of at most 10000 bytes, and 100 more do not fit (the quota 'storage')"
+    assert stored(server, tenant.workspace) == (10000, [])
+    assert [one["name"] for one in tenant.get("/api/v1/datasets").json["datasets"]] == ["a", "b", "c"]
+
+
+def test_a_stream_ends_where_the_limit_is(server, client, tenant):
+    set_quota(client, tenant.workspace, "storage", 1000000)
+    part = csv(100000, 4)[2:]
+    part = b"%x\r\n" % len(part) + part + b"\r\n"
+    sent = 0
+    with server.socket() as stream:
+        stream.sendall(b"POST /api/v1/datasets/d/versions HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+                       b"Transfer-Encoding: chunked\r\nAuthorization: Bearer " + tenant.token.encode() + b"\r\n\r\n")
+        stream.sendall(b"2\r\nx\n\r\n")
+        while sent < 1000 and not select.select([stream], [], [], 0)[0]:
+            stream.sendall(part)
+            sent += 1
+        assert sent < 900, "it would have read on for ever"
+        assert b" 507 " in stream.recv(65536)
+    wait_until(lambda: stored(server, tenant.workspace) == (0, []), 5, "half-written files stay")
+    assert quotas(tenant)["storage"]["used"] == 0
+
+
+def test_of_uploads_at_once_those_that_fit_succeed(server, client, tenant):
+    set_quota(client, tenant.workspace, "storage", 200000)
+    answers = []
+
+    def work(number):
+        mine = Client(server.port, tenant.token)
+        answers.append(upload(mine, f"d{number}", csv(60000, number)).status)
+        mine.close()
+
+    Threads(*[lambda number=number: work(number) for number in range(12)]).join()
+    assert sorted(answers) == [201] * 3 + [507] * 9
+    assert stored(server, tenant.workspace) == (180000, [])
+    assert quotas(tenant)["storage"]["used"] == 180000
+
+
+def test_bytes_that_never_came_are_given_back(own_server):
+    """A daemon was killed between the row and the file, or between the file and its note."""
+    client = own_server.client()
+    set_quota(client, "default", "storage", 100000)
+    sha256 = upload(client, "a", csv(500, 1)).json["sha256"]
+    own_server.kill()
+    own_server.start()
+    own_server.sql(f"INSERT INTO storage_fs_blobs VALUES ('default', '{'0' * 64}', 700, FALSE, NOW(6));"
+                   " UPDATE purlin_quotas SET used = used + 700 WHERE workspace = 'default' AND name = 'storage';"
+                   f" UPDATE storage_fs_blobs SET placed = FALSE WHERE sha256 = '{sha256}'")
+    own_server.kill()
+    own_server.start()
+    client = own_server.client()
+    wait_until(lambda: own_server.sql("SELECT sha256, placed FROM storage_fs_blobs") == [[sha256, "1"]], 10, "not settled")
+    assert quotas(client)["storage"]["used"] == 500
+    client.close()
 
 
 # ---- Requests -----------------------------------------------------------------------------------------------------------------------

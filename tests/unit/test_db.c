@@ -384,6 +384,35 @@ TEST_IN_DATABASE(test_transactions) {
   assert_int_equal(log.committed, 2);
 }
 
+static purlin_status insert_apart(purlin_ctx *ctx, void *argument) {
+  OK(ctx, db_after_commit(ctx, note_commit, argument));
+  RUN(ctx, "INSERT INTO moves VALUES (?, ?)", 3, 0);
+  return PURLIN_OK;
+}
+
+static purlin_status around_apart(purlin_ctx *ctx, void *argument) {
+  attempt_log *apart = argument, around = {0};
+  OK(ctx, db_after_commit(ctx, note_commit, &around));
+  OK(ctx, purlin_transaction_apart(ctx, insert_apart, apart));
+  assert_int_equal(apart->committed, 1);
+  assert_int_equal(around.committed, 0);
+  assert_false(ctx->transaction_open);
+  assert_true(db_in_transaction(ctx));
+  RUN(ctx, "INSERT INTO moves VALUES (?, ?)", 1, 0);
+  assert_int_equal(purlin_transaction_apart(ctx, insert_apart, apart), PURLIN_INTERNAL);
+  return purlin_fail(ctx, PURLIN_FORBIDDEN, "rolled back");
+}
+
+TEST_IN_DATABASE(test_transaction_apart) {
+  attempt_log apart = {0};
+  RUN(ctx, "CREATE OR REPLACE TABLE moves (id INT PRIMARY KEY, n INT NOT NULL)");
+  assert_int_equal(purlin_transaction(ctx, around_apart, &apart), PURLIN_FORBIDDEN);
+  assert_int_equal(count_of(ctx, "SELECT 'x' name, MAX(id) count FROM moves"), 3);
+  assert_int_equal(count_of(ctx, "SELECT 'x' name, COUNT(*) count FROM moves"), 1);
+  assert_int_equal(apart.committed, 1);
+  assert_false(db_in_transaction(ctx));
+}
+
 /* Two fibers that take two rows in opposite order: one of them is the victim and runs again. */
 static struct { int started, ended, runs; } crossing;
 
@@ -552,6 +581,7 @@ int main(void) {
       cmocka_unit_test(test_errors),
       cmocka_unit_test(test_many_statements),
       cmocka_unit_test(test_transactions),
+      cmocka_unit_test(test_transaction_apart),
       cmocka_unit_test(test_deadlock),
       cmocka_unit_test(test_deadlock_for_ever),
       cmocka_unit_test(test_all_loops),

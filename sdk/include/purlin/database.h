@@ -107,6 +107,12 @@ PURLIN_API int64_t purlin_inserted(const purlin_ctx *ctx);
 typedef purlin_status purlin_transaction_body(purlin_ctx *ctx, void *argument);
 PURLIN_API PURLIN_CHECKED purlin_status purlin_transaction(purlin_ctx *ctx, purlin_transaction_body *body, void *argument);
 
+/* The same in a transaction of its own, which has committed when this returns whatever becomes of the operation around it: for what is
+ * also written elsewhere, such as a file. PURLIN_INTERNAL while a transaction is open, so before the first write of an operation. May
+ * park. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_transaction_apart(purlin_ctx *ctx, purlin_transaction_body *body,
+                                                                 void *argument);
+
 /* ---- Migrations: usually made by the build from the plugin's migrations/NNNN_name.sql -------------------------------------- */
 
 typedef struct purlin_migration {

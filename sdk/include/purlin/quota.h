@@ -44,9 +44,10 @@ PURLIN_API PURLIN_CHECKED purlin_status purlin_quota_take_(purlin_ctx *ctx, cons
 #define purlin_quota_left(ctx, identifier, left) purlin_quota_left_(ctx, &identifier##_quota, left)
 PURLIN_API PURLIN_CHECKED purlin_status purlin_quota_left_(purlin_ctx *ctx, const purlin_quota *quota, int64_t *left);
 
-/* The failure that purlin_quota_take would record: for who knows by purlin_quota_left. May park. */
-#define purlin_quota_refuse(ctx, identifier, amount) purlin_quota_refuse_(ctx, &identifier##_quota, amount)
-PURLIN_API PURLIN_CHECKED purlin_status purlin_quota_refuse_(purlin_ctx *ctx, const purlin_quota *quota, int64_t amount);
+/* The failure that purlin_quota_take would record, for who knows by purlin_quota_left that `amount` is more than `left`. Does not park. */
+#define purlin_quota_refuse(ctx, identifier, amount, left) purlin_quota_refuse_(ctx, &identifier##_quota, amount, left)
+PURLIN_API PURLIN_CHECKED purlin_status purlin_quota_refuse_(purlin_ctx *ctx, const purlin_quota *quota, int64_t amount,
+                                                             int64_t left);
 
 PURLIN_END
 

@@ -4,7 +4,8 @@
  * SHA-256; who writes the same bytes there has them, too.
  *
  * Writing: create, write ..., commit (which names it) or abandon. What was committed is durable. Two writers of the same bytes get the
- * same name. Reading: open, read from any offset, close; the whole of what is read in order from offset 0 is verified against the
+ * same name. What a workspace may store is its quota: a write beyond it, or the commit, is PURLIN_NO_SPACE, and nothing is kept. Neither
+ * while a transaction is open: in an operation before its first write. Reading: open, read from any offset, close; the whole of what is read in order from offset 0 is verified against the
  * name, and a difference is PURLIN_INTERNAL at the last read, never silently wrong bytes.
  *
  * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
