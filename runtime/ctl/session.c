@@ -215,7 +215,8 @@ void session_complain(const session *s, unsigned http, buffer *answer) {
   else if (http == 401)
     buffer_text(&text,
                 "  log in with 'purlin login', or give a token: --token-file FILE, PURLIN_TOKEN_FILE or PURLIN_TOKEN\n");
-  if (http >= 500 && !member(problem, "detail")) add(&text, "  the server's log says more: trace ", member(problem, "trace_id"));
+  if (http >= 500 && !member(problem, "detail"))
+    add(&text, "  the server's log says more: trace ", member(problem, "trace_id"));
   if (http >= 500 && !member(problem, "detail") && member(problem, "trace_id")) buffer_char(&text, '\n');
   (void)fputs(buffer_end(&text), stderr);
   buffer_free(&text);

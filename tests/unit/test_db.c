@@ -570,22 +570,14 @@ TEST_IN_DATABASE(test_json_rows) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_types),
-      cmocka_unit_test(test_session),
-      cmocka_unit_test(test_conversions),
-      cmocka_unit_test(test_plan_errors),
-      cmocka_unit_test(test_altered_table),
-      cmocka_unit_test(test_long_values),
-      cmocka_unit_test(test_lists),
-      cmocka_unit_test(test_cursor),
-      cmocka_unit_test(test_errors),
-      cmocka_unit_test(test_many_statements),
-      cmocka_unit_test(test_transactions),
-      cmocka_unit_test(test_transaction_apart),
-      cmocka_unit_test(test_deadlock),
-      cmocka_unit_test(test_deadlock_for_ever),
-      cmocka_unit_test(test_all_loops),
-      cmocka_unit_test(test_bulk),
+      cmocka_unit_test(test_types),         cmocka_unit_test(test_session),
+      cmocka_unit_test(test_conversions),   cmocka_unit_test(test_plan_errors),
+      cmocka_unit_test(test_altered_table), cmocka_unit_test(test_long_values),
+      cmocka_unit_test(test_lists),         cmocka_unit_test(test_cursor),
+      cmocka_unit_test(test_errors),        cmocka_unit_test(test_many_statements),
+      cmocka_unit_test(test_transactions),  cmocka_unit_test(test_transaction_apart),
+      cmocka_unit_test(test_deadlock),      cmocka_unit_test(test_deadlock_for_ever),
+      cmocka_unit_test(test_all_loops),     cmocka_unit_test(test_bulk),
       cmocka_unit_test(test_json_rows),
   };
   return cmocka_run_group_tests(tests, start_server, stop_server);
