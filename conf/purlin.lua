@@ -8,6 +8,8 @@ server {
   -- loops = 0,                          -- event-loop threads; 0: one per core
   idle_timeout_ms = 75000,               -- how long a connection may wait for its next request
   write_timeout_ms = 30000,              -- a client that takes nothing of an answer for so long is cut off
+  max_connections = 10000,
+  max_connections_per_address = 512,     -- but for trusted proxies; of IPv6 for each /64; 0: no limit
   -- trusted_proxies = { "10.0.0.0/8" },  -- whose X-Forwarded-For counts
   -- url = "https://purlin.example.org",  -- where trainers on other machines reach this server
 }

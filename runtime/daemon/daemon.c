@@ -228,6 +228,7 @@ static purlin_status listen_early(starting *s) {
   options.listener = s->listener;
   options.max_body = (uint64_t)configured->max_body_bytes;
   options.max_connections = limits_connections((size_t)configured->max_connections);
+  options.max_per_address = (size_t)configured->max_connections_per_address;
   options.request_timeout_ms = (uint32_t)configured->request_timeout_ms;
   options.idle_timeout_ms = (uint32_t)configured->idle_timeout_ms;
   options.write_timeout_ms = (uint32_t)configured->write_timeout_ms;

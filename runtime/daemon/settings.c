@@ -19,6 +19,8 @@ PURLIN_SCHEMA(server_settings, "server { ... }",
     PURLIN_DEFAULT(request_timeout_ms, "30000", "Deadline of a request, where it names none", .min = 100, .max = 3600000),
     PURLIN_DEFAULT(max_body_bytes, "8388608", "Largest body, where a route names no limit", .min = 1024, .max = 1e12),
     PURLIN_DEFAULT(max_connections, "10000", "Connections at once", .min = 10, .max = 1000000),
+    PURLIN_DEFAULT(max_connections_per_address, "512", "Connections at once of one address (of IPv6, of one /64), but for trusted proxies; 0: no limit. "
+                   "Further ones are answered 429 and closed, over TLS only closed", .min = 0, .max = 1000000),
     PURLIN_DEFAULT(state, "\"/var/lib/purlin\"", "Where files are kept"),
     PURLIN_OPTIONAL(url, "Where others reach this server, for callbacks; default http(s)://ADDRESS:PORT"),
     PURLIN_DEFAULT(trusted_proxies, "[]", "Proxies whose X-Forwarded-For counts: addresses, or networks such as \"10.0.0.0/8\"",

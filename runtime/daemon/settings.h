@@ -11,7 +11,7 @@
 typedef struct server_settings {
   const char *address;
   int64_t port, loops, drain_seconds, idle_timeout_ms, write_timeout_ms, request_timeout_ms, max_body_bytes,
-      max_connections;
+      max_connections, max_connections_per_address;
   const char *state;
   const char *url;
   purlin_texts trusted_proxies;

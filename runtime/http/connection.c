@@ -331,12 +331,14 @@ void connection_end(http_connection *c) {
 void connection_unused(http_connection *c) {
   if (!c->closed || c->exchange != NULL || c->stream != NULL || c->sending != NULL || c->later_queued || c->again_queued)
     return;
+  char address[sizeof c->address];
+  memcpy(address, c->address, sizeof address);
   size_t index = loop_index(loop_current());
   tls_session_free(c->tls);
   buffer_free(&c->input);
   buffer_free(&c->output);
   free(c);
-  http_connection_freed(index);
+  http_connection_freed(index, address);
 }
 
 /* ---- Time-outs ----------------------------------------------------------------------------------------------------------------------------- */

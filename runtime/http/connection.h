@@ -8,6 +8,7 @@
  *   exchange.c    one request and its answer, in a fiber: gate, target, failure, metrics, access log
  *   request.c     what a handler asks of its request; query.c the query string; body.c the body
  *   answer.c      what a handler answers; page.c, range.c, problem.c, stream.c
+ *   proxy.c       whom a proxy speaks for; crowd.c how many connections one address has
  *   series.c      metrics
  *
  * Everything of a connection happens on its loop. A fiber may be in the middle of a call while its connection closes: the
@@ -263,8 +264,17 @@ void stream_sweep(http_stream *stream, uint64_t now_ms);
 
 PURLIN_CHECKED purlin_status proxies_start(const http_options *options, buffer *why);
 void proxies_end(void);
+struct in6_addr;
+bool proxies_trust(const struct in6_addr *address);
 /* The client's address: the peer's, or one written to `out`. */
 const char *proxies_client(const purlin_request *request, char out[INET6_ADDRSTRLEN]);
+
+/* ---- Crowds: connections of one address ----------------------------------------------------------------------------------------------- */
+
+/* One more. False: it has as many as it may, or there is no memory. Any loop. */
+PURLIN_CHECKED bool crowd_enter(const char *address);
+/* For each that entered. */
+void crowd_leave(const char *address);
 
 /* ---- Other origins ------------------------------------------------------------------------------------------------------------------ */
 
@@ -277,6 +287,7 @@ void *series_of_target(const char *name);
 void series_count(void *series, http_method_index method, unsigned status, double seconds);
 void series_count_refused(unsigned status);
 void series_connections(double by);
+void series_turned_away(const char *limit);
 void series_bytes(uint64_t received, uint64_t sent);
 
 /* ---- The server ------------------------------------------------------------------------------------------------------------------ */
@@ -286,7 +297,7 @@ http_limits http_settings_limits(void);
 http_router *http_current_router(unsigned *generation); /* retained; NULL: none */
 unsigned http_router_generation(void);
 http_gate *http_current_gate(void);
-void http_connection_freed(size_t loop_index);
+void http_connection_freed(size_t loop_index, const char *address);
 extern http_target http_target_missing; /* 404 and 405 */
 extern http_target http_target_redirect;
 /* redirect.c: where a request in the clear leads beside TLS; `found` (NULL: nowhere) is where it would over TLS. */

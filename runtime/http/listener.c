@@ -1,3 +1,4 @@
+#include "http/connection.h"
 #include "http/listener.h"
 
 #include "loop/loop.h"
@@ -14,6 +15,7 @@
 
 #define BACKLOG 1024
 #define ACCEPTS_PER_TURN 64
+#define COMPLAIN_MS 10000
 #define RETRY_MS 100 /* after running out of descriptors */
 
 typedef struct listener {
@@ -22,7 +24,8 @@ typedef struct listener {
   int descriptor;
   uint16_t port;
   bool open, secure, redirects;
-  uint64_t complained_ms;
+  uint64_t complained_ms,
+      crowded_ms; /* when it was last told that descriptors are short, that there are too many connections */
 } listener;
 
 /* The server's own, and the one that redirects to it. */
@@ -49,18 +52,40 @@ static void describe_peer(const struct sockaddr_storage *peer, char *out, size_t
 
 /* A client beyond the limit is told so: waiting in the backlog it would only time out. On TLS a handshake just for that would cost
  * more than the request. */
-static void turn_away(int descriptor, bool secure) {
-  static const char answer[] =
+static void turn_away(listener *l, int descriptor, unsigned status, const char *address) {
+  static const char in_all[] =
       "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/problem+json\r\n"
       "Content-Length: 85\r\nConnection: close\r\n\r\n"
       "{\"type\":\"urn:purlin:problem:unavailable\",\"title\":\"Too many connections\",\"status\":503}";
   _Static_assert(
       sizeof("{\"type\":\"urn:purlin:problem:unavailable\",\"title\":\"Too many connections\",\"status\":503}") - 1 == 85,
       "Content-Length above");
+  static const char of_one[] =
+      "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Type: application/problem+json\r\n"
+      "Content-Length: 98\r\nConnection: close\r\n\r\n"
+      "{\"type\":\"urn:purlin:problem:too-many\",\"title\":\"Too many connections of your address\",\"status\":429}";
+  _Static_assert(
+      sizeof(
+          "{\"type\":\"urn:purlin:problem:too-many\",\"title\":\"Too many connections of your address\",\"status\":429}") -
+              1 ==
+          98,
+      "Content-Length above");
+  const char *answer = status == 429 ? of_one : in_all;
+  series_turned_away(status == 429 ? "address" : "total");
+  uint64_t now_ms = loop_now_ms(loop_at(0));
+  if (now_ms >= l->crowded_ms + COMPLAIN_MS || l->crowded_ms == 0) {
+    l->crowded_ms = now_ms;
+    if (status == 429)
+      log_write(PURLIN_WARNING, "http",
+                "%s has more connections than server.max_connections_per_address allows; some are turned away", address);
+    else
+      log_write(PURLIN_WARNING, "http",
+                "there are more connections than server.max_connections allows; some are turned away");
+  }
   char request[4096];
   /* Reading what has come keeps the close from being a reset that overtakes the answer. */
   (void)!recv(descriptor, request, sizeof request, MSG_DONTWAIT);
-  if (!secure) (void)!send(descriptor, answer, sizeof answer - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (!l->secure) (void)!send(descriptor, answer, strlen(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
   (void)shutdown(descriptor, SHUT_WR);
   close(descriptor);
 }
@@ -75,7 +100,7 @@ static void on_retry(loop_timer *timer) {
 /* Out of descriptors or memory: others will be given back; until then polling would only burn time. */
 static void pause_accepting(listener *l, int error) {
   uint64_t now_ms = loop_now_ms(loop_at(0));
-  if (now_ms >= l->complained_ms + 10000 || l->complained_ms == 0) {
+  if (now_ms >= l->complained_ms + COMPLAIN_MS || l->complained_ms == 0) {
     l->complained_ms = now_ms;
     log_write(PURLIN_ERROR, "http", "connections cannot be accepted for now: %s", strerror(error));
   }
@@ -98,7 +123,8 @@ static void on_acceptable(uv_poll_t *poll, int status, int events) {
     }
     char address[INET6_ADDRSTRLEN];
     describe_peer(&peer, address, sizeof address);
-    if (!http_admit(descriptor, address, l->secure, l->redirects)) turn_away(descriptor, l->secure);
+    unsigned refusal = http_admit(descriptor, address, l->secure, l->redirects);
+    if (refusal != 0) turn_away(l, descriptor, refusal, address);
   }
 }
 

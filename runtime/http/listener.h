@@ -12,7 +12,8 @@
 PURLIN_CHECKED purlin_status listener_start(const http_options *options, buffer *why);
 void listener_stop(void);
 
-/* server.c: takes the descriptor and finds it a loop. False: there are too many connections; the descriptor is still the caller's. */
-bool http_admit(int descriptor, const char *address, bool secure, bool redirects);
+/* server.c: takes the descriptor and finds it a loop: 0. Else the descriptor is still the caller's, and there are too many connections: in
+ * all (503), or of this address (429). */
+PURLIN_CHECKED unsigned http_admit(int descriptor, const char *address, bool secure, bool redirects);
 
 #endif

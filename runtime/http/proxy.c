@@ -35,7 +35,7 @@ void proxies_end(void) {
   trusted.count = 0;
 }
 
-static bool is_trusted(const struct in6_addr *address) {
+bool proxies_trust(const struct in6_addr *address) {
   for (size_t i = 0; i < trusted.count; i++)
     if (network_holds(&trusted.items[i], address)) return true;
   return false;
@@ -43,7 +43,7 @@ static bool is_trusted(const struct in6_addr *address) {
 
 static bool is_trusted_text(const char *text) {
   struct in6_addr address;
-  return network_parse_address(text, &address) && is_trusted(&address);
+  return network_parse_address(text, &address) && proxies_trust(&address);
 }
 
 /* From the end of one header's value. True: whoever stands in `out` is the client; false: all were trusted. */
@@ -59,7 +59,7 @@ static bool walk(const char *value, size_t size, char out[INET6_ADDRSTRLEN]) {
     if (end - at < sizeof text) memcpy(text, value + at, end - at);
     if (!network_parse_address(text, &address)) return true; /* who wrote this is the last that we know of */
     network_text(&address, out);
-    if (!is_trusted(&address)) return true;
+    if (!proxies_trust(&address)) return true;
     size = start > 0 ? start - 1 : 0;
   }
   return false;

@@ -10,6 +10,7 @@
 PURLIN_COUNTER(http_requests_total, "Requests answered", "route, method, status");
 PURLIN_HISTOGRAM(http_request_duration_seconds, "Time from the start of a request's handler to the end of its answer", "route");
 PURLIN_GAUGE(http_connections, "Open connections", NULL);
+PURLIN_COUNTER(http_connections_refused_total, "Connections that were turned away, by the limit that they met", "limit");
 PURLIN_COUNTER(http_request_body_bytes_total, "Bytes of request bodies read", NULL);
 PURLIN_COUNTER(http_response_body_bytes_total, "Bytes of answer bodies sent", NULL);
 
@@ -102,6 +103,8 @@ void series_count_refused(unsigned status) {
 }
 
 void series_connections(double by) { purlin_count(http_connections, by, PURLIN_NO_LABELS); }
+
+void series_turned_away(const char *limit) { purlin_count(http_connections_refused_total, 1, limit); }
 
 void series_bytes(uint64_t received, uint64_t sent) {
   if (received > 0) purlin_count(http_request_body_bytes_total, (double)received, PURLIN_NO_LABELS);

@@ -43,6 +43,7 @@ void http_options_default(http_options *options) {
                             .max_headers = 100,
                             .max_body = 8 * 1024 * 1024,
                             .max_connections = 10000,
+                            .max_per_address = 512,
                             .max_pipelined = 64,
                             .header_timeout_ms = 10000,
                             .idle_timeout_ms = 75000,
@@ -109,10 +110,14 @@ static size_t least_loaded(void) {
   return best;
 }
 
-bool http_admit(int descriptor, const char *address, bool secure, bool redirects) {
-  if (atomic_load_explicit(&server.connections, memory_order_relaxed) >= http_settings.max_connections) return false;
+unsigned http_admit(int descriptor, const char *address, bool secure, bool redirects) {
+  if (atomic_load_explicit(&server.connections, memory_order_relaxed) >= http_settings.max_connections) return 503;
   http_connection *c = calloc(1, sizeof *c);
-  if (c == NULL) return false;
+  if (c == NULL) return 503;
+  if (!crowd_enter(address)) {
+    free(c);
+    return 429;
+  }
   c->accepted = descriptor;
   c->secure = secure;
   c->redirects = redirects;
@@ -126,7 +131,7 @@ bool http_admit(int descriptor, const char *address, bool secure, bool redirects
     c->again = (loop_post_item){.call = open_here, .argument = c};
     loop_post(to, &c->again);
   }
-  return true;
+  return 0;
 }
 
 /* Tells loop 0, once, that a draining server has no connection left. */
@@ -135,7 +140,8 @@ static void tell_if_empty(void) {
   if (!atomic_exchange(&server.empty_told, true)) loop_post(loop_at(0), &server.empty);
 }
 
-void http_connection_freed(size_t loop_index) {
+void http_connection_freed(size_t loop_index, const char *address) {
+  crowd_leave(address);
   atomic_fetch_sub_explicit(&server.loops[loop_index].connections, 1, memory_order_relaxed);
   if (atomic_fetch_sub(&server.connections, 1) == 1) tell_if_empty();
 }

@@ -20,6 +20,7 @@ typedef struct http_options {
   size_t max_headers;          /* 100 */
   uint64_t max_body;           /* 8 MiB unless the target says otherwise */
   size_t max_connections;      /* per process: 10,000 */
+  size_t max_per_address;      /* connections of one address (of IPv6: /64), but for trusted proxies: 512; 0: no limit */
   size_t max_pipelined;        /* requests of one connection before others have their turn: 64 */
   uint32_t header_timeout_ms;  /* 10 s from the first byte */
   uint32_t idle_timeout_ms;    /* 75 s */

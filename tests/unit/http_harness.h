@@ -153,7 +153,10 @@ PURLIN_MAYBE_UNUSED static uint64_t now_ms(void) {
   return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+static const char *dial_from = "127.0.0.1"; /* where connections come from */
+
 static int dial_small(int receive_bytes) {
+  struct sockaddr_in own = {.sin_family = AF_INET};
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   struct sockaddr_in address = {
       .sin_family = AF_INET, .sin_port = htons(http_port()), .sin_addr = {htonl(INADDR_LOOPBACK)}};
@@ -164,6 +167,8 @@ static int dial_small(int receive_bytes) {
   assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience), 0);
   assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes), 0);
   if (receive_bytes > 0) assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes), 0);
+  assert_int_equal(inet_pton(AF_INET, dial_from, &own.sin_addr), 1);
+  if (strcmp(dial_from, "127.0.0.1") != 0) assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof own), 0);
   if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) fail_msg("connect: %s", strerror(errno));
   return fd;
 }

@@ -378,6 +378,7 @@ static void idle_connections_are_cheap(void **state) {
   enum { COUNT = 1000 };
   static int fds[COUNT];
   http_options options = test_options();
+  options.max_per_address = 0;
   begin_with(&options, 2);
   ask_only(200, "GET /hello HTTP/1.1\r\n" H "\r\n");
   size_t before = mallinfo2().uordblks;
@@ -423,6 +424,52 @@ static void too_many_connections(void **state) {
   hang_up(&c[1]);
   hang_up(&c[2]);
   server_end();
+}
+
+static client greeted_from(const char *address) {
+  dial_from = address;
+  client c = {.fd = dial()};
+  dial_from = "127.0.0.1";
+  send_text(c.fd, "GET /hello HTTP/1.1\r\n" H "\r\n");
+  expect(&c, 200, "hello");
+  return c;
+}
+
+static void turned_away(void) {
+  client extra = {.fd = dial()};
+  expect(&extra, 429, NULL);
+  assert_true(at_end(&extra));
+  hang_up(&extra);
+}
+
+static void too_many_connections_of_one_address(void **state) {
+  (void)state;
+  static const char *const proxies[] = {"127.0.0.3"};
+  http_options options = test_options();
+  options.max_per_address = 2;
+  options.trusted_proxies = proxies;
+  options.trusted_proxy_count = 1;
+  begin_with(&options, 2);
+  double before = metrics_value("purlin_http_connections_refused_total");
+  client mine[2] = {greeted_from("127.0.0.1"), greeted_from("127.0.0.1")};
+  turned_away();
+  turned_away();
+  assert_true(metrics_value("purlin_http_connections_refused_total") == before + 2);
+  client others[] = {greeted_from("127.0.0.2"), greeted_from("127.0.0.2"), greeted_from("127.0.0.3"),
+                     greeted_from("127.0.0.3"), greeted_from("127.0.0.3")}; /* of another, and of a trusted proxy */
+  hang_up(&mine[0]);
+  for (unsigned status = 429; status == 429;) { /* as soon as one has gone there is room again */
+    client next = {.fd = dial()};
+    send_text(next.fd, "GET /hello HTTP/1.1\r\n" H "\r\n");
+    answer a = next_answer(&next, false);
+    status = a.status == 0 ? 429 : a.status;
+    answer_free(&a);
+    hang_up(&next);
+  }
+  hang_up(&mine[1]);
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) hang_up(&others[i]);
+  server_end();
+  http_end();
 }
 
 static void on_stopped(void *argument) {
@@ -479,6 +526,7 @@ int main(void) {
       cmocka_unit_test(grace_ends),
       cmocka_unit_test(idle_connections_are_cheap),
       cmocka_unit_test(too_many_connections),
+      cmocka_unit_test(too_many_connections_of_one_address),
       cmocka_unit_test(addresses_that_cannot_be),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
