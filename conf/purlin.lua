@@ -11,6 +11,7 @@ server {
   max_connections = 10000,
   max_connections_per_address = 512,     -- but for trusted proxies; of IPv6 for each /64; 0: no limit
   -- trusted_proxies = { "10.0.0.0/8" },  -- whose X-Forwarded-For counts
+  -- monitors = { "10.0.3.7" },          -- who reads /metrics and the details of /readyz without a credential
   -- url = "https://purlin.example.org",  -- where trainers on other machines reach this server
 }
 

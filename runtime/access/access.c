@@ -263,6 +263,16 @@ purlin_status access_recognise(purlin_ctx *ctx, purlin_request *request) {
   return choose_project(ctx, request);
 }
 
+bool access_shows(purlin_ctx *ctx, purlin_request *request, const char *permission) {
+  purlin_credential credential;
+  identity *who = NULL;
+  bool any;
+  if (!take_credential(ctx, request, &credential, &any) || !any) return false;
+  if (identity_of(ctx, &credential, NULL, &who) == PURLIN_OK) assume(ctx, who);
+  purlin_clear_failure(ctx);
+  return access_permits(ctx->who, permission, false);
+}
+
 /* ---- The operator's word ------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct authorize_question {
@@ -315,6 +325,7 @@ static purlin_status admit(purlin_ctx *ctx, purlin_request *request, const http_
   if (strcmp(as->permission, "callback") == 0) return PURLIN_OK; /* the route checks a token of its own */
   /* A token is not looked at, since that takes the database: probes must hold without it. */
   if (strcmp(as->permission, "public") == 0) return PURLIN_OK;
+  if (as->for_monitors && http_request_is_monitor(request)) return PURLIN_OK;
   status = access_recognise(ctx, request);
   if (status == PURLIN_OK && ctx->who) status = rates_take(ctx, request, as->name, false);
   return status == PURLIN_OK ? allow(ctx, request, as) : status;

@@ -54,6 +54,9 @@ PURLIN_CHECKED purlin_status access_add_authenticator(const char *plugin, struct
 /* Gives the context the identity of whoever is behind the credential that was sent; without one it stays nobody's. One that nobody
  * knows is refused with a challenge. May park. */
 PURLIN_CHECKED purlin_status access_recognise(purlin_ctx *ctx, purlin_request *request);
+/* Whether whoever is behind the credential that was sent, if any, holds the permission in all of their workspace; for what is public, and
+ * shows more to some. What is wrong with the credential is not told. May park. */
+PURLIN_CHECKED bool access_shows(purlin_ctx *ctx, purlin_request *request, const char *permission);
 /* Whether a request may go on, as if it were for that target: its rate, who it is, what is granted, then the operator's policy. A
  * refusal is recorded, with a challenge to who showed nothing. May park. */
 PURLIN_CHECKED purlin_status access_admit(purlin_ctx *ctx, purlin_request *request, const http_target *as);

@@ -2,6 +2,7 @@
 
 #include "core/text.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -60,4 +61,32 @@ bool network_from_socket(const struct sockaddr *from, size_t size, struct in6_ad
 void network_text(const struct in6_addr *address, char out[INET6_ADDRSTRLEN]) {
   if (IN6_IS_ADDR_V4MAPPED(address)) (void)inet_ntop(AF_INET, address->s6_addr + 12, out, INET6_ADDRSTRLEN);
   else (void)inet_ntop(AF_INET6, address, out, INET6_ADDRSTRLEN);
+}
+
+/* ---- Lists ------------------------------------------------------------------------------------------------------------------- */
+
+void network_list_clear(network_list *list) {
+  free(list->items);
+  *list = (network_list){0};
+}
+
+bool network_list_set(network_list *list, const char *const *texts, size_t count, const char **bad) {
+  network_list_clear(list);
+  *bad = NULL;
+  if (count == 0) return true;
+  list->items = calloc(count, sizeof *list->items);
+  if (list->items == NULL) return false;
+  for (; list->count < count; list->count++) {
+    if (network_parse(texts[list->count], &list->items[list->count])) continue;
+    *bad = texts[list->count];
+    network_list_clear(list);
+    return false;
+  }
+  return true;
+}
+
+bool network_list_holds(const network_list *list, const struct in6_addr *address) {
+  for (size_t i = 0; i < list->count; i++)
+    if (network_holds(&list->items[i], address)) return true;
+  return false;
 }

@@ -26,6 +26,17 @@ bool network_holds(const network *n, const struct in6_addr *address);
 /* False: of another family than these two, or cut off. */
 bool network_from_socket(const struct sockaddr *from, size_t size, struct in6_addr *out);
 void network_from_four(const unsigned char from[4], struct in6_addr *out);
+
+/* Networks as a setting lists them; written at start only. */
+typedef struct network_list {
+  network *items;
+  size_t count;
+} network_list;
+/* Replaces what was there. False: *bad is the first text that is none, or NULL: no memory. The list is then empty. */
+bool network_list_set(network_list *list, const char *const *texts, size_t count, const char **bad);
+void network_list_clear(network_list *list);
+bool network_list_holds(const network_list *list, const struct in6_addr *address);
+
 /* As people write it, IPv4 without its map. */
 void network_text(const struct in6_addr *address, char out[INET6_ADDRSTRLEN]);
 

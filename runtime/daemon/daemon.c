@@ -176,6 +176,8 @@ static purlin_status handle_starting(purlin_ctx *ctx, purlin_request *request, c
 
 static purlin_status handle_health(purlin_ctx *ctx, purlin_request *request, const http_target *target) {
   const purlin_route *route = target->argument;
+  /* Nobody can be known before the plugins that know people have started. */
+  if (route->for_monitors && !http_request_is_monitor(request)) return handle_starting(ctx, request, target);
   return route->run(ctx, request);
 }
 
@@ -191,7 +193,7 @@ static void add_health(void *to, const plugin *p, const purlin_declaration *decl
   if (count == sizeof targets / sizeof targets[0]) return;
   http_target *target = &targets[count++];
   *target = (http_target){
-      .name = route->name, .plugin = "purlin", .permission = route->permission, .handle = handle_health, .argument = route};
+      .name = route->name, .plugin = "purlin", .permission = "public", .handle = handle_health, .argument = route};
   buffer why = {0};
   if (http_router_add(to, route->http, target, &why) != PURLIN_OK)
     log_write(PURLIN_ERROR, "daemon", "%s", buffer_end(&why));
@@ -221,6 +223,8 @@ static purlin_status listen_early(starting *s) {
   options.port = (uint16_t)configured->port;
   options.trusted_proxies = configured->trusted_proxies.items;
   options.trusted_proxy_count = configured->trusted_proxies.count;
+  options.monitors = configured->monitors.items;
+  options.monitor_count = configured->monitors.count;
   options.cors_origins = s->settings.cors.origins.items;
   options.cors_origin_count = s->settings.cors.origins.count;
   options.cors_credentials = s->settings.cors.credentials;

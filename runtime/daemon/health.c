@@ -1,6 +1,8 @@
 #include "daemon/daemon.h"
+#include "access/access.h"
 #include "core/text.h"
 #include "db/db.h"
+#include "http/server.h"
 #include "http/tls.h"
 #include "lua/script.h"
 #include "observe/metrics.h"
@@ -38,7 +40,7 @@ typedef struct readiness {
 } readiness;
 PURLIN_SCHEMA(readiness, "Whether requests are welcome",
     PURLIN_REQUIRED(status, "ready, degraded (requests are welcome, but something wants to be looked at) or not ready"),
-    PURLIN_LIST(checks, ready_check, "What was looked at"));
+    PURLIN_LIST(checks, ready_check, "What was looked at: told to those of server.monitors, and to whoever holds metrics:read in the workspace 'default'"));
 
 static void add(purlin_ctx *ctx, readiness *r, const char *name, const char *detail) {
   ready_check *check = &r->checks.items[r->checks.count++];
@@ -84,6 +86,18 @@ static void add_tls(purlin_ctx *ctx, readiness *r) {
   buffer_free(&why);
 }
 
+/* Names of plugins and errors of the database are of all workspaces, and nobody else's business. */
+static bool is_of_default(const purlin_ctx *ctx) { return strcmp(purlin_workspace(ctx), "default") == 0; }
+
+/* Who somebody is takes the database: without it only monitors are told what is the matter. */
+static bool may_see_checks(purlin_ctx *ctx, purlin_request *request) {
+  if (http_request_is_monitor(request)) return true;
+  buffer why = {0};
+  bool known = atomic_load(&starting) == NULL && db_ready(&why) && access_shows(ctx, request, "metrics:read");
+  buffer_free(&why);
+  return known && is_of_default(ctx);
+}
+
 PURLIN_ROUTE(server_ready, "GET /readyz", .summary = "Whether the server is ready, and what is not", .permission = "public", .out = readiness_schema) {
   enum { MOST_CHECKS = 260 };
   readiness r = {.status = "ready"};
@@ -95,6 +109,7 @@ PURLIN_ROUTE(server_ready, "GET /readyz", .summary = "Whether the server is read
   add_scripts(ctx, &r);
   add_tls(ctx, &r);
   bool ready = strcmp(r.status, "not ready") != 0;
+  if (!may_see_checks(ctx, request)) r.checks.count = 0;
   if (!ready) {
     purlin_status status = purlin_set_header(ctx, request, "Retry-After", "1");
     if (status != PURLIN_OK) return status;
@@ -109,7 +124,10 @@ static purlin_status respond_buffer(purlin_ctx *ctx, purlin_request *request, co
   return status;
 }
 
-PURLIN_ROUTE(server_metrics, "GET /metrics", .summary = "Numbers for Prometheus", .permission = "public", .answer = "text/plain") {
+PURLIN_ROUTE(server_metrics, "GET /metrics", .summary = "Numbers for Prometheus", .permission = "metrics:read", .for_monitors = true, .answer = "text/plain") {
+  if (!http_request_is_monitor(request) && !is_of_default(ctx))
+    return purlin_fail(ctx, PURLIN_FORBIDDEN,
+                       "the metrics are those of all workspaces: they are read from the workspace 'default'");
   const char *accept = purlin_header(request, "accept");
   bool open = accept && strstr(accept, "application/openmetrics-text");
   buffer body = {0};

@@ -24,7 +24,9 @@ PURLIN_SCHEMA(server_settings, "server { ... }",
     PURLIN_DEFAULT(state, "\"/var/lib/purlin\"", "Where files are kept"),
     PURLIN_OPTIONAL(url, "Where others reach this server, for callbacks; default http(s)://ADDRESS:PORT"),
     PURLIN_DEFAULT(trusted_proxies, "[]", "Proxies whose X-Forwarded-For counts: addresses, or networks such as \"10.0.0.0/8\"",
-        .max_length = 100));
+        .max_length = 100),
+    PURLIN_DEFAULT(monitors, "[]", "Addresses and networks that read /metrics and what is behind /readyz without a credential: \"10.0.3.7\", \"10.0.3.0/24\"; "
+                   "\"0.0.0.0/0\" and \"::/0\": everybody. With --dev, the machine itself when there are none", .max_length = 100));
 
 PURLIN_SCHEMA(tls_settings, "tls { ... }: the server speaks TLS, and nothing else, on its port",
     PURLIN_OPTIONAL(certificate, "PEM file: the server's certificate, then those that lead to the root. Looked at every other second; a new one is used without a restart"),
@@ -147,6 +149,8 @@ static void override(settings *s, const daemon_arguments *arguments) {
   static const char *const machine[] = {"127.0.0.0/8", "::1"};
   if (arguments->dev && find(s->file, "outbound") == &NO_SECTION)
     s->outbound.allow = (purlin_texts){machine, sizeof machine / sizeof machine[0]};
+  if (arguments->dev && s->server.monitors.count == 0)
+    s->server.monitors = (purlin_texts){machine, sizeof machine / sizeof machine[0]};
   if (arguments->state) s->server.state = arguments->state;
   if (arguments->address) s->server.address = arguments->address;
   if (arguments->port >= 0) s->server.port = arguments->port;

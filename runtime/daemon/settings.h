@@ -14,7 +14,7 @@ typedef struct server_settings {
       max_connections, max_connections_per_address;
   const char *state;
   const char *url;
-  purlin_texts trusted_proxies;
+  purlin_texts trusted_proxies, monitors;
 } server_settings;
 
 typedef struct database_settings {

@@ -1,4 +1,4 @@
-/* proxy.c: which client a proxy speaks for.
+/* proxy.c: which client a proxy speaks for, and whether it is one of those that watch this server.
  *
  * Each proxy appends the address that it was asked from to X-Forwarded-For, so the list is read from its end, for as long as those
  * who wrote it are trusted: the first address that is no trusted proxy is the client. What stands before it anybody may have made
@@ -8,37 +8,32 @@
 #include "core/network.h"
 #include "core/text.h"
 
-#include <stdlib.h>
+static network_list trusted, monitors;
 
-static struct {
-  network *items; /* written at start only */
-  size_t count;
-} trusted;
+static purlin_status set(network_list *list, const char *const *texts, size_t count, const char *setting, buffer *why) {
+  const char *bad;
+  if (network_list_set(list, texts, count, &bad)) return PURLIN_OK;
+  if (bad == NULL) return PURLIN_UNAVAILABLE;
+  buffer_format(why, "%s: '%s' is no address and no network", setting, bad);
+  return PURLIN_INVALID;
+}
 
 purlin_status proxies_start(const http_options *options, buffer *why) {
   proxies_end();
-  if (options->trusted_proxy_count == 0) return PURLIN_OK;
-  trusted.items = calloc(options->trusted_proxy_count, sizeof *trusted.items);
-  if (trusted.items == NULL) return PURLIN_UNAVAILABLE;
-  for (size_t i = 0; i < options->trusted_proxy_count; i++) {
-    if (network_parse(options->trusted_proxies[i], &trusted.items[i])) continue;
-    buffer_format(why, "trusted_proxies: '%s' is no address and no network", options->trusted_proxies[i]);
-    return PURLIN_INVALID;
-  }
-  trusted.count = options->trusted_proxy_count;
-  return PURLIN_OK;
+  purlin_status status = set(&trusted, options->trusted_proxies, options->trusted_proxy_count, "trusted_proxies", why);
+  return status == PURLIN_OK ? set(&monitors, options->monitors, options->monitor_count, "monitors", why) : status;
 }
 
 void proxies_end(void) {
-  free(trusted.items);
-  trusted.items = NULL;
-  trusted.count = 0;
+  network_list_clear(&trusted);
+  network_list_clear(&monitors);
 }
 
-bool proxies_trust(const struct in6_addr *address) {
-  for (size_t i = 0; i < trusted.count; i++)
-    if (network_holds(&trusted.items[i], address)) return true;
-  return false;
+bool proxies_trust(const struct in6_addr *address) { return network_list_holds(&trusted, address); }
+
+bool http_request_is_monitor(const purlin_request *request) {
+  struct in6_addr address;
+  return network_parse_address(http_request_address(request), &address) && network_list_holds(&monitors, &address);
 }
 
 static bool is_trusted_text(const char *text) {

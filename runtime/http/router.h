@@ -11,6 +11,7 @@ typedef struct http_target {
   const char *plugin;
   const char *permission; /* "public": anyone */
   bool admits_itself;     /* it asks the gate's questions itself, once it knows what is wanted */
+  bool for_monitors;      /* whoever watches the server (http_request_is_monitor) needs no permission */
   bool by_project;        /* held in one project is enough: it looks at rows itself */
   purlin_status (*handle)(purlin_ctx *ctx, purlin_request *request, const struct http_target *target);
   const void *argument; /* the operation, the purlin_route, ... */

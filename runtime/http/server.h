@@ -31,6 +31,8 @@ typedef struct http_options {
   const char *server;          /* value of Server:, NULL: none */
   const char *const *trusted_proxies; /* addresses and networks ("10.0.0.0/8") whose X-Forwarded-For is believed */
   size_t trusted_proxy_count;
+  const char *const *monitors; /* addresses and networks of those that may see what is shown to monitors only */
+  size_t monitor_count;
   const char *const *cors_origins; /* "https://app.example.org": whose pages may call us from a browser */
   size_t cors_origin_count;
   bool cors_credentials;   /* with cookies and client certificates */
@@ -73,6 +75,8 @@ const http_target *http_request_target(const purlin_request *request);
 const char *http_request_address(const purlin_request *request);
 /* The same of the request that a context answers; "" outside of one. */
 const char *http_context_address(const purlin_ctx *ctx);
+/* Whether the client's address is one of options.monitors. */
+bool http_request_is_monitor(const purlin_request *request);
 
 /* The name in the certificate that the client has shown and that was verified (tls.h); NULL: none, or it has ended meanwhile. */
 const char *http_request_certificate(const purlin_request *request);

@@ -289,6 +289,7 @@ purlin_status operations_route(http_router *router, buffer *why) {
                                 .plugin = registered->plugin,
                                 .permission = route->permission,
                                 .by_project = route->by_project,
+                                .for_monitors = route->for_monitors,
                                 .handle = handle_route,
                                 .argument = registered,
                                 .max_body = route->max_body,

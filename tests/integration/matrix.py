@@ -185,7 +185,7 @@ ROWS = {
     "scripts.list": row("1 +++++ 33333 ..... ."),
     "server.alive": row(PUBLIC),
     "server.ready": row(PUBLIC),
-    "server.metrics": row(PUBLIC),
+    "server.metrics": row("1 +++++ 33333 ..... ."),
     "server.openapi": row(PUBLIC),
     "server.docs": row(PUBLIC),
 }

@@ -138,8 +138,8 @@ class World:
 
 
 @pytest.fixture
-def world(own_server):
-    made = World(own_server)
+def world(new_daemon):
+    made = World(new_daemon(configuration='server { monitors = { "192.0.2.1" } }\n'))  # we are strangers
     wait_until(lambda: made.ours.op("audit.head").status == 200, 30, "the log of changes has no signed head")
     return made
 

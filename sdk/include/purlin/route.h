@@ -46,6 +46,7 @@ typedef struct purlin_route {
   uint32_t timeout_ms;                 /* for the whole request; 0: the server's default; UINT32_MAX: none */
   const purlin_dialect *dialect;       /* of its errors; NULL: problem+json */
   bool by_project;                     /* as in purlin_operation */
+  bool for_monitors;                   /* whoever asks from an address of server.monitors needs no permission */
 } purlin_route;
 
 #define PURLIN_ROUTE(function, http_, ...)                                                                                 \
