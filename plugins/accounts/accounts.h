@@ -2,7 +2,9 @@
  *
  * users.c         people: create, look at, disable, set a password; what an administrator does
  * profile.c       one's own profile and password
+ * register.c      people who make themselves users, where the operator lets them
  * password.c      what a good password is, and its hash
+ * unicode.c       names, addresses and passwords in one form, whatever keyboard they come from
  * check.c         passwords: on the blocking pool, or asked of a directory; the same time for whoever is not there
  * directories.c   users who are known elsewhere: asked, made here at their first login, looked up again
  * attempts.c      growing delays after wrong passwords
@@ -34,6 +36,7 @@
 typedef struct accounts_configuration {
   const char *issuer, *audience, *algorithm;
   int64_t password_cost, access_token_s, session_days, directory_check_s, directory_grace_s;
+  const char *registration, *registration_role;
   const char *smtp_url, *smtp_user, *smtp_password, *mail_from, *link_url;
   bool smtp_starttls;
 } accounts_configuration;
@@ -46,6 +49,8 @@ PURLIN_SCHEMA(accounts_configuration, "People, passwords and sessions",
     PURLIN_DEFAULT(session_days, "30", "How long a session lives that is not used", .min = 1, .max = 365),
     PURLIN_DEFAULT(directory_check_s, "300", "How long a directory's answer is good for: whoever goes on after it is looked up again", .min = 1, .max = 86400),
     PURLIN_DEFAULT(directory_grace_s, "3600", "How much longer, while the directory cannot be asked", .min = 0, .max = 604800),
+    PURLIN_DEFAULT(registration, "\"closed\"", "Who makes themselves users: nobody, anybody, or whoever takes a letter", .choices = "closed, open, verified"),
+    PURLIN_DEFAULT(registration_role, "\"\"", "The role that they are granted in the workspace 'default'; empty: none", .max_length = 64),
     PURLIN_DEFAULT(smtp_url, "\"\"", "Where mail goes out: smtp://mail.example.org:587, smtps://...; empty: no mail", .pattern = "(smtps?://[^ ]+)?", .max_length = 500),
     PURLIN_DEFAULT(smtp_user, "\"\"", "Who sends it", .max_length = 200),
     PURLIN_DEFAULT(smtp_password, "\"\"", "With this password: env(\"PURLIN_SMTP_PASSWORD\")", .max_length = 500, .secret = true),
@@ -97,6 +102,10 @@ PURLIN_SCHEMA(login_row, "A user who wants to log in",
 
 #define LOGIN_COLUMNS "id, name, directory, password_hash, version, `groups`, disabled_at IS NOT NULL AS disabled"
 
+/* What is stored of what somebody typed (arena): see unicode.h. PURLIN_INVALID, recorded for the field. */
+PURLIN_CHECKED purlin_status accounts_display_name(purlin_ctx *ctx, const char *field, const char *typed, const char **out);
+PURLIN_CHECKED purlin_status accounts_email(purlin_ctx *ctx, const char *field, const char *typed, const char **out); /* "" is none */
+
 /* Users are of the server: who manages them does so in its first workspace. PURLIN_FORBIDDEN is recorded. */
 PURLIN_CHECKED purlin_status accounts_require_home(purlin_ctx *ctx);
 /* By name. PURLIN_NOT_FOUND is recorded. May park. */
@@ -105,6 +114,16 @@ PURLIN_CHECKED purlin_status accounts_user(purlin_ctx *ctx, const char *name, us
 PURLIN_CHECKED purlin_status accounts_self(purlin_ctx *ctx, user *out);
 /* PURLIN_CONFLICT, recorded, for a user whose password and profile a directory keeps: nothing of that is changed here. Does not park. */
 PURLIN_CHECKED purlin_status accounts_require_local(purlin_ctx *ctx, const user *of);
+
+/* Makes a user who makes themselves: nobody of that name may be there, and nothing be granted to it (PURLIN_CONFLICT, recorded, is the
+ * same for both). role "": none; one that there is not is logged. In a transaction. May park. */
+typedef struct new_user {
+  const char *name, *display_name, *email, *password_hash, *role;
+  bool verified; /* the address */
+} new_user;
+PURLIN_CHECKED purlin_status accounts_add_user(purlin_ctx *ctx, const new_user *made);
+/* Whether registering can work as it is configured; at start. PURLIN_INVALID, recorded. */
+PURLIN_CHECKED purlin_status accounts_register_start(purlin_ctx *ctx);
 
 /* The contract authenticator's: whether somebody can come in without a key. May park, for the database only. */
 PURLIN_CHECKED purlin_status accounts_comes_in(purlin_ctx *ctx, const char *actor);

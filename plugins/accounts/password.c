@@ -1,4 +1,5 @@
 #include "password.h"
+#include "unicode.h"
 #include <crypt.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -8,7 +9,7 @@
 
 /* ---- Hashing ---------------------------------------------------------------------------------------------------------------------- */
 
-enum { LONGEST_PHRASE = CRYPT_MAX_PASSPHRASE_SIZE - 1, DIGEST_BYTES = 64 };
+enum { LONGEST_PHRASE = CRYPT_MAX_PASSPHRASE_SIZE - 1, DIGEST_BYTES = 64, FORM_ROOM = UNICODE_ROOM(PASSWORD_LONGEST) };
 
 #define METHOD "$y$"
 
@@ -49,17 +50,21 @@ static bool run_crypt(const char *password, const char *setting, char out[PASSWO
 }
 
 bool password_hash(const char *password, int cost, char out[PASSWORD_HASH_SIZE]) {
-  char setting[CRYPT_GENSALT_OUTPUT_SIZE];
+  char setting[CRYPT_GENSALT_OUTPUT_SIZE], form[FORM_ROOM];
   if (!crypt_gensalt_rn(METHOD, (unsigned long)cost, NULL, 0, setting, (int)sizeof setting)) return false;
-  return run_crypt(password, setting, out);
+  bool fine = unicode_password(password, form, sizeof form) && run_crypt(form, setting, out);
+  OPENSSL_cleanse(form, sizeof form);
+  return fine;
 }
 
 bool password_matches(const char *password, const char *hash) {
-  char found[PASSWORD_HASH_SIZE];
-  if (!run_crypt(password, hash, found)) return false;
+  char found[PASSWORD_HASH_SIZE] = "", form[FORM_ROOM];
+  bool is_text = unicode_password(password, form, sizeof form);
+  bool ran = run_crypt(is_text ? form : password, hash, found); /* for as long, too, when it can be nobody's */
   size_t size = strlen(hash);
-  bool same = strlen(found) == size && CRYPTO_memcmp(found, hash, size) == 0;
+  bool same = ran && is_text && strlen(found) == size && CRYPTO_memcmp(found, hash, size) == 0;
   OPENSSL_cleanse(found, sizeof found);
+  OPENSSL_cleanse(form, sizeof form);
   return same;
 }
 
@@ -228,14 +233,22 @@ static const char *flaw_of(const char *text, size_t size, const char *name) {
   return NULL;
 }
 
-const char *password_flaw(const char *password, const char *name) {
+static const char *flaw_of_form(const char *form, const char *name) {
   char text[PASSWORD_LONGEST + 1];
-  size_t size = strlen(password);
-  if (count_characters(password) < PASSWORD_SHORTEST) return "has fewer than 12 characters";
+  size_t size = strlen(form);
+  if (count_characters(form) < PASSWORD_SHORTEST) return "has fewer than 12 characters";
   if (size > PASSWORD_LONGEST) return "has more than 1024 bytes";
-  if (strncmp(password, "purlin_", 7) == 0) return "begins like an API key";
-  for (size_t i = 0; i <= size; i++) text[i] = lower(password[i]);
+  if (strncmp(form, "purlin_", 7) == 0) return "begins like an API key";
+  for (size_t i = 0; i <= size; i++) text[i] = lower(form[i]);
   const char *flaw = flaw_of(text, size, name);
   OPENSSL_cleanse(text, sizeof text);
+  return flaw ? flaw : unicode_password_flaw(form);
+}
+
+const char *password_flaw(const char *password, const char *name) {
+  char form[FORM_ROOM];
+  if (strnlen(password, PASSWORD_LONGEST + 1) > PASSWORD_LONGEST) return "has more than 1024 bytes";
+  const char *flaw = unicode_password(password, form, sizeof form) ? flaw_of_form(form, name) : "is no text";
+  OPENSSL_cleanse(form, sizeof form);
   return flaw;
 }

@@ -9,6 +9,7 @@ const accounts_configuration *accounts_configured(void) { return configured; }
 static purlin_status start(purlin_ctx *ctx) {
   configured = purlin_configuration(ctx);
   purlin_status status = accounts_checks_start(ctx);
+  if (status == PURLIN_OK) status = accounts_register_start(ctx);
   return status == PURLIN_OK ? authenticate_start(ctx) : status;
 }
 

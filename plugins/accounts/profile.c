@@ -36,9 +36,11 @@ PURLIN_SCHEMA(rename_in, "Another name for yourself",
 PURLIN_OPERATION(rename, rename_in, user,
     .summary = "Change what others call you", .permission = "authenticated", .effect = PURLIN_CHANGES, .object = "me",
     .http = "PUT /api/v1/accounts/me/name") {
+  const char *display_name = "";
   purlin_status status = accounts_self(ctx, out);
   if (status == PURLIN_OK) status = accounts_require_local(ctx, out);
-  if (status == PURLIN_OK) status = purlin_db_run(ctx, SET_NAME, in->display_name, out->id);
+  if (status == PURLIN_OK) status = accounts_display_name(ctx, "display_name", in->display_name, &display_name);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, SET_NAME, display_name, out->id);
   return status == PURLIN_OK ? accounts_self(ctx, out) : status;
 }
 
@@ -101,9 +103,9 @@ PURLIN_ROUTE(change_email, "PUT /api/v1/accounts/me/email",
   login_row row;
   change c = {.of = &self};
   purlin_status status = accounts_read(ctx, request, email_in_schema(), &in);
+  if (status == PURLIN_OK) status = accounts_email(ctx, "email", in.email, &c.email);
   if (status == PURLIN_OK) status = accounts_self(ctx, &self);
   if (status == PURLIN_OK) status = accounts_require_local(ctx, &self);
   if (status == PURLIN_OK) status = accounts_check(ctx, self.name, in.password, purlin_address(request), &row);
-  c.email = in.email;
   return status == PURLIN_OK ? finish(ctx, request, &c) : status;
 }

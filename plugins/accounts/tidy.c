@@ -7,6 +7,7 @@ static const char *const statements[] = {
     "DELETE FROM accounts_sessions WHERE expires_at < NOW(6) - INTERVAL 7 DAY OR revoked_at < NOW(6) - INTERVAL 7 DAY",
     "DELETE FROM accounts_attempts WHERE at < NOW(6) - INTERVAL 1 HOUR AND next_at < NOW(6)",
     "DELETE FROM accounts_links WHERE expires_at < NOW(6) - INTERVAL 1 HOUR",
+    "DELETE FROM accounts_registrations WHERE expires_at < NOW(6)",
     "DELETE FROM accounts_keys WHERE retires_at < NOW(6) - INTERVAL 1 DAY",
 };
 

@@ -1,5 +1,6 @@
 #include "accounts.h"
 #include "sessions.h"
+#include "unicode.h"
 #include <string.h>
 
 #define HOME "default"
@@ -24,6 +25,28 @@ purlin_status accounts_user(purlin_ctx *ctx, const char *name, user *out) {
   return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "there is no user '%s'", name) : status;
 }
 
+/* ---- What people type ---------------------------------------------------------------------------------------------------------------- */
+
+typedef const char *to_form(const char *text, char *out, size_t room);
+
+static purlin_status take_form(purlin_ctx *ctx, const char *field, const char *typed, to_form *form, const char **out) {
+  size_t room = UNICODE_ROOM(strlen(typed));
+  char *text = purlin_alloc(ctx, room);
+  if (!text) return PURLIN_TOO_LARGE;
+  const char *flaw = form(typed, text, room);
+  *out = text;
+  return flaw ? purlin_fail_field(ctx, field, "%s", flaw) : PURLIN_OK;
+}
+
+purlin_status accounts_display_name(purlin_ctx *ctx, const char *field, const char *typed, const char **out) {
+  return take_form(ctx, field, typed, unicode_name, out);
+}
+
+purlin_status accounts_email(purlin_ctx *ctx, const char *field, const char *typed, const char **out) {
+  *out = "";
+  return *typed ? take_form(ctx, field, typed, unicode_email, out) : PURLIN_OK;
+}
+
 /* ---- Making -------------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct create_user_in {
@@ -39,13 +62,15 @@ PURLIN_SCHEMA(create_user_in, "Somebody who shall be able to log in",
 PURLIN_OPERATION(create_user, create_user_in, user,
     .summary = "Make a user", .permission = "users:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/accounts/users",
     .description = "Nothing is permitted to them until access.grant_role grants it to \"user:NAME\".") {
-  const char *hash = NULL;
+  const char *hash = NULL, *display_name = "", *email = "";
   purlin_status status = accounts_require_home(ctx);
+  if (status == PURLIN_OK) status = accounts_display_name(ctx, "display_name", in->display_name, &display_name);
+  if (status == PURLIN_OK) status = accounts_email(ctx, "email", in->email, &email);
   if (status == PURLIN_OK && in->password.state == PURLIN_SET)
     status = accounts_hash(ctx, "password", in->password.value, in->name, &hash);
   if (status != PURLIN_OK) return status;
-  status = purlin_db_run(ctx, INSERT_USER, purlin_new_id(ctx, "usr"), in->name, in->display_name, in->email, hash,
-                         purlin_actor(ctx));
+  status =
+      purlin_db_run(ctx, INSERT_USER, purlin_new_id(ctx, "usr"), in->name, display_name, email, hash, purlin_actor(ctx));
   if (status == PURLIN_CONFLICT) return purlin_fail(ctx, status, "a user named '%s' exists already", in->name);
   return status == PURLIN_OK ? accounts_user(ctx, in->name, out) : status;
 }

@@ -72,6 +72,8 @@ ROWS = {
     "accounts.forgot_password": row(PUBLIC, lambda o: {"name": "x"}),
     "accounts.verify_email": row(PUBLIC, lambda o: {"token": "x"}),
     "accounts.reset_password": row(PUBLIC, lambda o: {"token": "x", "password": "four plain garden words"}),
+    "accounts.register_user": row("3 33333 33333 ..... ."),  # nobody registers where it is not configured
+    "accounts.confirm_registration": row(PUBLIC, lambda o: {"token": "x"}),
     "accounts.send_verification": row("1 +++++ +++++ ..... ."),  # 409: this server sends no mail
     "accounts.list_users": row("1 +++++ 33333 ..... ."),
     "accounts.get_user": row("1 +++++ 33333 ..... .", lambda o: {"name": o.user}, fresh="user"),

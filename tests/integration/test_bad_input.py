@@ -92,7 +92,7 @@ def document(server):
 
 
 # Kept by hand: whoever has forgotten their password shows no token.
-PUBLIC = {"accounts.forgot_password", "accounts.reset_password", "accounts.verify_email"}
+PUBLIC = {"accounts.confirm_registration", "accounts.forgot_password", "accounts.reset_password", "accounts.verify_email"}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 # The plugin's files that need no SDK.
-target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/plugins/accounts/jwt.c ${CMAKE_SOURCE_DIR}/plugins/accounts/password.c)
+target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/plugins/accounts/jwt.c ${CMAKE_SOURCE_DIR}/plugins/accounts/password.c
+                               ${CMAKE_SOURCE_DIR}/plugins/accounts/unicode.c)
 target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/plugins/accounts)
-target_link_libraries(${name} PRIVATE crypt crypto)
+target_link_libraries(${name} PRIVATE crypt crypto PkgConfig::UTF8PROC)
