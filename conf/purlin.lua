@@ -63,3 +63,5 @@ plugins {
 
 -- A plugin is configured by its name; `purlin plugin show FILE.so` lists its settings.
 -- plugin "storage-fs" { root = "/srv/blobs" }
+-- plugin "accounts" { registration = "verified", registration_role = "viewer",  -- "closed", "open"; the policy accounts.register decides
+--   smtp_url = "smtp://mail.example.org:587", smtp_user = "purlin", smtp_password = env("PURLIN_SMTP_PASSWORD"), mail_from = "purlin@example.org" }

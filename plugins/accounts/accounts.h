@@ -104,7 +104,8 @@ PURLIN_SCHEMA(login_row, "A user who wants to log in",
 
 /* What is stored of what somebody typed (arena): see unicode.h. PURLIN_INVALID, recorded for the field. */
 PURLIN_CHECKED purlin_status accounts_display_name(purlin_ctx *ctx, const char *field, const char *typed, const char **out);
-PURLIN_CHECKED purlin_status accounts_email(purlin_ctx *ctx, const char *field, const char *typed, const char **out); /* "" is none */
+PURLIN_CHECKED purlin_status accounts_email(purlin_ctx *ctx, const char *field, const char *typed,
+                                            const char **out); /* "" is none */
 
 /* Users are of the server: who manages them does so in its first workspace. PURLIN_FORBIDDEN is recorded. */
 PURLIN_CHECKED purlin_status accounts_require_home(purlin_ctx *ctx);
