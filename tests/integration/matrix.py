@@ -86,6 +86,7 @@ ROWS = {
     "accounts.get_certificate": row("1 44444 33333 ..... .", lambda o: {"id": "crt_none"}),
     "accounts.remove_certificate": row("1 43333 33333 ..... .", lambda o: {"id": "crt_none"}),
     "accounts.rotate_key": row("1 +3333 33333 ..... .", lambda o: {}),
+    "auth-ldap.test": row("1 +3333 33333 ..... ."),  # of the workspace 'default'; there is no directory
     "accounts.me": row("1 33333 33333 ..... ."),
     "accounts.rename": row("1 33333 33333 ..... .", lambda o: {"display_name": "x"}),
     "accounts.change_email": row("1 33333 33333 ..... .", lambda o: {"password": "x", "email": ""}),
