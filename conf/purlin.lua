@@ -63,14 +63,11 @@ plugins {
 
 -- A plugin is configured by its name; `purlin plugin show FILE.so` lists its settings.
 -- plugin "storage-fs" { root = "/srv/blobs" }
-<<<<<<< HEAD
 -- plugin "accounts" { registration = "verified", registration_role = "viewer",  -- "closed", "open"; the policy accounts.register decides
 --   smtp_url = "smtp://mail.example.org:587", smtp_user = "purlin", smtp_password = env("PURLIN_SMTP_PASSWORD"), mail_from = "purlin@example.org" }
-=======
 -- plugin "auth-ldap" {                                     -- people of LDAP or Active Directory log in with their password there
 --   urls = { "ldaps://ldap1.example.org", "ldaps://ldap2.example.org" },
 --   bind_dn = "cn=purlin,dc=example,dc=org", bind_password = env("PURLIN_LDAP_PASSWORD"),
 --   base = "ou=people,dc=example,dc=org", group_base = "ou=groups,dc=example,dc=org",
 --   groups = { { dn = "cn=ml,ou=groups,dc=example,dc=org", name = "research" } },  -- roles are granted to "group:research"
 -- }
->>>>>>> 394d2ec (auth-ldap: people of LDAP and Active Directory log in with their password there)
