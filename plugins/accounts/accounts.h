@@ -11,7 +11,6 @@
  * login.c         login, refresh and logout
  * sessions.c      sessions: begin, list, revoke
  * single.c        the contract sessions: other plugins let people in (single sign-on)
- * jwt.c           JSON Web Signatures, without the SDK
  * keys.c          the keys that sign: in the database, sealed; rotation; /.well-known/jwks.json
  * tokens.c        access tokens: issue, and judge by RFC 8725
  * certificates.c  users who show a certificate

@@ -1,20 +1,22 @@
-/* jwt.h: JSON Web Signatures in their compact form, as RFC 7515 and RFC 8725 want them. Nothing here knows the SDK or JSON.
+/* jwt.h: JSON Web Signatures in their compact form, as RFC 7515 and RFC 8725 want them. Nothing here knows the SDK or JSON. The plugins
+ * accounts (its own tokens) and auth-oidc (those of a provider) link it.
  *
  * A key has one algorithm, and nothing that a token says makes it be used with another. */
-#ifndef ACCOUNTS_JWT_H
-#define ACCOUNTS_JWT_H
+#ifndef SHARED_JWT_H
+#define SHARED_JWT_H
 
 #include <openssl/evp.h>
 #include <stdbool.h>
 #include <stddef.h>
 
-typedef enum jwt_algorithm { JWT_ES256, JWT_RS256, JWT_HS256, JWT_ALGORITHMS } jwt_algorithm;
+/* JWT_EDDSA: over Ed25519. */
+typedef enum jwt_algorithm { JWT_ES256, JWT_RS256, JWT_HS256, JWT_PS256, JWT_EDDSA, JWT_ALGORITHMS } jwt_algorithm;
 
-enum { JWT_LONGEST = 8 * 1024, JWT_SECRET_BYTES = 32, JWT_SIGNATURE_MOST = 1024 };
+enum { JWT_LONGEST = 32 * 1024, JWT_SECRET_BYTES = 32, JWT_SIGNATURE_MOST = 1024 };
 
 typedef struct jwt_key {
   jwt_algorithm algorithm;
-  EVP_PKEY *pair;                         /* ES256, RS256: owned; its private part may be missing */
+  EVP_PKEY *pair;                         /* of all but HS256: owned; its private part may be missing */
   unsigned char secret[JWT_SECRET_BYTES]; /* HS256 */
 } jwt_key;
 

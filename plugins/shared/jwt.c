@@ -10,7 +10,7 @@
 
 enum { ES256_HALF = 32, ES256_BYTES = 64, HS256_BYTES = 32, RSA_BITS = 3072, DER_MOST = 80 };
 
-static const char *const names[JWT_ALGORITHMS] = {"ES256", "RS256", "HS256"};
+static const char *const names[JWT_ALGORITHMS] = {"ES256", "RS256", "HS256", "PS256", "EdDSA"};
 
 const char *jwt_algorithm_name(jwt_algorithm algorithm) { return names[algorithm]; }
 
@@ -23,7 +23,8 @@ jwt_algorithm jwt_algorithm_of(const char *name) {
 bool jwt_generate(jwt_key *key, jwt_algorithm algorithm) {
   key->algorithm = algorithm;
   if (algorithm == JWT_HS256) return RAND_bytes(key->secret, JWT_SECRET_BYTES) == 1;
-  key->pair = algorithm == JWT_ES256 ? EVP_EC_gen("P-256") : EVP_RSA_gen(RSA_BITS);
+  if (algorithm == JWT_EDDSA) key->pair = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+  else key->pair = algorithm == JWT_ES256 ? EVP_EC_gen("P-256") : EVP_RSA_gen(RSA_BITS);
   return key->pair != NULL;
 }
 
@@ -80,18 +81,29 @@ bool jwt_split(const char *token, jwt_parts *out) {
 
 /* ---- Signing ------------------------------------------------------------------------------------------------------------------------------ */
 
-static bool sign_digest(EVP_PKEY *pair, const char *text, size_t size, unsigned char *out, size_t *out_size) {
+/* RFC 7518: a salt as long as the digest, and no other. */
+static bool set_padding(const jwt_key *key, EVP_PKEY_CTX *how) {
+  return key->algorithm != JWT_PS256 || (EVP_PKEY_CTX_set_rsa_padding(how, RSA_PKCS1_PSS_PADDING) == 1 &&
+                                         EVP_PKEY_CTX_set_rsa_pss_saltlen(how, RSA_PSS_SALTLEN_DIGEST) == 1);
+}
+
+/* Ed25519 has a digest of its own inside. */
+static const EVP_MD *digest_of(const jwt_key *key) { return key->algorithm == JWT_EDDSA ? NULL : EVP_sha256(); }
+
+static bool sign_digest(const jwt_key *key, const char *text, size_t size, unsigned char *out, size_t *out_size) {
   EVP_MD_CTX *digest = EVP_MD_CTX_new();
-  bool fine = digest && EVP_DigestSignInit(digest, NULL, EVP_sha256(), NULL, pair) == 1 &&
+  EVP_PKEY_CTX *how = NULL;
+  bool fine = digest && EVP_DigestSignInit(digest, &how, digest_of(key), NULL, key->pair) == 1 && set_padding(key, how) &&
               EVP_DigestSign(digest, out, out_size, (const unsigned char *)text, size) == 1;
   EVP_MD_CTX_free(digest);
   return fine;
 }
 
-static bool verify_digest(EVP_PKEY *pair, const char *text, size_t size, const unsigned char *signature,
+static bool verify_digest(const jwt_key *key, const char *text, size_t size, const unsigned char *signature,
                           size_t signature_size) {
   EVP_MD_CTX *digest = EVP_MD_CTX_new();
-  bool fine = digest && EVP_DigestVerifyInit(digest, NULL, EVP_sha256(), NULL, pair) == 1 &&
+  EVP_PKEY_CTX *how = NULL;
+  bool fine = digest && EVP_DigestVerifyInit(digest, &how, digest_of(key), NULL, key->pair) == 1 && set_padding(key, how) &&
               EVP_DigestVerify(digest, signature, signature_size, (const unsigned char *)text, size) == 1;
   EVP_MD_CTX_free(digest);
   return fine;
@@ -129,11 +141,11 @@ bool jwt_sign(const jwt_key *key, const char *text, size_t size, unsigned char o
     *out_size = length;
     return true;
   }
-  if (key->algorithm == JWT_RS256) return sign_digest(key->pair, text, size, out, out_size);
+  if (key->algorithm != JWT_ES256) return sign_digest(key, text, size, out, out_size);
   unsigned char der[DER_MOST];
   size_t der_size = sizeof der;
   *out_size = ES256_BYTES;
-  return sign_digest(key->pair, text, size, der, &der_size) && from_der(der, der_size, out);
+  return sign_digest(key, text, size, der, &der_size) && from_der(der, der_size, out);
 }
 
 /* ---- Verifying ---------------------------------------------------------------------------------------------------------------------------- */
@@ -146,10 +158,13 @@ static bool verify_raw(const jwt_key *key, const jwt_parts *parts, const unsigne
     return size == HS256_BYTES && jwt_sign(key, parts->header, parts->signed_size, made, &made_size) &&
            CRYPTO_memcmp(made, signature, HS256_BYTES) == 0;
   case JWT_RS256:
-    return EVP_PKEY_is_a(key->pair, "RSA") && verify_digest(key->pair, parts->header, parts->signed_size, signature, size);
+  case JWT_PS256:
+    return EVP_PKEY_is_a(key->pair, "RSA") && verify_digest(key, parts->header, parts->signed_size, signature, size);
+  case JWT_EDDSA:
+    return EVP_PKEY_is_a(key->pair, "ED25519") && verify_digest(key, parts->header, parts->signed_size, signature, size);
   case JWT_ES256:
     return EVP_PKEY_is_a(key->pair, "EC") && size == ES256_BYTES && to_der(signature, der, &made_size) &&
-           verify_digest(key->pair, parts->header, parts->signed_size, der, made_size);
+           verify_digest(key, parts->header, parts->signed_size, der, made_size);
   case JWT_ALGORITHMS: break;
   }
   return false;
