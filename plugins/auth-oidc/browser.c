@@ -199,7 +199,7 @@ static purlin_status exchange_code(purlin_ctx *ctx, const provider_metadata *pro
     return refuse(ctx, "the provider does not take the code: begin again");
   if (answer.error) return purlin_fail(ctx, PURLIN_BAD_UPSTREAM, "the provider's token endpoint: %s", answer.error);
   const exchange_login login = {.nonce = nonce};
-  return exchange_person(ctx, provider, &answer, &login, out);
+  return people_identify(ctx, provider, &answer, &login, out);
 }
 
 /* The provider's own words are nobody's word: they are not shown. */
@@ -228,7 +228,6 @@ PURLIN_ROUTE(callback, "GET /api/v1/oidc/callback",
   if (status == PURLIN_OK && error) status = provider_refused(ctx, error);
   if (status == PURLIN_OK && (!code || !*code)) status = refuse(ctx, "the provider sent no code: begin again");
   if (status == PURLIN_OK) status = exchange_code(ctx, &provider, code, state, secret, &person);
-  if (status == PURLIN_OK) status = people_keep(ctx, &person);
   if (status != PURLIN_OK) return status;
   const purlin_sessions *sessions = purlin_use(ctx, sessions, NULL);
   if (!sessions) return PURLIN_UNAVAILABLE;

@@ -18,14 +18,33 @@ PURLIN_SCHEMA(person_row, "Somebody who came in",
     PURLIN_REQUIRED(id, "id"), PURLIN_REQUIRED(name, "login name"), PURLIN_REQUIRED(display_name, "name"),
     PURLIN_REQUIRED(email, "address"), PURLIN_REQUIRED(email_verified, "whether it is"), PURLIN_REQUIRED(member_of, "groups"));
 
-purlin_status people_keep(purlin_ctx *ctx, const purlin_person *person) {
+static purlin_status keep(purlin_ctx *ctx, const purlin_person *person) {
   const char *groups = purlin_list_json(ctx, person->groups);
   if (!groups) return PURLIN_TOO_LARGE;
   return purlin_db_run(ctx, KEEP, person->id, person->name, person->display_name, person->email, person->email_verified,
                        groups);
 }
 
-purlin_status people_forget(purlin_ctx *ctx, const char *id) { return purlin_db_run(ctx, FORGET, id); }
+/* Nobody of that id is known, most often: they never came in. */
+static purlin_status shut_out(purlin_ctx *ctx, const char *id) {
+  const purlin_sessions *sessions = purlin_use(ctx, sessions, NULL);
+  purlin_status status = purlin_db_run(ctx, FORGET, id);
+  if (status == PURLIN_OK && sessions) status = sessions->end_all(ctx, DIRECTORY, id);
+  return status == PURLIN_NOT_FOUND ? PURLIN_OK : status;
+}
+
+purlin_status people_identify(purlin_ctx *ctx, const provider_metadata *provider, const exchange_answer *answer,
+                              const exchange_login *login, purlin_person *out) {
+  *out = (purlin_person){0};
+  purlin_status status = exchange_person(ctx, provider, answer, login, out);
+  if (status == PURLIN_OK) return keep(ctx, out);
+  if (status != PURLIN_FORBIDDEN || !out->id) return status;
+  const char *why = purlin_copy(ctx, purlin_failure(ctx));
+  if (shut_out(ctx, out->id) != PURLIN_OK)
+    purlin_log(ctx, PURLIN_ERROR, "somebody may not come in any more, and their sessions could not be ended: %s",
+               purlin_failure(ctx));
+  return purlin_fail(ctx, status, "%s", why ? why : "");
+}
 
 purlin_status people_check(purlin_ctx *ctx, const char *name, const char *password, purlin_person *out) {
   (void)ctx, (void)name, (void)password, (void)out;

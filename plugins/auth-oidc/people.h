@@ -2,12 +2,13 @@
 #ifndef OIDC_PEOPLE_H
 #define OIDC_PEOPLE_H
 
-#include "oidc.h"
+#include "exchange.h"
 
-/* Keeps what the provider says of somebody who comes in now. May park. */
-PURLIN_CHECKED purlin_status people_keep(purlin_ctx *ctx, const purlin_person *person);
-/* Forgets somebody whom the provider has shut out: they are known again when they come in again. May park. */
-PURLIN_CHECKED purlin_status people_forget(purlin_ctx *ctx, const char *id);
+/* Who comes in by an answer with tokens: as exchange_person, and what the provider says of them is kept. Whoever may not come in any more
+ * (PURLIN_FORBIDDEN) is forgotten, and their sessions end. May park. */
+PURLIN_CHECKED purlin_status people_identify(purlin_ctx *ctx, const provider_metadata *provider,
+                                             const exchange_answer *answer, const exchange_login *login,
+                                             purlin_person *out);
 
 /* The contract `directory`. Nobody shows a password of theirs here: that is what the provider is for. */
 purlin_status people_check(purlin_ctx *ctx, const char *name, const char *password, purlin_person *out);

@@ -14,6 +14,7 @@ static const char USAGE[] =
     "       purlin PLUGIN                      its operations\n"
     "       purlin PLUGIN OPERATION --help     its fields\n"
     "       purlin login [NAME]                with a password, once for many commands; purlin logout\n"
+    "       purlin login --sso                 with a browser, by the provider that the server trusts\n"
     "       purlin admin recover               on the server's host: a new administrator's key\n"
     "       purlin plugin show FILE.so         a plugin's manifest as documentation\n"
     "       purlin plugin check FILE.so        whether this release can load it\n"

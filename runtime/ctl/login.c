@@ -63,7 +63,9 @@ static int keep(const session *s, const char *name, const buffer *answer) {
   credentials_close(&c);
   cJSON_Delete(tokens);
   if (!fine) return CTL_FAILED;
-  (void)printf("Logged in to %s as %s.\n", s->server, name);
+  (void)printf("Logged in to %s as ", s->server);
+  display_text(stdout, name);
+  (void)puts(".");
   return CTL_FINE;
 }
 
@@ -85,12 +87,101 @@ static int send_login(session *s, const char *name, const char *password) {
   return code;
 }
 
+/* ---- login --sso: the device flow, in which the server does all that concerns the provider ------------------------------------------ */
+
+enum { LEAST_INTERVAL_S = 1, MOST_INTERVAL_S = 60, GIVE_UP_AFTER_FAILURES = 5 };
+
+static const char *text_in(const cJSON *of, const char *name) {
+  const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(of, name));
+  return text ? text : "";
+}
+
+static unsigned seconds_in(const cJSON *of, const char *name, unsigned least, unsigned most) {
+  const cJSON *number = cJSON_GetObjectItemCaseSensitive(of, name);
+  double value = cJSON_IsNumber(number) ? number->valuedouble : least;
+  if (!(value > least)) return least;
+  return value < most ? (unsigned)value : most;
+}
+
+/* NULL: said on stderr. Owned: cJSON_Delete. */
+static cJSON *begin_device(session *s, int *code) {
+  buffer answer = {0};
+  unsigned http = 0;
+  cJSON *begun = NULL;
+  *code = CTL_UNREACHABLE;
+  if (session_request(s, "POST", "/api/v1/oidc/device", "", &http, &answer)) {
+    *code = CTL_FAILED;
+    begun = http == 200 ? cJSON_ParseWithLength(answer.data, answer.size) : NULL;
+    if (!begun) session_complain(s, http, &answer);
+  }
+  buffer_free(&answer);
+  return begun;
+}
+
+/* Whatever the provider is called came from elsewhere, so it goes through display_text. */
+static void say_where(const cJSON *begun) {
+  const char *whole = text_in(begun, "verification_uri_complete");
+  (void)fputs("Open ", stderr);
+  display_text(stderr, text_in(begun, "verification_uri"));
+  (void)fputs(" in a browser, on any device, and enter this code:\n\n    ", stderr);
+  display_text(stderr, text_in(begun, "user_code"));
+  (void)fputs("\n\n", stderr);
+  if (!*whole) return;
+  (void)fputs("Or open this, and compare the code:\n\n    ", stderr);
+  display_text(stderr, whole);
+  (void)fputs("\n\n", stderr);
+}
+
+/* One question; true: it is over, as *code says. What passes (no answer, 429, 5xx) is asked again, a few times. */
+static bool poll_device(session *s, const char *body, unsigned *interval_s, unsigned *failures, int *code) {
+  buffer answer = {0};
+  unsigned http = 0;
+  bool answered = session_request(s, "POST", "/api/v1/oidc/device/poll", body, &http, &answer);
+  cJSON *said = answered ? cJSON_ParseWithLength(answer.data, answer.size) : NULL;
+  bool passes = !answered || http == 202 || http == 429 || http >= 500;
+  *failures = answered && http == 202 ? 0 : *failures + 1;
+  if (*failures >= GIVE_UP_AFTER_FAILURES) passes = false;
+  if (http == 202) *interval_s = seconds_in(said, "interval", LEAST_INTERVAL_S, MOST_INTERVAL_S);
+  *code = answered ? CTL_FAILED : CTL_UNREACHABLE;
+  if (http == 200) *code = keep(s, text_in(said, "name"), &answer);
+  else if (answered && !passes) session_complain(s, http, &answer);
+  cJSON_Delete(said);
+  if (answer.data) explicit_bzero(answer.data, answer.size);
+  buffer_free(&answer);
+  return !passes;
+}
+
+static int login_elsewhere(session *s) {
+  int code;
+  s->token = NULL;
+  cJSON *begun = begin_device(s, &code);
+  if (!begun) return code;
+  unsigned interval_s = seconds_in(begun, "interval", LEAST_INTERVAL_S, MOST_INTERVAL_S), waited_s = 0, failures = 0;
+  unsigned most_s = seconds_in(begun, "expires_in", 1, 3600);
+  char *body = body_of("handle", text_in(begun, "handle"), NULL, NULL);
+  say_where(begun);
+  cJSON_Delete(begun);
+  bool over = !body;
+  code = CTL_FAILED;
+  for (; !over && waited_s <= most_s; waited_s += interval_s) {
+    (void)sleep(interval_s);
+    over = poll_device(s, body, &interval_s, &failures, &code);
+  }
+  if (!over) (void)fputs("purlin: nobody entered the code in time\n", stderr);
+  if (body) explicit_bzero(body, strlen(body));
+  cJSON_free(body);
+  return over ? code : CTL_FAILED;
+}
+
 int login_command(session *s, int count, char **arguments) {
   char name[LONGEST_LINE], password[LONGEST_LINE];
+  if (count == 1 && strcmp(arguments[0], "--sso") == 0) return login_elsewhere(s);
   if (count > 1 || (count == 1 && arguments[0][0] == '-')) {
     bool help = strcmp(arguments[0], "--help") == 0;
-    (void)fputs("Usage: purlin [--server URL] login [NAME]\n\n"
-                "Asks for the password, or reads it from standard input, and keeps the session's tokens in\n"
+    (void)fputs("Usage: purlin [--server URL] login [NAME]\n"
+                "       purlin [--server URL] login --sso\n\n"
+                "Asks for the password, or reads it from standard input; --sso has you log in with a browser, on any\n"
+                "device, at the provider that the server trusts. Keeps the session's tokens in\n"
                 "~/.config/purlin/credentials.json; they renew themselves.\n",
                 help ? stdout : stderr);
     return help ? CTL_FINE : CTL_USAGE;
