@@ -98,11 +98,13 @@ PURLIN_OPERATION(check, purlin_nothing, check_report,
   const oidc_configuration *configured;
   provider_metadata provider;
   purlin_json text;
-  purlin_status status = oidc_configured(ctx, &configured);
-  if (status != PURLIN_OK) return status;
-  out->steps.items = purlin_alloc_array(ctx, MOST_STEPS, sizeof *out->steps.items);
   const char *redirect_url = oidc_redirect_url(ctx);
+  out->steps.items = purlin_alloc_array(ctx, MOST_STEPS, sizeof *out->steps.items);
   if (!out->steps.items || !redirect_url) return PURLIN_TOO_LARGE;
+  if (oidc_configured(ctx, &configured) != PURLIN_OK) {
+    add_failure(ctx, out, "configuration");
+    return PURLIN_OK;
+  }
   add(out, "redirect URL", rules_is_endpoint(redirect_url),
       purlin_format(ctx, "%s; the provider must know it of the client '%s'", redirect_url, configured->client_id));
   if (provider_fetch_metadata(ctx, &provider, &text) != PURLIN_OK) {

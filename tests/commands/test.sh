@@ -20,6 +20,8 @@ command_test() {
   configure_and_build build-tsan -DCMAKE_BUILD_TYPE=Debug -DPURLIN_SANITIZE=thread -DPURLIN_TESTS=ON
   run_ctest build-tsan -R "$CONCURRENT"
   if compgen -G 'tests/integration/test_*.py' > /dev/null; then
+    say "The OpenID provider that some of them ask, from npm"
+    tests/integration/oidc/install.sh
     say "Integration and fault tests on the real daemon"
     build ON
     PURLIN_FULL=$full python3 -m pytest -q -x tests/integration

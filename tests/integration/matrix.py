@@ -93,6 +93,14 @@ ROWS = {
     "accounts.change_password": row("1 33333 33333 ..... .", lambda o: {"password": "x", "new_password": "four plain garden words"}),
     "accounts.list_sessions": row("1 33333 33333 ..... ."),
     "accounts.revoke_session": row("1 44444 44444 ..... .", lambda o: {"id": "ses_none"}),
+    # ---- auth-oidc: no provider is configured here, and that is what they answer --------------------------------------------------
+    "auth-oidc.login": row("4 44444 44444 ..... ."),
+    "auth-oidc.callback": row("4 44444 44444 ..... ."),
+    "auth-oidc.logout": row("4 44444 44444 ..... ."),
+    "auth-oidc.backchannel_logout": row("4 44444 44444 ..... ."),
+    "auth-oidc.device": row("4 44444 44444 ..... ."),
+    "auth-oidc.device_poll": row("4 44444 44444 ..... ."),
+    "auth-oidc.check": row("1 +++++ 33333 ..... ."),
     # ---- registry -----------------------------------------------------------------------------------------------------------------
     "registry.list_models": row("1 +++++ +++++ ..... ."),
     "registry.get_model": row("1 +++++ +++++ 44444 4", lambda o: {"name": o.model}),

@@ -119,9 +119,9 @@ class Browser:
         except urllib.error.HTTPError as answer:
             return Page(url, answer)
 
-    def walk(self, url, person, stop, answers=None):
+    def walk(self, url, person, stop, answers=None, until=None):
         """Follows redirects and fills in forms as that person until somebody is sent to an address that begins with `stop`, or there is
-        nothing more to fill in."""
+        nothing more to fill in, or a page says `until`."""
         page = self.open(url)
         for _ in range(20):
             if page.location:
@@ -130,7 +130,7 @@ class Browser:
                 page = self.open(page.location)
                 continue
             form = Form(page.body)
-            if page.status >= 400 or form.action is None:
+            if page.status >= 400 or form.action is None or (until and until in page.body):
                 return page
             fields = {**form.fields, **{"login": person, "password": "any"}} if "login" in form.fields else form.fields
             page = self.open(urllib.parse.urljoin(page.url, form.action), {**fields, **(answers or {})})

@@ -68,6 +68,7 @@ async function forge(token) {
   if (header.alg === 'HS256') return new jose.SignJWT(claims).setProtectedHeader(header).sign(new TextEncoder().encode(options.clients[0].client_secret))
   const signed = await new jose.SignJWT(claims).setProtectedHeader({ ...header, alg: was.alg }).sign(key)
   const signature = signed.split('.')[2]
+  if (header.alg !== was.alg) return `${parts.join('.')}.${signature}`
   if (knobs.signature) return `${parts.join('.')}.${signature.slice(0, 10)}${signature[10] === 'A' ? 'B' : 'A'}${signature.slice(11)}`
   return signed
 }
