@@ -1,12 +1,13 @@
 /* audit.h: who changed what, provable afterwards.
  *
- * An entry is a row of audit_entries. It is written in the transaction of its change, with the hash that makes it a leaf; it has no
- * number yet, since transactions commit in any order. One sequencer in the cluster (whoever holds the row of audit_state) numbers
- * committed entries: that makes them the leaves of an RFC 6962 Merkle tree. Every few seconds it signs the tree's head, which is kept
+ * An entry is written in the transaction of its change, with its COMMIT; it has no number yet, since transactions commit in any order. One
+ * sequencer in the cluster (whoever holds the row of audit_state) numbers committed entries and hashes them: that makes them the leaves of
+ * an RFC 6962 Merkle tree. Every few seconds it signs the tree's head, which is kept
  * in the database and, by every node, in STATE/audit.heads: whoever has a head can tell that nothing before it was edited, taken
  * away, moved or cut off.
  *
- * audit/entry.c      an entry: from a call to a row, and to the bytes that are hashed
+ * audit/entry.c      an entry: from a call, and to the bytes that are hashed
+ * audit/waiting.c    entries as rows that have no number yet
  * audit/apart.c      entries without a change: refusals, bounded, written by the sequencer's fiber
  * audit/tree.c       RFC 6962: hashes, heads, proofs; no database
  * audit/proof.c      proofs from what the database keeps
@@ -87,7 +88,7 @@ void audit_set_credential(audit_credential *credential);
 audit_entry *audit_prepare(purlin_ctx *ctx, const char *operation, const purlin_schema *schema, const void *in);
 /* The id of what a call was about: the member "id" of the answer or of the input, else the "name". "" without one. */
 const char *audit_object(const purlin_schema *schema, const void *value);
-/* Writes it, with one statement, in the running transaction. May park. */
+/* Writes it with the running transaction, at the latest with its COMMIT. May park. */
 PURLIN_CHECKED purlin_status audit_write(purlin_ctx *ctx, const audit_entry *entry);
 /* Notes that a request was refused, when `status` says so; apart from its transaction, and bounded (apart.c). Does not park. */
 void audit_refused(purlin_ctx *ctx, const char *operation, purlin_status status);

@@ -1,6 +1,6 @@
 #include "audit/internal.h"
+#include "audit/waiting.h"
 #include "core/text.h"
-#include "db/db.h"
 #include "http/server.h"
 #include "loop/internal.h"
 #include <purlin/metric.h>
@@ -138,22 +138,12 @@ void audit_leaf(const audit_entry *entry, uint8_t leaf[32]) {
   memcpy(leaf, hash.bytes, sizeof hash.bytes);
 }
 
-static const char INSERT[] =
-    "INSERT INTO audit_entries (leaf, id, at, workspace, project, actor, credential, address, operation, object, outcome,"
-    " trace_id, input, input_bytes, input_hash, `before`, `after`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-
 purlin_status audit_write(purlin_ctx *ctx, const audit_entry *given) {
-  audit_entry cut = *given, *entry = &cut; /* a transaction that runs again cuts again */
-  uint8_t leaf[32];
-  purlin_status status = cut_object(ctx, &cut.before);
-  if (status == PURLIN_OK) status = cut_object(ctx, &cut.after);
-  if (status != PURLIN_OK) return status;
-  audit_leaf(entry, leaf);
-  status = purlin_db_run(ctx, INSERT, ((purlin_bytes){leaf, sizeof leaf}), entry->id, entry->at, entry->workspace,
-                         entry->project, entry->actor, entry->credential, entry->address, entry->operation, entry->object,
-                         entry->outcome, entry->trace_id, entry->input, entry->input_bytes, entry->input_hash,
-                         entry->before, entry->after);
-  if (status == PURLIN_OK) purlin_count(audit_entries_total, 1, entry->operation);
+  audit_entry entry = *given; /* a transaction that runs again cuts again */
+  purlin_status status = cut_object(ctx, &entry.before);
+  if (status == PURLIN_OK) status = cut_object(ctx, &entry.after);
+  if (status == PURLIN_OK) status = audit_wait(ctx, &entry);
+  if (status == PURLIN_OK) purlin_count(audit_entries_total, 1, entry.operation);
   return status;
 }
 

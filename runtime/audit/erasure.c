@@ -14,7 +14,8 @@ static const char OLD[] =
     " AND at < NOW(6) - INTERVAL ? DAY AND leaf_index IS NOT NULL ORDER BY position LIMIT ?";
 static const char FORGET[] = ERASE " WHERE position = ?";
 static const char ADVANCE[] = "UPDATE audit_state SET forgot = ? WHERE id = 1";
-static const char OF_ACTOR[] = ERASE " WHERE workspace = ? AND actor = ? ORDER BY position LIMIT ?";
+static const char OF_ACTOR[] =
+    "SELECT position AS number FROM audit_entries WHERE position > ? AND workspace = ? AND actor = ? ORDER BY position LIMIT ?";
 
 typedef struct position_row {
   int64_t number;
@@ -48,12 +49,20 @@ purlin_status audit_forget(purlin_ctx *ctx, int64_t days) {
   return status;
 }
 
+/* What waits for its number gets it first, so that its hash stays. */
 purlin_status audit_erase_actor(purlin_ctx *ctx, const char *actor, int64_t *count) {
-  purlin_status status = PURLIN_OK;
-  uint64_t some = BATCH;
-  for (*count = 0; status == PURLIN_OK && some == BATCH; *count += (int64_t)some) {
-    status = purlin_db_run(ctx, OF_ACTOR, purlin_workspace(ctx), actor, BATCH);
-    some = status == PURLIN_OK ? purlin_affected(ctx) : 0;
+  purlin_status status = audit_sequence(ctx);
+  int64_t last = 0;
+  *count = 0;
+  for (size_t some = BATCH; status == PURLIN_OK && some == BATCH;) {
+    purlin_mark mark = purlin_arena_mark(ctx);
+    position_rows rows = {0};
+    status = purlin_db_list(ctx, position_row, &rows, OF_ACTOR, last, purlin_workspace(ctx), actor, BATCH);
+    if (status == PURLIN_OK) status = purlin_db_bulk(ctx, position_row, rows.items, rows.count, FORGET);
+    some = rows.count;
+    *count += (int64_t)some;
+    if (some > 0) last = rows.items[some - 1].number;
+    purlin_arena_reset(ctx, mark);
   }
   return status;
 }

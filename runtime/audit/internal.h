@@ -11,6 +11,9 @@ void audit_apart(const audit_entry *entry);
 /* Writes what was taken. May park. */
 PURLIN_CHECKED purlin_status audit_write_apart(purlin_ctx *ctx);
 
+/* sequencer.c: numbers what has been committed, in the caller's transaction or in its own. May park. */
+PURLIN_CHECKED purlin_status audit_sequence(purlin_ctx *ctx);
+
 /* proof.c. May park. PURLIN_INTERNAL, recorded, when hashes are missing. `path` has room for TREE_MOST_PATH. */
 PURLIN_CHECKED purlin_status audit_prove_inclusion(purlin_ctx *ctx, uint64_t index, uint64_t size, tree_hash *path,
                                                    size_t *count);

@@ -1,5 +1,6 @@
 #include "audit/internal.h"
 #include "audit/rows.h"
+#include "audit/waiting.h"
 #include "core/text.h"
 #include <purlin/operation.h>
 #include <string.h>
@@ -12,11 +13,7 @@ static const char SELECT_PAGE[] =
     " AND (? = '' OR project = ?) AND at >= IFNULL(?, '1000-01-01') AND at < IFNULL(?, '9999-12-31')"
     " ORDER BY position DESC LIMIT ?";
 
-typedef struct list_in {
-  const char *actor, *operation, *object, *outcome, *project;
-  purlin_time since, until;
-  int64_t before, limit;
-} list_in;
+typedef audit_filter list_in;
 PURLIN_SCHEMA(list_in, "Which entries",
     PURLIN_DEFAULT(actor, "\"\"", "By this actor", .max_length = 250),
     PURLIN_DEFAULT(operation, "\"\"", "Whose operation begins with this", .max_length = 250),
@@ -33,12 +30,52 @@ typedef struct entry_page {
 } entry_page;
 PURLIN_SCHEMA(entry_page, "Entries, newest first", PURLIN_LIST(entries, audit_row, "The entries"));
 
+static audit_row row_of(const waiting_entry *from) {
+  const audit_entry *e = &from->entry;
+  return (audit_row){.position = from->position,
+                     .id = e->id,
+                     .at = e->at,
+                     .workspace = e->workspace,
+                     .project = e->project,
+                     .actor = e->actor,
+                     .credential = e->credential,
+                     .address = e->address,
+                     .operation = e->operation,
+                     .object = e->object,
+                     .outcome = e->outcome,
+                     .trace_id = e->trace_id,
+                     .input = e->input,
+                     .input_bytes = e->input_bytes,
+                     .input_hash = e->input_hash,
+                     .before = e->before,
+                     .after = e->after};
+}
+
+/* Both are sorted, the newest first; an entry that got its number in between is in both. */
+static purlin_status merge(purlin_ctx *ctx, const waiting_list *waiting, size_t most, entry_page *page) {
+  audit_row *rows = purlin_alloc_array(ctx, waiting->count + page->entries.count, sizeof *rows);
+  if (!rows) return PURLIN_TOO_LARGE;
+  size_t count = 0, w = 0, n = 0;
+  while (count < most && (w < waiting->count || n < page->entries.count)) {
+    int64_t waits = w < waiting->count ? waiting->items[w].position : -1;
+    int64_t numbered = n < page->entries.count ? page->entries.items[n].position : -1;
+    if (waits > numbered) rows[count++] = row_of(&waiting->items[w++]);
+    else rows[count++] = page->entries.items[n++];
+    if (waits == numbered) w++;
+  }
+  page->entries.items = rows;
+  page->entries.count = count;
+  return PURLIN_OK;
+}
+
 PURLIN_OPERATION(audit_list, list_in, entry_page,
     .summary = "The audit log of the workspace: who changed what, and who was refused", .permission = "audit:read",
     .http = "GET /api/v1/audit/entries") {
-  return purlin_db_list(ctx, audit_row, &out->entries, SELECT_PAGE, purlin_workspace(ctx), in->before, in->actor, in->actor,
-                        in->operation, in->operation, in->object, in->object, in->outcome, in->outcome, in->project,
-                        in->project, in->since, in->until, in->limit);
+  waiting_list waiting; /* first: otherwise one that gets its number in between would be in neither */
+  purlin_status status = waiting_find(ctx, in, &waiting);
+  if (status == PURLIN_OK)
+    status = purlin_db_list(ctx, audit_row, &out->entries, SELECT_PAGE, AUDIT_FILTER_VALUES(ctx, in));
+  return status == PURLIN_OK && waiting.count > 0 ? merge(ctx, &waiting, (size_t)in->limit, out) : status;
 }
 
 /* ---- Heads and proofs --------------------------------------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
  * wakes it: one transaction a second costs changes nothing, one for each would double what they cost. */
 #include "audit/head.h"
 #include "audit/internal.h"
+#include "audit/waiting.h"
 #include "core/text.h"
 #include "db/db.h"
 #include "observe/log.h"
@@ -15,11 +16,15 @@ PURLIN_COUNTER(audit_alarms_total, "Heads of the audit log that do not continue 
 enum { BATCH = 1000, KEPT_EVERY = 8, MOST_SUBTREES = BATCH, FORGET_EVERY_MS = 600000, AFTER_ERROR_MS = 2000 };
 
 static const char PENDING[] =
-    "SELECT EXISTS(SELECT 1 FROM audit_entries WHERE leaf_index IS NULL)"
+    "SELECT EXISTS(SELECT 1 FROM audit_waiting) OR EXISTS(SELECT 1 FROM audit_entries WHERE leaf_index IS NULL)"
     " OR (SELECT size FROM audit_state WHERE id = 1) > IFNULL((SELECT MAX(size) FROM audit_heads), 0) AS number";
 static const char LOCK[] = "SELECT origin, size, peaks FROM audit_state WHERE id = 1 FOR UPDATE";
 static const char TAKE[] = "SELECT position, leaf FROM audit_entries WHERE leaf_index IS NULL ORDER BY position LIMIT ?"
                            " FOR UPDATE SKIP LOCKED";
+static const char MOVE[] =
+    "INSERT INTO audit_entries (position, leaf_index, leaf, id, at, workspace, project, actor, credential, address, operation,"
+    " object, outcome, trace_id, input, input_bytes, input_hash, `before`, `after`)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 static const char NUMBER[] = "UPDATE audit_entries SET leaf_index = ? WHERE position = ?";
 static const char KEEP_SUBTREE[] = "INSERT INTO audit_subtrees (level, number, root) VALUES (?, ?, ?)";
 static const char ADVANCE[] = "UPDATE audit_state SET size = ?, peaks = ? WHERE id = 1";
@@ -60,6 +65,38 @@ PURLIN_SCHEMA(numbered_row, "A number for an entry",
     PURLIN_REQUIRED(leaf_index, "Its number"),
     PURLIN_REQUIRED(position, "Position"));
 
+typedef struct moved_row {
+  int64_t position, leaf_index;
+  purlin_bytes leaf;
+  const char *id;
+  purlin_time at;
+  const char *workspace, *project, *actor, *credential, *address, *operation, *object, *outcome, *trace_id;
+  purlin_json input;
+  int64_t input_bytes;
+  const char *input_hash;
+  purlin_json before, after;
+} moved_row;
+PURLIN_SCHEMA(moved_row, "An entry with its number: the columns of MOVE",
+    PURLIN_REQUIRED(position, "Position"),
+    PURLIN_REQUIRED(leaf_index, "Its number"),
+    PURLIN_REQUIRED(leaf, "Its hash"),
+    PURLIN_OPTIONAL(id, "Id"),
+    PURLIN_OPTIONAL(at, "When"),
+    PURLIN_OPTIONAL(workspace, "Workspace"),
+    PURLIN_OPTIONAL(project, "Project"),
+    PURLIN_OPTIONAL(actor, "Actor"),
+    PURLIN_OPTIONAL(credential, "Credential"),
+    PURLIN_OPTIONAL(address, "Address"),
+    PURLIN_OPTIONAL(operation, "Operation"),
+    PURLIN_OPTIONAL(object, "Object"),
+    PURLIN_OPTIONAL(outcome, "Outcome"),
+    PURLIN_OPTIONAL(trace_id, "Trace"),
+    PURLIN_OPTIONAL(input, "Input"),
+    PURLIN_REQUIRED(input_bytes, "Its size"),
+    PURLIN_OPTIONAL(input_hash, "Its hash"),
+    PURLIN_OPTIONAL(before, "Before"),
+    PURLIN_OPTIONAL(after, "After"));
+
 typedef struct subtree_row {
   int64_t level, number;
   purlin_bytes root;
@@ -74,7 +111,8 @@ static audit_options options;
 /* ---- One round ------------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct round {
-  bool force_head;
+  bool signs, force_head;
+  bool new_positions; /* those that the entries have waited with are taken: an older version has written beside us */
   size_t moved;
   state_row state;
   tree_frontier tree;
@@ -100,6 +138,48 @@ static void note_subtree(void *to, unsigned level, uint64_t number, const tree_h
   r->subtrees[at] = (subtree_row){level, (int64_t)number, {r->roots[at].bytes, sizeof r->roots[at].bytes}};
 }
 
+static purlin_status keep_tree(round *r) {
+  purlin_ctx *ctx = r->ctx;
+  purlin_status status = purlin_db_bulk(ctx, subtree_row, r->subtrees, r->subtree_count, KEEP_SUBTREE);
+  const purlin_bytes peaks = {r->tree.peaks, tree_peaks(r->tree.size) * sizeof r->tree.peaks[0]};
+  return status == PURLIN_OK ? purlin_db_run(ctx, ADVANCE, (int64_t)r->tree.size, peaks) : status;
+}
+
+static void move_one(round *r, const waiting_entry *from, tree_hash *leaf, moved_row *to) {
+  const audit_entry *e = &from->entry;
+  audit_leaf(e, leaf->bytes);
+  *to = (moved_row){r->new_positions ? 0 : from->position,
+                    (int64_t)r->tree.size,
+                    {leaf->bytes, sizeof leaf->bytes},
+                    e->id,
+                    e->at,
+                    e->workspace,
+                    e->project,
+                    e->actor,
+                    e->credential,
+                    e->address,
+                    e->operation,
+                    e->object,
+                    e->outcome,
+                    e->trace_id,
+                    e->input,
+                    e->input_bytes,
+                    e->input_hash,
+                    e->before,
+                    e->after};
+  tree_append(&r->tree, leaf, note_subtree, r);
+}
+
+static purlin_status move_all(round *r, const waiting_list *waiting) {
+  purlin_ctx *ctx = r->ctx;
+  moved_row *rows = purlin_alloc_array(ctx, waiting->count, sizeof *rows);
+  tree_hash *leaves = purlin_alloc_array(ctx, waiting->count, sizeof *leaves);
+  if (!rows || !leaves) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < waiting->count; i++) move_one(r, &waiting->items[i], &leaves[i], &rows[i]);
+  purlin_status status = purlin_db_bulk(ctx, moved_row, rows, waiting->count, MOVE);
+  return status == PURLIN_OK ? waiting_remove(ctx, waiting) : status;
+}
+
 static purlin_status number_all(round *r, const taken_rows *taken) {
   purlin_ctx *ctx = r->ctx;
   numbered_row *rows = purlin_alloc_array(ctx, taken->count, sizeof *rows);
@@ -111,10 +191,20 @@ static purlin_status number_all(round *r, const taken_rows *taken) {
     rows[i] = (numbered_row){(int64_t)r->tree.size, taken->items[i].position};
     tree_append(&r->tree, &leaf, note_subtree, r);
   }
-  purlin_status status = purlin_db_bulk(ctx, numbered_row, rows, taken->count, NUMBER);
-  if (status == PURLIN_OK) status = purlin_db_bulk(ctx, subtree_row, r->subtrees, r->subtree_count, KEEP_SUBTREE);
-  const purlin_bytes peaks = {r->tree.peaks, tree_peaks(r->tree.size) * sizeof r->tree.peaks[0]};
-  return status == PURLIN_OK ? purlin_db_run(ctx, ADVANCE, (int64_t)r->tree.size, peaks) : status;
+  return purlin_db_bulk(ctx, numbered_row, rows, taken->count, NUMBER);
+}
+
+/* At most BATCH. Whoever holds the tree's row is the only one to take entries away, so they need no locks of their own; what commits in
+ * the meantime comes in the next round. */
+static purlin_status number_some(round *r) {
+  taken_rows taken = {0};
+  waiting_list waiting = {0};
+  purlin_status status = purlin_db_list(r->ctx, taken_row, &taken, TAKE, BATCH);
+  if (status == PURLIN_OK && taken.count > 0) status = number_all(r, &taken);
+  if (status == PURLIN_OK) status = waiting_next(r->ctx, (int64_t)(BATCH - taken.count), &waiting);
+  if (status == PURLIN_OK && waiting.count > 0) status = move_all(r, &waiting);
+  r->moved = taken.count + waiting.count;
+  return status == PURLIN_OK && r->moved > 0 ? keep_tree(r) : status;
 }
 
 static bool is_due(const round *r, purlin_status found, const audit_head *newest) {
@@ -140,16 +230,33 @@ static purlin_status sign_when_due(round *r) {
 
 static purlin_status run_round(purlin_ctx *ctx, void *argument) {
   round *r = argument;
-  taken_rows taken = {0};
-  *r = (round){.force_head = r->force_head, .ctx = ctx};
+  *r = (round){.signs = r->signs, .force_head = r->force_head, .new_positions = r->new_positions, .ctx = ctx};
   purlin_status status = purlin_db_row(ctx, state_row, &r->state, LOCK);
   if (status == PURLIN_OK && !read_tree(r))
     status = purlin_fail(ctx, PURLIN_INTERNAL, "the audit log is damaged: its state does not fit its size");
-  if (status == PURLIN_OK) status = purlin_db_list(ctx, taken_row, &taken, TAKE, BATCH);
-  if (status == PURLIN_OK && taken.count > 0) status = number_all(r, &taken);
-  r->moved = taken.count;
-  return status == PURLIN_OK && taken.count < BATCH ? sign_when_due(r) : status;
+  if (status == PURLIN_OK) status = number_some(r);
+  return status == PURLIN_OK && r->signs && r->moved < BATCH ? sign_when_due(r) : status;
 }
+
+static purlin_status run_rounds(purlin_ctx *ctx, bool signs, bool force_head) {
+  purlin_status status = PURLIN_OK;
+  bool new_positions = false;
+  for (size_t moved = BATCH; status == PURLIN_OK && moved == BATCH;) {
+    round r = {.signs = signs, .force_head = force_head, .new_positions = new_positions};
+    purlin_mark mark = purlin_arena_mark(ctx);
+    status = purlin_transaction(ctx, run_round, &r);
+    purlin_arena_reset(ctx, mark);
+    moved = r.moved;
+    if (status != PURLIN_CONFLICT || new_positions || db_in_transaction(ctx)) continue;
+    purlin_clear_failure(ctx);
+    status = PURLIN_OK;
+    new_positions = true;
+    moved = BATCH;
+  }
+  return status;
+}
+
+purlin_status audit_sequence(purlin_ctx *ctx) { return run_rounds(ctx, false, false); }
 
 /* ---- What this node keeps outside of the database ------------------------------------------------------------------------------------------ */
 
@@ -218,15 +325,7 @@ static struct {
 static purlin_status number_what_waits(purlin_ctx *ctx) {
   pending_row pending;
   purlin_status status = purlin_db_row(ctx, pending_row, &pending, PENDING);
-  bool more = status == PURLIN_OK && pending.number != 0;
-  while (more) {
-    round r = {.force_head = sequencer.stopping};
-    purlin_mark mark = purlin_arena_mark(ctx);
-    status = purlin_transaction(ctx, run_round, &r);
-    purlin_arena_reset(ctx, mark);
-    more = status == PURLIN_OK && r.moved == BATCH;
-  }
-  return status;
+  return status == PURLIN_OK && pending.number != 0 ? run_rounds(ctx, true, sequencer.stopping) : status;
 }
 
 static purlin_status forget_when_due(purlin_ctx *ctx) {

@@ -1,6 +1,9 @@
 /* tables.c: the tables of the log.
  *
- * audit_entries  `leaf_index` is NULL until the sequencer has numbered the entry. `leaf` and `leaf_index` stay when content is erased.
+ * audit_waiting  entries as their changes wrote them, until the sequencer has numbered them.
+ * audit_entries  those with a number; `leaf` and `leaf_index` stay when content is erased. Its only index beside that of the numbers is
+ *                that of its positions: an index by actor or object costs each change more than it saves those who look, who give a time
+ *                or read pages. (Rows without a number were written by versions before 0.2.)
  * audit_state    one row: who holds it numbers. `peaks` are the roots of the complete subtrees that make up the tree, so that it grows
  *                without a look at what is old, and goes on truly whatever was done to that.
  * audit_subtrees the roots of each 256, 65,536, ... leaves: any proof is made of some hundred hashes. */
@@ -56,5 +59,18 @@ PURLIN_MIGRATION(audit_0002, "audit_0002_before_after",
                  "  ADD COLUMN `before` MEDIUMTEXT NULL,\n"
                  "  ADD COLUMN `after`  MEDIUMTEXT NULL;\n")
 
-const purlin_migration *const audit_migrations[] = {&audit_0001_migration, &audit_0002_migration};
+/* New positions follow the old ones. */
+PURLIN_MIGRATION(audit_0003, "audit_0003_waiting",
+                 "CREATE TABLE audit_waiting (\n"
+                 "  position BIGINT     NOT NULL AUTO_INCREMENT PRIMARY KEY,\n"
+                 "  entry    MEDIUMTEXT NOT NULL COMMENT 'JSON: all but the following',\n"
+                 "  input    MEDIUMTEXT NULL,\n"
+                 "  `before` MEDIUMTEXT NULL,\n"
+                 "  `after`  MEDIUMTEXT NULL\n"
+                 ") CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;\n"
+                 "INSERT INTO audit_waiting (position, entry) SELECT IFNULL(MAX(position), 0) + 1, '' FROM audit_entries;\n"
+                 "DELETE FROM audit_waiting WHERE entry = '';\n"
+                 "ALTER TABLE audit_entries DROP INDEX by_actor;\n")
+
+const purlin_migration *const audit_migrations[] = {&audit_0001_migration, &audit_0002_migration, &audit_0003_migration};
 const size_t audit_migration_count = sizeof audit_migrations / sizeof audit_migrations[0];

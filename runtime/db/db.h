@@ -62,6 +62,12 @@ PURLIN_CHECKED purlin_status db_lock_and_read(purlin_ctx *ctx, purlin_status (*r
  * Registered for the running transaction only; dropped on rollback. */
 PURLIN_CHECKED purlin_status db_after_commit(purlin_ctx *ctx, void (*call)(void *argument), void *argument);
 
+/* Lets the running transaction end with this statement instead of COMMIT, which it has in itself: "BEGIN NOT ATOMIC INSERT ...; COMMIT;
+ * END". That is one round trip for both, and when the INSERT fails nothing is committed. False: no transaction has begun, or it has such
+ * an ending already; then the statement is to be run as any other. The SQL (the first value, as in purlin_db_run_) and the values are
+ * borrowed until the transaction has ended: in the context's arena, or constants. Does not park. */
+bool db_end_with(purlin_ctx *ctx, const purlin_value *sql_and_values, size_t count);
+
 /* Puts a fence around whatever the context writes: `check` runs in each of its transactions, last before the commit, and its
  * failure rolls back. A statement that writes by itself becomes a transaction for that. NULL takes the fence away. */
 void db_set_fence(purlin_ctx *ctx, purlin_status (*check)(purlin_ctx *ctx, void *argument), void *argument);

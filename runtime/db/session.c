@@ -192,11 +192,13 @@ void db_session_rest(unsigned attempt) {
   loop_sleep(1 + noise % (5u << attempt));
 }
 
-/* Runs COMMIT or ROLLBACK, which neither a cancellation nor the deadline stops. */
+static bool execute_ending(db_connection *c, const purlin_value *ending, size_t count);
+
+/* Runs COMMIT or ROLLBACK, or what commits, which neither a cancellation nor the deadline stops. */
 static bool end_transaction(purlin_ctx *ctx, db_connection *c, const char *text) {
   bool shielded = ctx->shielded_until_ms != 0;
   if (!shielded) context_shield(ctx, COMMIT_GRACE_MS);
-  bool done = db_connection_query(c, text, strlen(text));
+  bool done = text ? db_connection_query(c, text, strlen(text)) : execute_ending(c, ctx->db->ending, ctx->db->ending_count);
   if (!shielded) context_unshield(ctx);
   return done;
 }
@@ -214,6 +216,23 @@ static void roll_back(purlin_ctx *ctx, db_session *session) {
   finish(ctx, session);
 }
 
+bool db_end_with(purlin_ctx *ctx, const purlin_value *sql_and_values, size_t count) {
+  db_session *session = ctx->db;
+  if (!session || !session->begun || session->doomed || session->lost || session->ending) return false;
+  session->ending = sql_and_values;
+  session->ending_count = count;
+  return true;
+}
+
+static bool execute_ending(db_connection *c, const purlin_value *ending, size_t count) {
+  const char *sql = ending->as.data;
+  db_statement *statement = db_statement_prepare(c, sql, ending->size, text_hash(sql, ending->size));
+  if (!statement) return false;
+  if (statement->parameters != count - 1)
+    return db_connection_failed(c, 0, "the transaction's last statement has other parameters");
+  return db_statement_execute(c, statement, ending + 1, count - 1);
+}
+
 /* PURLIN_OK when there was nothing to commit. */
 static purlin_status commit(purlin_ctx *ctx, db_session *session) {
   purlin_status status = purlin_still_wanted(ctx);
@@ -223,7 +242,7 @@ static purlin_status commit(purlin_ctx *ctx, db_session *session) {
     return purlin_fail(ctx, status, "%s", "before the transaction could commit");
   }
   db_connection *c = session->connection;
-  if (end_transaction(ctx, c, "COMMIT")) {
+  if (end_transaction(ctx, c, session->ending ? NULL : "COMMIT")) {
     finish(ctx, session);
     return PURLIN_OK;
   }
@@ -269,6 +288,7 @@ static purlin_status run_once(purlin_ctx *ctx, db_session *session, purlin_statu
   *again = session->doomed;
   session->opening = NULL;
   session->transactional = session->doomed = session->lost = false;
+  session->ending = NULL;
   return status;
 }
 

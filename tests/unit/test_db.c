@@ -413,6 +413,38 @@ TEST_IN_DATABASE(test_transaction_apart) {
   assert_false(db_in_transaction(ctx));
 }
 
+/* A transaction whose last statement and COMMIT go to the server together. */
+static purlin_status end_with(purlin_ctx *ctx, void *argument) {
+  const int64_t *ids = argument; /* of its row, of the ending's row; what it answers */
+  const purlin_value ending[] = {purlin_value_text("BEGIN NOT ATOMIC INSERT INTO moves VALUES (?, ?); COMMIT; END"),
+                                 purlin_value_int(ids[1]), purlin_value_int(7)};
+  purlin_value *kept = purlin_alloc_array(ctx, 3, sizeof *kept);
+  memcpy(kept, ending, sizeof ending);
+  assert_false(db_end_with(ctx, kept, 3)); /* nothing has begun */
+  RUN(ctx, "INSERT INTO moves VALUES (?, 0)", ids[0]);
+  assert_true(db_end_with(ctx, kept, 3));
+  assert_false(db_end_with(ctx, kept, 3)); /* one is enough */
+  return (purlin_status)ids[2];
+}
+
+TEST_IN_DATABASE(test_endings) {
+  static const char all[] = "SELECT 'x' name, COUNT(*) count FROM moves",
+                    seven[] = "SELECT 'x' name, COUNT(*) count FROM moves WHERE n = 7";
+  RUN(ctx, "CREATE OR REPLACE TABLE moves (id INT PRIMARY KEY, n INT NOT NULL)");
+  assert_false(db_end_with(ctx, (const purlin_value[]){purlin_value_text("COMMIT")}, 1));
+  OK(ctx, purlin_transaction(ctx, end_with, (int64_t[]){1, 2, PURLIN_OK}));
+  assert_int_equal(count_of(ctx, all), 2);
+  assert_int_equal(count_of(ctx, seven), 1);
+  assert_int_equal(purlin_transaction(ctx, end_with, (int64_t[]){3, 4, PURLIN_FORBIDDEN}), PURLIN_FORBIDDEN);
+  assert_int_equal(count_of(ctx, all), 2); /* rolled back: it never ran */
+  assert_int_not_equal(purlin_transaction(ctx, end_with, (int64_t[]){5, 2, PURLIN_OK}), PURLIN_OK);
+  purlin_clear_failure(ctx);
+  assert_int_equal(count_of(ctx, all), 2); /* it failed, so nothing was committed */
+  OK(ctx, purlin_transaction(ctx, end_with, (int64_t[]){5, 6, PURLIN_OK}));
+  assert_int_equal(count_of(ctx, seven), 2);
+  assert_false(ctx->transaction_open);
+}
+
 /* Two fibers that take two rows in opposite order: one of them is the victim and runs again. */
 static struct { int started, ended, runs; } crossing;
 
@@ -570,14 +602,23 @@ TEST_IN_DATABASE(test_json_rows) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_types),         cmocka_unit_test(test_session),
-      cmocka_unit_test(test_conversions),   cmocka_unit_test(test_plan_errors),
-      cmocka_unit_test(test_altered_table), cmocka_unit_test(test_long_values),
-      cmocka_unit_test(test_lists),         cmocka_unit_test(test_cursor),
-      cmocka_unit_test(test_errors),        cmocka_unit_test(test_many_statements),
-      cmocka_unit_test(test_transactions),  cmocka_unit_test(test_transaction_apart),
-      cmocka_unit_test(test_deadlock),      cmocka_unit_test(test_deadlock_for_ever),
-      cmocka_unit_test(test_all_loops),     cmocka_unit_test(test_bulk),
+      cmocka_unit_test(test_types),
+      cmocka_unit_test(test_session),
+      cmocka_unit_test(test_conversions),
+      cmocka_unit_test(test_plan_errors),
+      cmocka_unit_test(test_altered_table),
+      cmocka_unit_test(test_long_values),
+      cmocka_unit_test(test_lists),
+      cmocka_unit_test(test_cursor),
+      cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_many_statements),
+      cmocka_unit_test(test_transactions),
+      cmocka_unit_test(test_transaction_apart),
+      cmocka_unit_test(test_endings),
+      cmocka_unit_test(test_deadlock),
+      cmocka_unit_test(test_deadlock_for_ever),
+      cmocka_unit_test(test_all_loops),
+      cmocka_unit_test(test_bulk),
       cmocka_unit_test(test_json_rows),
   };
   return cmocka_run_group_tests(tests, start_server, stop_server);
