@@ -36,7 +36,7 @@ typedef struct accounts_configuration {
   const char *issuer, *audience, *algorithm;
   int64_t password_cost, access_token_s, session_days, directory_check_s, directory_grace_s;
   const char *registration, *registration_role;
-  const char *smtp_url, *smtp_user, *smtp_password, *mail_from, *link_url;
+  const char *smtp_url, *smtp_user, *smtp_password, *smtp_ca_file, *mail_from, *link_url;
   bool smtp_starttls;
 } accounts_configuration;
 PURLIN_SCHEMA(accounts_configuration, "People, passwords and sessions",
@@ -55,6 +55,7 @@ PURLIN_SCHEMA(accounts_configuration, "People, passwords and sessions",
     PURLIN_DEFAULT(smtp_password, "\"\"", "With this password: env(\"PURLIN_SMTP_PASSWORD\")", .max_length = 500, .secret = true),
     PURLIN_DEFAULT(mail_from, "\"\"", "The address that it comes from", EMAIL_RULE),
     PURLIN_DEFAULT(link_url, "\"\"", "What letters call this server; empty: its URL", .max_length = 500),
+    PURLIN_DEFAULT(smtp_ca_file, "\"\"", "PEM file of those who may vouch for the mail server; empty: those that this system trusts", .max_length = 500),
     PURLIN_DEFAULT(smtp_starttls, "true", "Only over TLS: smtp:// switches to it, or nothing is sent"));
 
 /* The same as purlin_configuration(), also where another plugin has called. Does not park. */

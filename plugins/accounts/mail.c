@@ -61,6 +61,8 @@ static void set_options(CURL *curl, sending *s, struct curl_slist *recipients) {
   (void)curl_easy_setopt(curl, CURLOPT_URL, c->smtp_url);
   (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
   (void)curl_easy_setopt(curl, CURLOPT_USE_SSL, (long)(c->smtp_starttls ? CURLUSESSL_ALL : CURLUSESSL_NONE));
+  (void)curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+  if (*c->smtp_ca_file) (void)curl_easy_setopt(curl, CURLOPT_CAINFO, c->smtp_ca_file);
   (void)curl_easy_setopt(curl, CURLOPT_MAIL_FROM, c->mail_from);
   (void)curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, recipients);
   (void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);

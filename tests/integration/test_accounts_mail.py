@@ -1,6 +1,8 @@
 """What comes by mail, taken by a real SMTP server: addresses that are verified, passwords that were forgotten."""
+import base64
 import re
 import socketserver
+import ssl
 import threading
 import time
 
@@ -8,6 +10,7 @@ import pytest
 
 from daemon import wait_until
 from test_accounts import GOOD, a_name, login, refresh, soon, whoami
+from test_tls import Authority
 
 OTHER = "another rather good one"
 
@@ -28,6 +31,9 @@ class Sink(socketserver.ThreadingTCPServer):
 class Session(socketserver.StreamRequestHandler):
     def handle(self):
         self.wfile.write(b"220 sink\r\n")
+        self.handle_letters()
+
+    def handle_letters(self):
         to = None
         for line in self.rfile:
             verb = line.split()[0].upper() if line.split() else b""
@@ -163,3 +169,94 @@ def test_a_letter_that_was_not_taken_is_sent_again(post, mail, user):
 
 def test_without_a_mail_server_it_says_so(client):
     assert client.op("accounts.forgot_password", {"name": "x"}, token=False).status == 409
+
+
+# ---- Over TLS --------------------------------------------------------------------------------------------------------------------
+
+
+class SafeSink(Sink):
+    """Takes letters over STARTTLS from those that know the password only. `context` may change between letters; None: it offers no TLS."""
+
+    def __init__(self, context):
+        super().__init__()
+        self.RequestHandlerClass, self.context = SafeSession, context
+        self.verbs, self.authenticated, self.password = [], [], "right"
+
+
+class SafeSession(Session):
+    def handle(self):
+        sink, safe = self.server, False
+        self.wfile.write(b"220 sink\r\n")
+        for line in iter(lambda: self.rfile.readline(), b""):  # another one after STARTTLS
+            verb = line.split()[0].upper().decode()
+            sink.verbs.append((verb, safe))
+            if verb == "EHLO":
+                self.wfile.write(b"250-sink\r\n250 AUTH PLAIN\r\n" if safe or not sink.context else b"250-sink\r\n250 STARTTLS\r\n")
+            elif verb == "STARTTLS":
+                self.wfile.write(b"220 go on\r\n")
+                try:
+                    secured = sink.context.wrap_socket(self.connection, server_side=True)
+                except ssl.SSLError:
+                    return  # the client has refused us
+                self.rfile, self.wfile, safe = secured.makefile("rb"), secured.makefile("wb", 0), True
+            elif verb == "AUTH":
+                words = line.decode().split()
+                if len(words) == 2:
+                    self.wfile.write(b"334 \r\n")
+                    words.append(self.rfile.readline().decode().strip())
+                sink.authenticated.append(base64.b64decode(words[2]).decode().split("\0")[-2:])
+                if sink.authenticated[-1] != ["mailer", sink.password]:
+                    self.wfile.write(b"535 no\r\n")
+                    continue
+                self.wfile.write(b"235 yes\r\n")
+                return super().handle_letters()
+            else:
+                self.wfile.write(b"221 bye\r\n" if verb == "QUIT" else b"530 who are you\r\n")
+                if verb == "QUIT":
+                    return
+
+
+def server_context(pair):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*pair)
+    return context
+
+
+def test_letters_go_over_tls_to_the_right_server_only(new_daemon, scratch):
+    known, stranger = Authority(scratch / "mail-known"), Authority(scratch / "mail-stranger")
+    good = server_context(known.issue("mail"))
+    sink = SafeSink(good)
+    server = new_daemon(configuration=f'plugin "accounts" {{ smtp_url = "smtp://localhost:{sink.server_address[1]}", mail_from = "purlin@example.org",'
+                        f' smtp_user = "mailer", smtp_password = "right", smtp_ca_file = "{known.certificate}" }}\n')
+    client = server.client()
+
+    def send():
+        name = a_name()
+        assert client.op("accounts.create_user", {"name": name, "password": GOOD, "email": f"{name}@example.org"}).status == 201
+        assert public(client, "forgot_password", name=name).status == 200
+        return name
+
+    def error_of(name):
+        return wait_until(lambda: [row[0] for row in server.sql(f"SELECT error FROM purlin_jobs WHERE payload LIKE '%{name}%' AND error > ''")], 15, "no error")[0]
+
+    name = send()
+    letter = wait_until(lambda: sink.to(f"{name}@example.org"), 15, "no letter")[0]
+    assert "reset_" in letter and sink.authenticated == [["mailer", "right"]]
+    assert [verb for verb, safe in sink.verbs if not safe] == ["EHLO", "STARTTLS"]
+    waiting = []
+    for context, told in ((server_context(stranger.issue("mail")), "certificate"), (None, "STARTTLS"),
+                          (server_context(known.issue("other", "/CN=other", "DNS:other.example")), "localhost")):
+        sink.context, sink.verbs, sink.authenticated = context, [], []
+        waiting.append(send())
+        error = error_of(waiting[-1])
+        assert "the mail server did not take a letter" in error and (told in error or "SSL" in error), error
+        assert not sink.authenticated and not {verb for verb, _ in sink.verbs} & {"AUTH", "MAIL", "RCPT", "DATA"}, sink.verbs
+    sink.context, sink.password = good, "changed"
+    waiting.append(send())
+    assert "right" not in error_of(waiting[-1]) and sink.authenticated[-1] == ["mailer", "right"]
+    assert '"right"' not in server.log_text() and not sink.to(f"{waiting[-1]}@example.org")
+    sink.password = "right"
+    wait_until(lambda: all(sink.to(f"{name}@example.org") for name in waiting), 60, "a letter was lost")
+    client.close()
+    server.stop()
+    sink.shutdown()
