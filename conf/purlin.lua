@@ -28,6 +28,8 @@ database {
   user = "purlin",
   name = "purlin",
   -- host = "db.example.org", port = 3306, password = file("/etc/purlin/db.password"),
+  -- tls_ca = "/etc/purlin/db-ca.pem",    -- who vouches for MariaDB's certificate; then nothing goes in the clear
+  -- tls_certificate = "/etc/purlin/db.pem", tls_key = "/etc/purlin/db.key",  -- our own, where MariaDB wants one
 }
 -- A password comes from elsewhere: env("NAME"), file("PATH"), which others may not be able to read, or credential("NAME") of systemd.
 

@@ -121,6 +121,9 @@ static purlin_status start_database(starting *s) {
     s->database.port = (uint16_t)configured->port;
     s->database.user = configured->user;
     s->database.password = configured->password;
+    s->database.tls_ca = configured->tls_ca;
+    s->database.tls_certificate = configured->tls_certificate;
+    s->database.tls_key = configured->tls_key;
   }
   return db_start(&s->database, &s->why);
 }

@@ -48,6 +48,9 @@ PURLIN_SCHEMA(database_settings, "database { ... }",
     PURLIN_DEFAULT(user, "\"purlin\"", "Who connects"),
     PURLIN_OPTIONAL(password, "Password; env(\"NAME\") and file(\"PATH\") keep it out of this file", .secret = true),
     PURLIN_DEFAULT(name, "\"purlin\"", "Name of the database", .pattern = "[A-Za-z0-9_]+", .max_length = 64),
+    PURLIN_OPTIONAL(tls_ca, "PEM file of those who may vouch for MariaDB's certificate: then it must have one, for `host`, and nothing goes in the clear"),
+    PURLIN_OPTIONAL(tls_certificate, "PEM file of our own certificate, where MariaDB wants one"),
+    PURLIN_OPTIONAL(tls_key, "PEM file of its private key"),
     PURLIN_DEFAULT(connections, "16", "Connections in all", .min = 2, .max = 1000));
 
 PURLIN_SCHEMA(log_settings, "log { ... }",
@@ -144,6 +147,23 @@ purlin_status settings_use_outbound(const settings *s, buffer *why) {
   return status;
 }
 
+static const char *database_misfit(const database_settings *d) {
+  if ((d->tls_certificate || d->tls_key) && !(d->tls_ca && d->tls_certificate && d->tls_key))
+    return "tls_certificate and tls_key are needed, both, and tls_ca";
+  if (d->tls_ca && d->socket) return "tls_ca is for host and port: a Unix socket leaves no machine";
+  const char *const files[] = {d->tls_ca, d->tls_certificate, d->tls_key};
+  for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+    if (files[i] && access(files[i], R_OK) != 0) return "a file of tls_ca, tls_certificate and tls_key cannot be read";
+  return NULL;
+}
+
+static purlin_status check_database(const settings *s, buffer *why) {
+  const config_section *section = find(s->file, "database");
+  const char *wrong = database_misfit(&s->database);
+  if (wrong) buffer_format(why, "%s:%d: database: %s", section->file, section->line, wrong);
+  return wrong ? PURLIN_INVALID : PURLIN_OK;
+}
+
 static void override(settings *s, const daemon_arguments *arguments) {
   if (arguments->dev && find(s->file, "server") == &NO_SECTION) s->server.state = "./var";
   static const char *const machine[] = {"127.0.0.0/8", "::1"};
@@ -175,6 +195,7 @@ purlin_status settings_load(const daemon_arguments *arguments, settings *out, bu
   if (!path && !arguments->dev && access(STANDARD, R_OK) == 0) path = STANDARD;
   purlin_status status = path ? config_load(path, kinds, sizeof kinds / sizeof kinds[0], &out->file, why) : PURLIN_OK;
   if (status == PURLIN_OK) status = decode_all(out, why);
+  if (status == PURLIN_OK) status = check_database(out, why);
   if (status == PURLIN_OK) override(out, arguments);
   return status;
 }

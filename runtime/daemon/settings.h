@@ -18,7 +18,7 @@ typedef struct server_settings {
 } server_settings;
 
 typedef struct database_settings {
-  const char *socket, *host, *user, *password, *name;
+  const char *socket, *host, *user, *password, *name, *tls_ca, *tls_certificate, *tls_key;
   int64_t port, connections;
 } database_settings;
 

@@ -54,6 +54,18 @@ bool db_error_breaks_connection(unsigned error) {
 
 /* ---- Opening, on a thread that may block ---- */
 
+static void set_tls(MYSQL *mysql, const db_options *options) {
+  const my_bool yes = 1;
+  if (!options->tls_ca) return;
+  mysql_options(mysql, MYSQL_OPT_SSL_ENFORCE, &yes);
+  mysql_options(mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &yes);
+  mysql_options(mysql, MYSQL_OPT_SSL_CA, options->tls_ca);
+  mysql_options(mysql, MARIADB_OPT_TLS_VERSION, "TLSv1.2,TLSv1.3");
+  if (!options->tls_certificate) return;
+  mysql_options(mysql, MYSQL_OPT_SSL_CERT, options->tls_certificate);
+  mysql_options(mysql, MYSQL_OPT_SSL_KEY, options->tls_key);
+}
+
 static void set_options(MYSQL *mysql, const db_options *options) {
   unsigned timeout_s = (options->connect_timeout_ms + 999) / 1000;
   unsigned no_local_files = 0;
@@ -62,6 +74,7 @@ static void set_options(MYSQL *mysql, const db_options *options) {
   mysql_options(mysql, MYSQL_SET_CHARSET_NAME, "utf8mb4");
   mysql_options(mysql, MYSQL_OPT_LOCAL_INFILE, &no_local_files);
   mysql_options(mysql, MYSQL_OPT_MAX_ALLOWED_PACKET, &packet);
+  set_tls(mysql, options);
 }
 
 /* CLIENT_FOUND_ROWS: an UPDATE counts the rows that it found, so that "0 rows" means "no such row". */

@@ -23,6 +23,9 @@ typedef struct db_options {
   const char *host;
   uint16_t port;
   const char *user, *password, *database;
+  /* PEM file of those who may vouch for the server: then nothing is sent before TLS is on and the certificate is found to be good and
+   * for `host`. NULL: as the connector does it. Beside it, perhaps, a certificate and a key of our own. */
+  const char *tls_ca, *tls_certificate, *tls_key;
   size_t connections;          /* in all, divided among the loops; default 16 */
   uint32_t wait_ms;            /* for a free connection: 2 s, then PURLIN_UNAVAILABLE */
   uint32_t connect_timeout_ms; /* 5 s */

@@ -1,6 +1,7 @@
 /* service.c: start and stop, the checker thread, and KILL QUERY. */
 #include "db/service.h"
 
+#include <errmsg.h>
 #include <mysqld_error.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -194,6 +195,12 @@ static void explain_connect(const db_options *o, unsigned error, const char *tex
     buffer_format(why, ". Run as an administrator: GRANT ALL ON `%s`.* TO '%s'@'%%'", o->database, o->user);
     break;
   case ER_CON_COUNT_ERROR: buffer_text(why, ". Raise max_connections of the server"); break;
+  case CR_SSL_CONNECTION_ERROR:
+    buffer_format(
+        why,
+        ". With database { tls_ca = ... } the server needs a certificate (ssl_cert, ssl_key) for '%s' that those in %s vouch for",
+        o->host, o->tls_ca ? o->tls_ca : "that file");
+    break;
   default: buffer_text(why, ". Is the server running, and the address right?"); break;
   }
 }
@@ -268,6 +275,9 @@ static void free_options(db_options *o) {
   free((char *)(uintptr_t)o->user);
   free((char *)(uintptr_t)o->password);
   free((char *)(uintptr_t)o->database);
+  free((char *)(uintptr_t)o->tls_ca);
+  free((char *)(uintptr_t)o->tls_certificate);
+  free((char *)(uintptr_t)o->tls_key);
   *o = (db_options){0};
 }
 
@@ -280,6 +290,10 @@ static bool copy_options(const db_options *from, db_options *to) {
   to->user = copy_or_null(from->user);
   to->password = copy_or_null(from->password);
   to->database = copy_or_null(from->database);
+  to->tls_ca = copy_or_null(from->tls_ca);
+  to->tls_certificate = copy_or_null(from->tls_certificate);
+  to->tls_key = copy_or_null(from->tls_key);
+  if ((from->tls_ca && !to->tls_ca) || (from->tls_certificate && (!to->tls_certificate || !to->tls_key))) return false;
   if (to->connections == 0) to->connections = 16;
   if (to->statements == 0) to->statements = 256;
   return (to->socket || to->host) && to->user && to->database && (!from->password || to->password);
