@@ -73,7 +73,7 @@ function request:json() end
 
 ---@class purlin.Response
 ---@field status? integer      200
----@field headers? table<string, string>
+---@field headers? table<string, string|purlin.Secret>
 ---@field media_type? string   by default text/plain for a text, application/json for anything else
 ---@field body? any            a text is sent as it is, anything else as JSON
 
@@ -149,7 +149,7 @@ function purlin.db.execute_all(statements) end
 ---@class purlin.HttpCall
 ---@field url string
 ---@field method? string
----@field headers? table<string, string>
+---@field headers? table<string, string|purlin.Secret>
 ---@field body? string
 ---@field json? any            sent as JSON instead of body
 ---@field timeout_ms? integer  of each attempt: 10,000
@@ -171,6 +171,15 @@ function purlin.http.post(call) end
 ---@param call purlin.HttpCall
 ---@return purlin.HttpAnswer
 function purlin.http.request(call) end
+
+---@class purlin.Secret
+---@operator concat(string): purlin.Secret
+---A secret of the workspace that the script runs in, by its name ("vault:NAME": of the provider "vault"). The script never has its
+---value: purlin.http puts that in its place when it sends the header:
+---`headers = { Authorization = "Bearer " .. purlin.secret("slack-token") }`. tostring() tells the name.
+---@param name string
+---@return purlin.Secret
+function purlin.secret(name) end
 
 purlin.jobs = {}
 ---Puts a job into the durable queue. Waits.

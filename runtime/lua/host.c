@@ -213,8 +213,8 @@ static int unknown_part(lua_State *L) {
 
 void host_open(lua_State *L) {
   static void (*const parts[])(lua_State *) = {
-      host_open_log,        host_open_json,     host_open_time, host_open_shared, host_open_metrics,
-      host_open_operations, host_open_database, host_open_http, host_open_work,   host_open_registration};
+      host_open_log,      host_open_json, host_open_time,   host_open_shared, host_open_metrics,     host_open_operations,
+      host_open_database, host_open_http, host_open_secret, host_open_work,   host_open_registration};
   open_errors(L);
   lua_newtable(L);
   for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) parts[i](L);

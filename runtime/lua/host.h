@@ -4,6 +4,7 @@
 #define PURLIN_LUA_HOST_H
 
 #include <lauxlib.h>
+#include <purlin/secret.h>
 #include "lua/run.h"
 #include "lua/value.h"
 
@@ -22,6 +23,7 @@ void host_open_metrics(lua_State *L);
 void host_open_operations(lua_State *L); /* op, and who, where and what they may */
 void host_open_database(lua_State *L);
 void host_open_http(lua_State *L);
+void host_open_secret(lua_State *L);
 void host_open_work(lua_State *L);         /* jobs and events */
 void host_open_registration(lua_State *L); /* policy, on, route, every, require */
 
@@ -45,6 +47,10 @@ void host_check_options(lua_State *L, int table, const char *const *known);
 /* A member of the options table (if it is one); `initial` when it is absent. Raises an error when it is out of bounds. */
 lua_Integer host_integer_option(lua_State *L, int table, const char *name, lua_Integer initial, lua_Integer least,
                                 lua_Integer most);
+
+/* Whether the value is a purlin.secret: then *line is "HEADER: VALUE", for the call that is made next; to be wiped, at the latest by the end of the
+ * context. Raises the errors of secrets. May park. */
+bool host_secret_header(lua_State *L, int index, const char *header, purlin_secret *line);
 
 /* Raises what the context has recorded, as an error object { status=, error=, message=, fields={ {field=, message=} } }. */
 int host_raise(lua_State *L, purlin_ctx *ctx, purlin_status status);

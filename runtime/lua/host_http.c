@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { MAX_HEADERS = 64, MAX_ANSWER_BYTES = 4 * 1024 * 1024 };
+enum { MAX_HEADERS = 64, MAX_ANSWER_BYTES = 4 * 1024 * 1024, MAX_SECRETS = 8 };
 
 static const char *text_option(lua_State *L, const char *name, const char *initial) {
   int type = lua_getfield(L, 1, name);
@@ -20,8 +20,18 @@ static bool is_clean(const char *text) {
   return true;
 }
 
-/* { ["Name"] = "value" } as "Name: value" texts, which stay on the Lua stack. */
-static void headers_option(lua_State *L, const char **headers, size_t count) {
+/* Headers with secrets in them, until the call is over. */
+typedef struct open_headers {
+  purlin_secret lines[MAX_SECRETS];
+  size_t count;
+} open_headers;
+
+static void wipe_headers(purlin_ctx *ctx, open_headers *open) {
+  while (open->count > 0) purlin_secret_wipe(ctx, &open->lines[--open->count]);
+}
+
+/* { ["Name"] = "value" } as "Name: value" texts, which stay on the Lua stack, or among `open` where the value is a secret. */
+static void headers_option(lua_State *L, const char **headers, size_t count, open_headers *open) {
   if (lua_getfield(L, 1, "headers") == LUA_TNIL) return;
   int table = lua_gettop(L);
   luaL_checktype(L, table, LUA_TTABLE);
@@ -29,10 +39,21 @@ static void headers_option(lua_State *L, const char **headers, size_t count) {
   lua_pushnil(L);
   while (lua_next(L, table) != 0) {
     int at = lua_gettop(L); /* the key below the value */
-    if (lua_type(L, at - 1) != LUA_TSTRING || !lua_isstring(L, at)) luaL_error(L, "'headers' wants texts");
+    purlin_secret line;
     if (count >= MAX_HEADERS) luaL_error(L, "too many headers");
-    headers[count] = lua_pushfstring(L, "%s: %s", lua_tostring(L, at - 1), lua_tostring(L, at));
-    if (!is_clean(headers[count])) luaL_error(L, "a header holds a control character");
+    if (lua_type(L, at - 1) == LUA_TSTRING && host_secret_header(L, at, lua_tostring(L, at - 1), &line)) {
+      if (open->count >= MAX_SECRETS) luaL_error(L, "too many headers with secrets");
+      open->lines[open->count++] = line;
+      headers[count] = line.text;
+      lua_pushliteral(L, "");
+    } else {
+      if (lua_type(L, at - 1) != LUA_TSTRING || !lua_isstring(L, at)) luaL_error(L, "'headers' wants texts");
+      headers[count] = lua_pushfstring(L, "%s: %s", lua_tostring(L, at - 1), lua_tostring(L, at));
+    }
+    if (!is_clean(headers[count])) {
+      wipe_headers(host_run(L)->ctx, open);
+      luaL_error(L, "a header holds a control character");
+    }
     count++;
     lua_rotate(L, at - 1, 1); /* the text below the key */
     lua_pop(L, 1);
@@ -68,7 +89,8 @@ static int request_as(lua_State *L, const char *method) {
   bool is_json = lua_getfield(L, 1, "json") != LUA_TNIL;
   int json_index = lua_gettop(L);
   if (is_json) headers[0] = json_type;
-  headers_option(L, headers, is_json ? 1 : 0);
+  open_headers open = {0};
+  headers_option(L, headers, is_json ? 1 : 0, &open);
   call.timeout_ms = (uint32_t)host_integer_option(L, 1, "timeout_ms", 10000, 1, 600000);
   call.retries = (uint32_t)host_integer_option(L, 1, "retries", 0, 0, 10);
   purlin_mark mark = host_mark(run);
@@ -80,6 +102,7 @@ static int request_as(lua_State *L, const char *method) {
   purlin_http_answer answer = {0};
   run_set_aside(run);
   purlin_status status = purlin_http(run->ctx, &call, &answer);
+  wipe_headers(run->ctx, &open);
   run_go_on(run, L);
   if (status != PURLIN_OK) return host_raise(L, run->ctx, status);
   push_answer(L, &answer);

@@ -100,12 +100,23 @@ void purlin_secret_wipe(purlin_ctx *ctx, purlin_secret *secret) {
   *secret = (purlin_secret){0};
 }
 
-purlin_status purlin_secret_keep(purlin_ctx *ctx, const void *data, size_t size, purlin_secret *out) {
+char *secrets_room(purlin_ctx *ctx, size_t size, purlin_secret *out) {
   *out = (purlin_secret){0};
-  secret_page *page = size <= PURLIN_SEAL_MOST_BYTES ? new_page(ctx, size) : NULL;
-  if (!page) return purlin_fail(ctx, PURLIN_TOO_LARGE, "a secret is too large, or memory is short");
-  if (size > 0) memcpy(page->text, data, size);
+  secret_page *page = size <= 2 * PURLIN_SEAL_MOST_BYTES ? new_page(ctx, size) : NULL;
+  if (!page) {
+    (void)!purlin_fail(ctx, PURLIN_TOO_LARGE, "a secret is too large, or memory is short");
+    return NULL;
+  }
   *out = (purlin_secret){page->text, size};
+  return page->text;
+}
+
+purlin_status purlin_secret_keep(purlin_ctx *ctx, const void *data, size_t size, purlin_secret *out) {
+  if (size > PURLIN_SEAL_MOST_BYTES)
+    return *out = (purlin_secret){0}, purlin_fail(ctx, PURLIN_TOO_LARGE, "a secret has at most 1 MiB");
+  char *text = secrets_room(ctx, size, out);
+  if (!text) return PURLIN_TOO_LARGE;
+  if (size > 0) memcpy(text, data, size);
   return PURLIN_OK;
 }
 

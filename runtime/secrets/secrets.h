@@ -28,6 +28,9 @@ PURLIN_CHECKED purlin_status secrets_open(const secrets_options *options, buffer
 PURLIN_CHECKED purlin_status secrets_check(const secrets_options *options, buffer *why);
 void secrets_close(void);
 
+/* A secret of `size` bytes, to be written to what is returned; NULL without memory, which is recorded. */
+char *secrets_room(purlin_ctx *ctx, size_t size, purlin_secret *out);
+
 /* ---- Sealed columns ------------------------------------------------------------------------------------------------------------------------ */
 
 /* Before the start. `why` says what is wrong with the declaration. */

@@ -193,6 +193,11 @@ ROWS = {
     "events.redrive": row("1 +3+33 33333 33333 4", lambda o: {"id": o.dead}, fresh="dead"),
     "plugins.list": row("1 +++++ 33333 ..... ."),
     "secrets.status": row("1 +++++ 33333 ..... ."),
+    # ---- secrets: of the workspace, in no project -----------------------------------------------------------------------------------
+    "secrets.list": row("1 +++++ 33333 ..... ."),
+    "secrets.get": row("1 +++++ 33333 ..... 4", lambda o: {"name": o.secret}, fresh="secret"),
+    "secrets.put": row("1 +3333 33333 ..... .", lambda o: {"name": o.new("s"), "value": "x"}),
+    "secrets.delete": row("1 +3333 33333 ..... 4", lambda o: {"name": o.secret}, fresh="secret"),
     "scripts.list": row("1 +++++ 33333 ..... ."),
     "server.alive": row(PUBLIC),
     "server.ready": row(PUBLIC),

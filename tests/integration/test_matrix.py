@@ -70,6 +70,7 @@ class World:
         self.insert(o)
         o.spare, o.key, o.grant, o.role, o.dead = name("spare"), "key_none", "grt_none", "none", "ded_none"
         o.user = "none"
+        o.secret = f"secret-{o.letter}-none"
         return o
 
     def insert(self, o):
@@ -97,7 +98,7 @@ class World:
     def missing_of(o):
         """As long as the names of what is there, and never made."""
         gone = Objects(**vars(o))
-        for kind in ("project", "model", "dataset", "experiment", "endpoint", "run", "training", "job", "spare", "key", "grant", "role", "dead"):
+        for kind in ("project", "model", "dataset", "experiment", "endpoint", "run", "training", "job", "spare", "key", "grant", "role", "dead", "secret"):
             setattr(gone, kind, getattr(o, kind)[:-4] + "zzzz")
         gone.sha256, gone.csv_sha256 = (hashlib.sha256(o.project.encode() + salt).hexdigest() for salt in (b"1", b"2"))
         return gone
@@ -127,6 +128,10 @@ class World:
     def fresh_role(self, o):
         o.role = f"role-{o.letter}{next_number():06}"
         self.ok(o.client.op("access.create_role", {"name": o.role, "summary": "-", "permissions": ["models:read"]}))
+
+    def fresh_secret(self, o):
+        o.secret = o.new("secret")
+        self.ok(o.client.op("secrets.put", {"name": o.secret, "value": "x"}))
 
     def fresh_dead(self, o):
         o.dead = unique("ded")

@@ -19,6 +19,7 @@
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "operation/operation.h"
+#include <purlin/contracts/secrets.h>
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -127,6 +128,19 @@ DOUBLE purlin_status purlin_db_list_(purlin_ctx *ctx, const purlin_schema *schem
                                      const purlin_value *sql_and_values, size_t count) {
   (void)schema, (void)items, (void)item_count, (void)sql_and_values, (void)count;
   return purlin_fail(ctx, PURLIN_UNAVAILABLE, "there is no database here");
+}
+
+/* One secret, "token", of the provider "store". */
+static purlin_status secret_of_double(purlin_ctx *ctx, const char *name, purlin_secret *out) {
+  if (strcmp(name, "token") != 0) return purlin_fail(ctx, PURLIN_NOT_FOUND, "there is no secret named '%s'", name);
+  purlin_status status = purlin_sleep(ctx, 1);
+  return status == PURLIN_OK ? purlin_secret_keep(ctx, "value", 5, out) : status;
+}
+DOUBLE const void *purlin_use_(purlin_ctx *ctx, const char *contract, const char *name, uint32_t version) {
+  static const purlin_secrets secrets = {.size = sizeof secrets, .get = secret_of_double};
+  if (version == PURLIN_CONTRACT_secrets && strcmp(contract, "secrets") == 0 && strcmp(name, "store") == 0) return &secrets;
+  (void)!purlin_fail(ctx, PURLIN_UNAVAILABLE, "nobody provides that");
+  return NULL;
 }
 
 DOUBLE purlin_status jobs_enqueue_json(purlin_ctx *ctx, const char *job, purlin_json payload,

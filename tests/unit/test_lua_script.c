@@ -153,6 +153,20 @@ static void api(purlin_ctx *ctx, void *unused) {
   says(ctx, "return pcall(purlin.jobs.enqueue, 'reports.send', {}, { priority = 'high' })", "false");
   says(ctx, "purlin.events.emit('rule.seen', 'key', { n = 1 })", "nil");
   CHECK(strcmp(last_event, "rule.seen key {\"n\":1}") == 0);
+  says(ctx, "return tostring('Bearer ' .. purlin.secret('token') .. '!')", "the secret 'token'");
+  says(ctx, "return pcall(purlin.json.encode, { purlin.secret('token') })", "false");
+  says(ctx, "return pcall(function() return purlin.secret('token') .. purlin.secret('token') end)", "false");
+  says(ctx, "return pcall(purlin.secret, '')", "false");
+  says(ctx, "return pcall(purlin.secret, 7)", "false");
+  says(ctx, "return pcall(purlin.secret, 'a\\0b')", "false");
+  says(ctx, "return select(2, pcall(purlin.http.get, { url = 'x', headers = { A = purlin.secret('other') } })).status",
+       "404");
+  says(ctx,
+       "return select(2, pcall(purlin.http.get, { url = 'x', headers = { A = purlin.secret('vault:token') } })).status",
+       "503");
+  says(ctx, "return select(2, pcall(purlin.http.get, { url = 'x', headers = { A = purlin.secret('token') .. '\\n' } }))",
+       "a header holds a control character");
+  CHECK(ctx->secrets == NULL);
   says(ctx, "return purlin.time.format(0.5) .. purlin.time.parse('1970-01-01T00:01:00Z')", "1970-01-01T00:00:00.500Z60.0");
   says(ctx, "local a = purlin.time.monotonic(); purlin.time.sleep(0.02); return purlin.time.monotonic() - a >= 0.019",
        "true");
