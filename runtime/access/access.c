@@ -1,4 +1,5 @@
 #include "access/identity.h"
+#include "access/quota.h"
 #include "access/rate.h"
 #include "audit/audit.h"
 #include "core/text.h"
@@ -348,6 +349,7 @@ void access_init(void) {
   context_on_end(let_go);
   http_set_gate(access_gate);
   jobs_set_identify(access_identify);
+  jobs_set_quota(quotas_jobs);
   events_set_identify(access_identify);
   background_set_identify(access_identify);
 }

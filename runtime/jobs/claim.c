@@ -1,24 +1,36 @@
 /* claim.c: takes due jobs from the queue, on every loop, and starts them there.
  *
- * A look finds the heads of the queue: for each kind and urgency that waits, when its first job is due (one seek each in the
- * index `claim`). A claim takes the next few of one kind in one transaction, which commits before any of them starts; rows
- * that others hold are skipped, never waited for. Within one urgency the kinds take turns, so that a hundred thousand jobs
- * of one kind do not hold up one of another.
+ * A look finds the heads of the queue: for each workspace, kind and urgency that waits, when its first job is due (one seek each
+ * in the index `claim`). A claim takes the next few of one of them in one transaction, which commits before any of them starts;
+ * rows that others hold are skipped, never waited for.
+ *
+ * Workspaces take turns, so that a hundred thousand jobs of one tenant, however urgent it calls them, do not hold up one of
+ * another; free slots are shared among those that wait. Within a workspace the more urgent go first, and within one urgency the
+ * kinds take turns. A workspace may have a limit of jobs at once, and so may a kind: what has reached it waits, the others go on.
  *
  * Jobs that are pure and have succeeded are deleted in the transaction of the next claim: one flush to disk for both. */
 #include "jobs/internal.h"
 
 #include "db/db.h"
 
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_GROUPS 256u
+#define MOST_GROUPS 256u      /* that one look sees; the next one begins after the workspace that was served last */
+#define MOST_OF_WORKSPACE 64u /* so that no tenant fills a look with urgencies of its own */
+#define AFTER_ALL_NAMES "~"
 #define SLICE_MS 20u   /* the heads are looked for anew after this time: something more urgent may have come */
 #define QUICK_US 5000u /* pure jobs that take less may be claimed ahead of free slots */
 
 static claimer *claimers;
 static size_t claimer_count;
+
+static jobs_quota *quota;
+
+void jobs_set_quota(jobs_quota *of) { quota = of; }
+bool jobs_quota_of(const char *workspace, int64_t *at_once) { return quota != NULL && quota(workspace, at_once); }
 
 static uint64_t now_ms(void) { return purlin_ticks_ns() / 1000000u; }
 
@@ -57,16 +69,18 @@ static void start_backlog(claimer *c) {
 /* ---- Looking -------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct head_row {
-  const char *name;
+  const char *workspace, *name;
   int64_t urgency, due_us;
 } head_row;
-PURLIN_SCHEMA(head_row, "The first job of a kind and urgency",
+PURLIN_SCHEMA(head_row, "The first job of a workspace, kind and urgency",
+    PURLIN_REQUIRED(workspace, "Workspace"),
     PURLIN_REQUIRED(name, "Kind"),
     PURLIN_REQUIRED(urgency, "Minus priority"),
     PURLIN_REQUIRED(due_us, "Microseconds until it is due"));
 
 typedef struct group {
   job_kind *kind;
+  const char *workspace; /* of the look's arena */
   int64_t urgency, due_us;
   bool exhausted;
 } group;
@@ -75,43 +89,72 @@ typedef struct groups {
   size_t count;
 } groups;
 
-static const char NEXT_HEAD[] = "SELECT name, urgency, TIMESTAMPDIFF(MICROSECOND, NOW(6), run_at) AS due_us "
-                                "FROM purlin_jobs FORCE INDEX (claim) "
-                                "WHERE state = 0 AND (name > ? OR (name = ? AND urgency > ?)) "
-                                "ORDER BY state, name, urgency, run_at, id LIMIT 1";
+static const char NEXT_HEAD[] = "SELECT workspace, name, urgency, TIMESTAMPDIFF(MICROSECOND, NOW(6), run_at) AS due_us "
+                                "FROM purlin_jobs FORCE INDEX (claim) WHERE state = 0 AND (workspace > ? OR (workspace = ?"
+                                " AND (name > ? OR (name = ? AND urgency > ?)))) "
+                                "ORDER BY state, workspace, name, urgency, run_at, id LIMIT 1";
 
-/* Kinds that this node does not know are passed over: another may know them. */
-static purlin_status look(purlin_ctx *ctx, groups *found) {
-  const char *name = "";
-  int64_t urgency = 0;
-  found->count = 0;
+/* From after the workspace `from` to the last one, or with `until` to that one. Kinds that this node does not know are passed over:
+ * another may know them. */
+static purlin_status look_from(purlin_ctx *ctx, groups *found, const char *from, const char *until) {
+  head_row at = {.workspace = from, .name = AFTER_ALL_NAMES};
+  size_t of_workspace = 0;
   while (found->count < MOST_GROUPS) {
     head_row head = {0};
-    purlin_status status = purlin_db_row(ctx, head_row, &head, NEXT_HEAD, name, name, urgency);
+    purlin_status status =
+        purlin_db_row(ctx, head_row, &head, NEXT_HEAD, at.workspace, at.workspace, at.name, at.name, at.urgency);
     if (status == PURLIN_NOT_FOUND) return PURLIN_OK;
     if (status != PURLIN_OK) return status;
-    name = head.name;
-    urgency = head.urgency;
-    job_kind *kind = job_kind_find(name);
-    if (kind == NULL) urgency = INT32_MAX; /* on to the next name */
-    else found->items[found->count++] = (group){kind, urgency, head.due_us, false};
+    if (until != NULL && strcmp(head.workspace, until) > 0) return PURLIN_OK;
+    if (strcmp(head.workspace, at.workspace) != 0) of_workspace = 0;
+    at = head;
+    job_kind *kind = job_kind_find(head.name);
+    if (kind == NULL) at.urgency = INT32_MAX; /* on to the next name */
+    else found->items[found->count++] = (group){kind, head.workspace, head.urgency, head.due_us, false};
+    if (++of_workspace == MOST_OF_WORKSPACE) at.name = AFTER_ALL_NAMES;
   }
   return PURLIN_OK;
 }
 
-/* The most urgent one that is due; among equals the one after the kind that was served last. */
+static purlin_status look(purlin_ctx *ctx, const claimer *c, groups *found) {
+  found->count = 0;
+  purlin_status status = look_from(ctx, found, c->last_workspace, NULL);
+  return status == PURLIN_OK && *c->last_workspace != '\0' ? look_from(ctx, found, "", c->last_workspace) : status;
+}
+
+static bool is_due(const group *g) { return !g->exhausted && g->due_us <= 0; }
+
+/* Whose turn it is: those after the one that was served last come first. */
+static int compare_turns(const char *a, const char *b, const char *last) {
+  bool a_after = strcmp(a, last) > 0, b_after = strcmp(b, last) > 0;
+  if (a_after != b_after) return a_after ? -1 : 1;
+  return strcmp(a, b);
+}
+
+static bool goes_before(const claimer *c, const group *a, const group *b) {
+  int order = compare_turns(a->workspace, b->workspace, c->last_workspace);
+  if (order == 0 && a->urgency != b->urgency) order = a->urgency < b->urgency ? -1 : 1;
+  if (order == 0) order = compare_turns(a->kind->name, b->kind->name, c->last_name);
+  return order < 0;
+}
+
 static group *choose(const claimer *c, groups *found) {
   group *best = NULL;
-  bool best_after = false;
-  for (size_t i = 0; i < found->count; i++) {
-    group *g = &found->items[i];
-    if (g->exhausted || g->due_us > 0) continue;
-    bool after = strcmp(g->kind->name, c->last_name) > 0;
-    if (best != NULL && (g->urgency > best->urgency || (g->urgency == best->urgency && (best_after || !after)))) continue;
-    best = g;
-    best_after = after;
-  }
+  for (size_t i = 0; i < found->count; i++)
+    if (is_due(&found->items[i]) && (best == NULL || goes_before(c, &found->items[i], best))) best = &found->items[i];
   return best;
+}
+
+/* Workspaces with something due; what one look found of each stands together. */
+static size_t count_workspaces(const groups *found) {
+  size_t count = 0;
+  const char *last = NULL;
+  for (size_t i = 0; i < found->count; i++) {
+    if (!is_due(&found->items[i]) || (last != NULL && strcmp(last, found->items[i].workspace) == 0)) continue;
+    last = found->items[i].workspace;
+    count++;
+  }
+  return count;
 }
 
 static uint64_t milliseconds_to_next(const groups *found) {
@@ -143,7 +186,7 @@ static const char CLAIM_SELECT[] =
     "SELECT id, attempt, max_attempts, TIMESTAMPDIFF(MICROSECOND, run_at, NOW(6)) AS waited_us,"
     "  public_id, workspace, project, actor, trace_id, payload "
     "FROM purlin_jobs FORCE INDEX (claim) "
-    "WHERE state = 0 AND name = ? AND urgency = ? AND run_at <= NOW(6) "
+    "WHERE state = 0 AND workspace = ? AND name = ? AND urgency = ? AND run_at <= NOW(6) "
     "ORDER BY run_at, id LIMIT ? FOR UPDATE SKIP LOCKED";
 
 static const char CLAIM_UPDATE[] =
@@ -164,6 +207,7 @@ typedef struct claim {
   size_t want;
   attempt *done;
   uint64_t began_ms;
+  bool workspace_full; /* it has as many running as it may */
   PURLIN_LIST_OF(claimed_row) rows;
 } claim;
 
@@ -180,20 +224,42 @@ static purlin_status run_over(purlin_ctx *ctx, const char *sql, const attempt *l
   return PURLIN_OK;
 }
 
+/* Whoever claims under a limit holds its gate, so that two never count the same room. */
+static purlin_status hold_gate(purlin_ctx *ctx, const char *name) {
+  id_row row = {0};
+  purlin_status status =
+      purlin_db_row(ctx, id_row, &row, "SELECT 1 AS id FROM purlin_job_gates WHERE name = ? FOR UPDATE", name);
+  if (status != PURLIN_NOT_FOUND) return status;
+  return purlin_db_run(ctx, "INSERT IGNORE INTO purlin_job_gates (name) VALUES (?)", name);
+}
+
+static void leave_at_most(size_t *want, int64_t limit, int64_t running) {
+  size_t left = running < limit ? (size_t)(limit - running) : 0;
+  if (left < *want) *want = left;
+}
+
 /* What the limit of a kind leaves: counted from the rows under a lease, while its gate is held, so that no count can leak. */
 static purlin_status pass_gate(purlin_ctx *ctx, const job_kind *kind, size_t *want) {
   id_row row = {0};
-  purlin_status status =
-      purlin_db_row(ctx, id_row, &row, "SELECT 1 AS id FROM purlin_job_gates WHERE name = ? FOR UPDATE", kind->name);
-  if (status == PURLIN_NOT_FOUND)
-    status = purlin_db_run(ctx, "INSERT IGNORE INTO purlin_job_gates (name) VALUES (?)", kind->name);
-  if (status != PURLIN_OK) return status;
-  status = purlin_db_row(
-      ctx, id_row, &row,
-      "SELECT COUNT(*) AS id FROM purlin_jobs FORCE INDEX (claim) WHERE state = 1 AND name = ? AND lease_until > NOW(6)",
-      kind->name);
-  size_t left = row.id < (int64_t)kind->concurrency ? kind->concurrency - (size_t)row.id : 0;
-  if (left < *want) *want = left;
+  purlin_status status = hold_gate(ctx, kind->name);
+  if (status == PURLIN_OK)
+    status = purlin_db_row(
+        ctx, id_row, &row,
+        "SELECT COUNT(*) AS id FROM purlin_jobs FORCE INDEX (claim) WHERE state = 1 AND name = ? AND lease_until > NOW(6)",
+        kind->name);
+  if (status == PURLIN_OK) leave_at_most(want, kind->concurrency, row.id);
+  return status;
+}
+
+/* The same for the quota of a workspace; no kind's name has a '/'. */
+static purlin_status pass_quota(purlin_ctx *ctx, const char *workspace, size_t *want) {
+  int64_t limit = 0;
+  if (!jobs_quota_of(workspace, &limit)) return PURLIN_OK;
+  id_row row = {0};
+  const char *gate = purlin_format(ctx, "workspace/%s", workspace);
+  purlin_status status = gate ? hold_gate(ctx, gate) : PURLIN_TOO_LARGE;
+  if (status == PURLIN_OK) status = purlin_db_row(ctx, id_row, &row, JOBS_OF_WORKSPACE, workspace);
+  if (status == PURLIN_OK) leave_at_most(want, limit, row.id);
   return status;
 }
 
@@ -206,7 +272,11 @@ static purlin_status claim_body(purlin_ctx *ctx, void *argument) {
   size_t want = c->want;
   if (kind->concurrency > 0) status = pass_gate(ctx, kind, &want);
   if (status != PURLIN_OK || want == 0) return status;
-  status = purlin_db_list(ctx, claimed_row, &c->rows, CLAIM_SELECT, kind->name, c->group->urgency, (int64_t)want);
+  status = pass_quota(ctx, c->group->workspace, &want);
+  c->workspace_full = want == 0;
+  if (status != PURLIN_OK || want == 0) return status;
+  status = purlin_db_list(ctx, claimed_row, &c->rows, CLAIM_SELECT, c->group->workspace, kind->name, c->group->urgency,
+                          (int64_t)want);
   if (status != PURLIN_OK || c->rows.count == 0) return status;
   int64_t ids[JOBS_MOST_IN_BATCH];
   for (size_t i = 0; i < c->rows.count; i++) ids[i] = c->rows.items[i].id;
@@ -292,18 +362,60 @@ static void wake_next(const claimer *c) {
   if (claimer_count > 1) post(&claimers[(loop_index(c->loop) + 1) % claimer_count]);
 }
 
-/* Claims of one kind and starts what it got. `*served` is false when all slots are taken. */
-static purlin_status serve(purlin_ctx *ctx, claimer *c, group *g, bool *served) {
+/* The claimers of a node share one turn of the workspaces. */
+static struct {
+  pthread_mutex_t lock;
+  char last[sizeof((claimer *)NULL)->last_workspace];
+} turn = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void learn_turn(claimer *c) {
+  (void)pthread_mutex_lock(&turn.lock);
+  memcpy(c->last_workspace, turn.last, sizeof turn.last);
+  (void)pthread_mutex_unlock(&turn.lock);
+}
+
+static group *take_next(claimer *c, groups *found) {
+  (void)pthread_mutex_lock(&turn.lock);
+  memcpy(c->last_workspace, turn.last, sizeof turn.last);
+  group *g = choose(c, found);
+  if (g != NULL) {
+    (void)snprintf(turn.last, sizeof turn.last, "%s", g->workspace);
+    (void)snprintf(c->last_name, sizeof c->last_name, "%s", g->kind->name);
+  }
+  (void)pthread_mutex_unlock(&turn.lock);
+  return g;
+}
+
+static void exhaust_workspace(groups *found, const char *workspace) {
+  for (size_t i = 0; i < found->count; i++)
+    if (strcmp(found->items[i].workspace, workspace) == 0) found->items[i].exhausted = true;
+}
+
+/* Jobs that may run long share what is free with those of other workspaces that wait: half of a fair part each time, so that the parts
+ * come out alike whoever is first. */
+static size_t fair_share(const groups *found, const job_kind *kind, size_t slots) {
+  if (is_quick(kind)) return node.options.batch;
+  size_t waiting = count_workspaces(found);
+  if (waiting < 2) return slots;
+  return slots > 2 * waiting ? slots / (2 * waiting) : 1;
+}
+
+/* Claims of the next group and starts what it got. `*served` is false when all slots are taken, or nothing is left. */
+static purlin_status serve(purlin_ctx *ctx, claimer *c, groups *found, bool *served) {
   size_t slots = slots_take(node.options.batch);
-  *served = slots > 0;
-  if (slots == 0) return PURLIN_OK;
-  memcpy(c->last_name, g->kind->name, strlen(g->kind->name) + 1);
-  claim what = {.group = g, .want = is_quick(g->kind) ? node.options.batch : slots};
+  group *g = slots > 0 ? take_next(c, found) : NULL;
+  *served = g != NULL;
+  if (g == NULL) {
+    slots_return(slots);
+    return PURLIN_OK;
+  }
+  claim what = {.group = g, .want = fair_share(found, g->kind, slots)};
   purlin_mark mark = purlin_arena_mark(ctx);
   purlin_status status = transact(ctx, c, &what);
   if (status == PURLIN_OK) {
     if (what.rows.count < what.want) g->exhausted = true;
     else wake_next(c);
+    if (what.workspace_full) exhaust_workspace(found, g->workspace);
     if (what.rows.count > 0) take_over(c, &what);
   }
   purlin_arena_reset(ctx, mark);
@@ -334,17 +446,16 @@ static purlin_status take_turn(purlin_ctx *ctx, claimer *c, uint64_t *wait_ms) {
   if (slots_are_free()) {
     groups *found = purlin_alloc(ctx, sizeof *found);
     if (found == NULL) return PURLIN_TOO_LARGE;
-    purlin_status status = look(ctx, found);
+    learn_turn(c);
+    purlin_status status = look(ctx, c, found);
     if (status != PURLIN_OK) return status;
     uint64_t slice_end_ms = now_ms() + SLICE_MS;
-    group *g;
-    bool served = true;
-    while (served && c->backlog == NULL && !atomic_load(&node.draining) && (g = choose(c, found)) != NULL) {
+    for (bool served = true; served && c->backlog == NULL && !atomic_load(&node.draining);) {
       if (now_ms() >= slice_end_ms) {
         c->again = true;
         break;
       }
-      status = serve(ctx, c, g, &served);
+      status = serve(ctx, c, found, &served);
       if (status != PURLIN_OK) return status;
     }
     *wait_ms = milliseconds_to_next(found);

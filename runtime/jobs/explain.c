@@ -66,35 +66,39 @@ static purlin_status count_running(purlin_ctx *ctx, const facts_row *job, job_ex
   return status;
 }
 
-/* Those of other workspaces count, but are not named. */
-static purlin_status name_holders(purlin_ctx *ctx, const facts_row *job, job_explanation *out) {
-  text_rows rows;
-  purlin_status status = purlin_db_list(ctx, text_row, &rows,
-                                        "SELECT public_id AS text FROM purlin_jobs FORCE INDEX (claim) "
-                                        "WHERE state = 1 AND name = ? AND workspace = ? ORDER BY id LIMIT 20",
-                                        job->name, purlin_workspace(ctx));
-  if (status != PURLIN_OK || rows.count == 0) return status;
-  const char **items = purlin_alloc_array(ctx, rows.count, sizeof *items);
+static purlin_status hold(purlin_ctx *ctx, const text_rows *rows, job_explanation *out) {
+  const char **items = purlin_alloc_array(ctx, rows->count + 1, sizeof *items);
   if (items == NULL) return PURLIN_TOO_LARGE;
-  for (size_t i = 0; i < rows.count; i++) items[i] = rows.items[i].text;
-  out->held_by = (purlin_texts){items, rows.count};
+  for (size_t i = 0; i < rows->count; i++) items[i] = rows->items[i].text;
+  out->held_by = (purlin_texts){items, rows->count};
   return PURLIN_OK;
 }
 
-/* Those of the same kind that come before it, and all that are more urgent. */
+/* What runs of the workspace: of the job's name, or with NULL of any. Those of other workspaces count, but are not named. */
+static purlin_status name_holders(purlin_ctx *ctx, const char *name, job_explanation *out) {
+  text_rows rows;
+  purlin_status status =
+      purlin_db_list(ctx, text_row, &rows,
+                     "SELECT public_id AS text FROM purlin_jobs FORCE INDEX (claim) "
+                     "WHERE state = 1 AND workspace = ? AND (? IS NULL OR name = ?) ORDER BY id LIMIT 20",
+                     purlin_workspace(ctx), name, name);
+  return status != PURLIN_OK || rows.count == 0 ? status : hold(ctx, &rows, out);
+}
+
+/* Those of the workspace: of the same kind that come before it, and all that are more urgent. */
 static purlin_status count_ahead(purlin_ctx *ctx, const facts_row *job, job_explanation *out) {
   number_row same = {0}, urgent = {0};
   purlin_status status = purlin_db_row(ctx, number_row, &same,
                                        "SELECT COUNT(*) AS number FROM (SELECT 1 FROM purlin_jobs FORCE INDEX (claim) "
-                                       "WHERE state = 0 AND name = ? AND urgency = ?"
+                                       "WHERE state = 0 AND workspace = ? AND name = ? AND urgency = ?"
                                        "  AND (run_at < ? OR (run_at = ? AND id < ?)) LIMIT " MOST_COUNTED ") AS ahead",
-                                       job->name, job->urgency, job->run_at, job->run_at, job->id);
+                                       purlin_workspace(ctx), job->name, job->urgency, job->run_at, job->run_at, job->id);
   if (status == PURLIN_OK)
-    status = purlin_db_row(
-        ctx, number_row, &urgent,
-        "SELECT COUNT(*) AS number FROM (SELECT 1 FROM purlin_jobs FORCE INDEX (claim) WHERE state = 0 AND urgency < ?"
-        "  AND run_at <= NOW(6) LIMIT " MOST_COUNTED ") AS ahead",
-        job->urgency);
+    status = purlin_db_row(ctx, number_row, &urgent,
+                           "SELECT COUNT(*) AS number FROM (SELECT 1 FROM purlin_jobs FORCE INDEX (claim) "
+                           "WHERE state = 0 AND workspace = ? AND urgency < ? AND run_at <= NOW(6) LIMIT " MOST_COUNTED
+                           ") AS ahead",
+                           purlin_workspace(ctx), job->urgency);
   out->ahead = same.number + urgent.number;
   return status;
 }
@@ -114,6 +118,21 @@ static purlin_status say_ended(purlin_ctx *ctx, const facts_row *job, job_explan
                            (long long)job->attempt, job->error != NULL ? job->error : "no reason was recorded"));
 }
 
+/* Whether the quota of the workspace holds it; then said. */
+static purlin_status say_quota(purlin_ctx *ctx, job_explanation *out, bool *said) {
+  int64_t most = 0;
+  id_row running = {0};
+  if (!jobs_quota_of(purlin_workspace(ctx), &most)) return PURLIN_OK;
+  purlin_status status = purlin_db_row(ctx, id_row, &running, JOBS_OF_WORKSPACE, purlin_workspace(ctx));
+  *said = status == PURLIN_OK && running.id >= most;
+  if (!*said) return status;
+  status = name_holders(ctx, NULL, out);
+  if (status != PURLIN_OK) return status;
+  return say(out, "quota",
+             purlin_format(ctx, "the workspace runs %lld of at most %lld jobs (the quota 'jobs')", (long long)running.id,
+                           (long long)most));
+}
+
 static purlin_status say_waiting(purlin_ctx *ctx, const facts_row *job, job_explanation *out) {
   const job_kind *kind = job_kind_find(job->name);
   out->limit = kind != NULL ? kind->concurrency : 0;
@@ -126,17 +145,23 @@ static purlin_status say_waiting(purlin_ctx *ctx, const facts_row *job, job_expl
     return say(out, "no_node",
                purlin_format(ctx, "no node that is up runs jobs named '%s': is its plugin loaded?", job->name));
   if (out->limit > 0 && out->running_of_kind >= out->limit) {
-    purlin_status status = name_holders(ctx, job, out);
-    if (status != PURLIN_OK) return status;
+    purlin_status named = name_holders(ctx, job->name, out);
+    if (named != PURLIN_OK) return named;
     return say(out, "limit",
                purlin_format(ctx, "%lld of at most %lld jobs named '%s' run already", (long long)out->running_of_kind,
                              (long long)out->limit, job->name));
   }
+  bool said = false;
+  purlin_status status = say_quota(ctx, out, &said);
+  if (status != PURLIN_OK || said) return status;
   if (out->running >= out->slots)
-    return say(out, "slots",
-               purlin_format(ctx, "all %lld slots of the %lld nodes that run it are taken; %lld jobs are ahead of it",
-                             (long long)out->slots, (long long)out->nodes, (long long)out->ahead));
-  if (out->ahead > 0) return say(out, "ahead", purlin_format(ctx, "%lld jobs are ahead of it", (long long)out->ahead));
+    return say(
+        out, "slots",
+        purlin_format(ctx,
+                      "all %lld slots of the %lld nodes that run it are taken; %lld jobs of the workspace are ahead of it",
+                      (long long)out->slots, (long long)out->nodes, (long long)out->ahead));
+  if (out->ahead > 0)
+    return say(out, "ahead", purlin_format(ctx, "%lld jobs of the workspace are ahead of it", (long long)out->ahead));
   return say(out, "next", "nothing holds it: it starts with the next look of a node");
 }
 

@@ -114,7 +114,8 @@ struct claimer {
   bool active, again;              /* its fiber runs; and should look once more */
   attempt *backlog, **backlog_end; /* claimed, waiting for a slot */
   attempt *done;                   /* pure jobs that succeeded: deleted with the next claim */
-  char last_name[160];             /* the kind that was served last: the next one goes first */
+  char last_workspace[260];        /* that was served last, and its kind: the next one goes first */
+  char last_name[160];
 };
 
 bool claimers_start(void); /* false: no memory */
@@ -122,6 +123,11 @@ bool claimers_start(void); /* false: no memory */
 void claimers_wake(void);
 void claimers_poke(void);
 bool claimers_are_idle(void);
+/* How many jobs of the workspace may run at once; false: as many as there are slots. */
+bool jobs_quota_of(const char *workspace, int64_t *at_once);
+/* How many do. */
+#define JOBS_OF_WORKSPACE                                                                                                  \
+  "SELECT COUNT(*) AS id FROM purlin_jobs FORCE INDEX (claim) WHERE state = 1 AND workspace = ? AND lease_until > NOW(6)"
 /* An attempt has ended; `complete`: a pure one that succeeded, whose row is still to be deleted. On the claimer's loop. */
 void claimer_ended(claimer *c, attempt *a, bool complete);
 

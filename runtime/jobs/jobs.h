@@ -51,5 +51,8 @@ PURLIN_CHECKED purlin_status jobs_enqueue_json(purlin_ctx *ctx, const char *job,
 /* Gives an attempt the identity that the job was enqueued with: access/ sets it at start. */
 typedef void jobs_identify(purlin_ctx *ctx, const char *actor, const char *workspace, const char *project);
 void jobs_set_identify(jobs_identify *identify);
+/* How many jobs of a workspace may run at once; false: no limit. access/ sets it. Any thread; does not park. */
+typedef bool jobs_quota(const char *workspace, int64_t *at_once);
+void jobs_set_quota(jobs_quota *quota);
 
 #endif

@@ -1,9 +1,9 @@
 /* tables.c: the queue's tables.
  *
- * purlin_jobs.claim is what claiming reads: a claim is a short range scan over (state, name, urgency), in order of run_at
- * and id; `urgency` is minus the priority, since descending indices need MariaDB 10.8. It also counts what runs of a kind.
+ * purlin_jobs.claim is what claiming reads: a claim is a short range scan over (state, workspace, name, urgency), in order of
+ * run_at and id; `urgency` is minus the priority, since descending indices need MariaDB 10.8. It also counts what runs.
  * unique_key is NULL from a job's end on, so that the index holds only those that wait or run.
- * purlin_job_gates has a row for each kind with a limit of its own: whoever claims of that kind holds it.
+ * purlin_job_gates has a row for each kind and workspace with a limit: whoever claims under it holds it.
  * purlin_job_nodes tells which node claims which kinds, for "why does it not run". */
 #include "jobs/internal.h"
 
@@ -58,7 +58,13 @@ PURLIN_MIGRATION(jobs_0001, "jobs_0001_queue",
                  "  last_job   VARCHAR(40) NULL\n"
                  ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;\n")
 
-const purlin_migration *const jobs_migrations[] = {&jobs_0001_migration};
+/* Workspaces take turns, so each one's jobs stand together. */
+PURLIN_MIGRATION(jobs_0002, "jobs_0002_turns",
+                 "ALTER TABLE purlin_jobs\n"
+                 "  DROP KEY claim,\n"
+                 "  ADD KEY claim (state, workspace, name, urgency, run_at, id);\n")
+
+const purlin_migration *const jobs_migrations[] = {&jobs_0001_migration, &jobs_0002_migration};
 const size_t jobs_migration_count = sizeof jobs_migrations / sizeof jobs_migrations[0];
 
 purlin_status jobs_run_with_ids(purlin_ctx *ctx, const char *sql, const purlin_value *leading, size_t count,

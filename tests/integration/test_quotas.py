@@ -258,6 +258,23 @@ def test_bytes_that_never_came_are_given_back(own_server):
     client.close()
 
 
+# ---- Jobs ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_jobs_of_a_workspace_wait_for_its_quota(server, client, tenant):
+    other = new_tenant(client, server.port)
+    set_quota(client, tenant.workspace, "jobs", 0)
+    body = {"name": "training.run", "payload": {"job_id": "trn_none"}}
+    held, free = (one.op("jobs.enqueue", body).json["id"] for one in (tenant, other))
+    wait_until(lambda: other.get(f"/api/v1/jobs/{free}").json["attempt"] > 0, 10, "the other's does not start")
+    why = tenant.get(f"/api/v1/jobs/{held}/explanation").json
+    assert (why["reason"], why["text"]) == ("quota", "the workspace runs 0 of at most 0 jobs (the quota 'jobs')")
+    assert tenant.get(f"/api/v1/jobs/{held}").json["attempt"] == 0
+    set_quota(client, tenant.workspace, "jobs", 1)
+    wait_until(lambda: tenant.get(f"/api/v1/jobs/{held}").json["attempt"] > 0, 10, "it does not start")
+    other.close()
+
+
 # ---- Requests -----------------------------------------------------------------------------------------------------------------------
 
 

@@ -363,6 +363,83 @@ TEST_IN_DATABASE(lets_kinds_take_turns) {
   stop_queue(1000);
 }
 
+/* ---- Workspaces ---------------------------------------------------------------------------------------------------------------- */
+
+static const char *enqueue_in(purlin_ctx *ctx, const char *workspace, const char *job, const work *in,
+                              const purlin_enqueue_options *options) {
+  const char *before = ctx->workspace;
+  ctx->workspace = workspace;
+  const char *id = enqueue(ctx, job, in, options);
+  ctx->workspace = before;
+  return id;
+}
+
+static bool one_of_small(const char *workspace, int64_t *at_once) {
+  *at_once = 1;
+  return strcmp(workspace, "small") == 0;
+}
+
+#define RUNNING_OF(workspace) "SELECT COUNT(*) AS number FROM purlin_jobs WHERE state = 1 AND workspace = '" workspace "'"
+
+/* However much, of however many kinds, and however urgent it is that the other has. */
+TEST_IN_DATABASE(lets_workspaces_take_turns) {
+  clear(ctx);
+  for (int i = 0; i < 300; i++)
+    (void)enqueue_in(ctx, "big", i % 2 ? "test.limited" : "test.stumble", &(work){0},
+                     &(purlin_enqueue_options){.priority = 1000 + i});
+  (void)enqueue_in(ctx, "small", "test.write_note", &(work){.text = "turn"}, NULL);
+  jobs_options options = options_of_test();
+  options.concurrency = 1;
+  start_queue(&options);
+  for (int i = 0; i < 2000 && noted() == 0; i++) loop_sleep(5);
+  assert_true(noted() > 0);
+  assert_true(atomic_load(&runs) < 40);
+  stop_queue(1000);
+}
+
+TEST_IN_DATABASE(shares_free_slots_among_workspaces) {
+  clear(ctx);
+  for (int i = 0; i < 10; i++) (void)enqueue_in(ctx, "big", "test.hold", &(work){0}, NULL);
+  for (int i = 0; i < 2; i++) (void)enqueue_in(ctx, "small", "test.hold", &(work){0}, NULL);
+  jobs_options options = options_of_test();
+  options.concurrency = 4;
+  start_queue(&options);
+  wait_for(&held, 4);
+  assert_int_equal(number_of(ctx, RUNNING_OF("big")), 2);
+  assert_int_equal(number_of(ctx, RUNNING_OF("small")), 2);
+  atomic_store(&release_held, 1);
+  wait_for(&runs, 12);
+  stop_queue(1000);
+}
+
+TEST_IN_DATABASE(keeps_to_the_quota_of_a_workspace) {
+  clear(ctx);
+  job_explanation why = {0};
+  jobs_set_quota(one_of_small);
+  const char *first = enqueue_in(ctx, "small", "test.hold", &(work){0}, NULL),
+             *second = enqueue_in(ctx, "small", "test.hold", &(work){0}, NULL);
+  for (int i = 0; i < 3; i++) (void)enqueue_in(ctx, "big", "test.hold", &(work){0}, NULL);
+  start_queue(NULL);
+  wait_for(&held, 4);
+  loop_sleep(150); /* some looks more */
+  assert_int_equal(atomic_load(&held), 4);
+  assert_int_equal(number_of(ctx, RUNNING_OF("big")), 3);
+  assert_int_equal(number_of(ctx, RUNNING_OF("small")), 1);
+  assert_string_equal(state_of(ctx, first), "running");
+  RUN(ctx, "INSERT INTO purlin_job_nodes VALUES ('a', ',test.hold,', 64, NOW(6) + INTERVAL 1 MINUTE)");
+  ctx->workspace = "small";
+  OK(ctx, explain_job(ctx, second, &why));
+  ctx->workspace = "default";
+  assert_string_equal(why.reason, "quota");
+  assert_string_equal(why.text, "the workspace runs 1 of at most 1 jobs (the quota 'jobs')");
+  assert_int_equal(why.held_by.count, 1);
+  assert_string_equal(why.held_by.items[0], first);
+  atomic_store(&release_held, 1);
+  wait_for(&runs, 5);
+  jobs_set_quota(NULL);
+  stop_queue(1000);
+}
+
 /* ---- Failing -------------------------------------------------------------------------------------------------------------------- */
 
 TEST_IN_DATABASE(tries_again_with_backoff) {
@@ -730,6 +807,9 @@ int main(int argc, char **argv) {
       cmocka_unit_test(waits_for_its_time),
       cmocka_unit_test(starts_the_more_urgent_first),
       cmocka_unit_test(lets_kinds_take_turns),
+      cmocka_unit_test(lets_workspaces_take_turns),
+      cmocka_unit_test(shares_free_slots_among_workspaces),
+      cmocka_unit_test(keeps_to_the_quota_of_a_workspace),
       cmocka_unit_test(tries_again_with_backoff),
       cmocka_unit_test(is_put_into_the_queue_by_hand_where_its_kind_says_so),
       cmocka_unit_test(becomes_a_dead_letter_and_is_redriven),
