@@ -1,4 +1,5 @@
 """People of a directory: a real slapd with TLS, and the plugin auth-ldap, first by its contract alone."""
+import base64
 import json
 import os
 import socket
@@ -11,6 +12,8 @@ import pytest
 import daemon
 from daemon import PLUGINS, ROOT, Threads, wait_until
 from slapd import BASE, GROUPS, PEOPLE, SEARCHER, SEARCHER_PASSWORD, Slapd
+from test_accounts import whoami
+from test_login import run
 from test_tls import Authority
 
 
@@ -449,3 +452,105 @@ def test_two_hundred_at_once(shared):
         one.close()
     text = shared.server.client().get("/metrics").body.decode()
     assert 'purlin_auth_ldap_calls_total{call="check",outcome="ok"}' in text and "purlin_auth_ldap_call_seconds_count" in text
+
+
+# ---- Through the whole server ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(scratch, template, authority, pair):
+    """A server and a directory of its own, whose word is good for a second."""
+    folder = scratch / "whole"
+    folder.mkdir()
+    daemon.copy_state(template, folder)
+    own = Slapd(folder / "slapd", authority.certificate, pair).start().fill()
+    one = daemon.Daemon(folder, configuration=settings(authority, own.secure) + 'plugin "accounts" { directory_check_s = 1, directory_grace_s = 60 }\n')
+    try:
+        yield one.start(), own
+        one.stop()
+    finally:
+        one.end()
+        own.end()
+
+
+def log_in(server, name, password=None):
+    body = {"name": name, "password": f"{name}'s password" if password is None else password}
+    return server.client(token=None).post("/api/v1/accounts/login", body, token=False)
+
+
+def basic(server, name, password):
+    shown = base64.b64encode(f"{name}:{password}".encode()).decode()
+    return server.client(token=None).get("/api/v1/access/whoami", headers={"Authorization": f"Basic {shown}", "Purlin-Workspace": "default"})
+
+
+def test_people_of_the_directory_log_in(whole, tmp_path):
+    server, _ = whole
+    answer = log_in(server, "ana")
+    assert answer.status == 200, answer
+    assert whoami(server.client(), answer.json["access_token"]).json["actor"] == "user:ana"
+    made = server.client().get("/api/v1/accounts/users/ana").json
+    assert (made["directory"], made["display_name"], made["email"]) == ("ldap", "Ana Größe", "ana@example.org")
+    assert basic(server, "bo", "bo's password").json["actor"] == "user:bo" and basic(server, "bo", "wrong").status == 401
+    assert run(server, tmp_path, "login", "bo", stdin="bo's password\n")[0] == 0
+    code, out, _ = run(server, tmp_path, "--json", "access", "whoami")
+    assert code == 0 and json.loads(out)["actor"] == "user:bo"
+    code, out, _ = run(server, tmp_path, "auth-ldap", "test")
+    assert code != 0 and "steps" not in out  # bo is no administrator
+    assert "ana's password" not in server.log_text() and SEARCHER_PASSWORD not in server.log_text()
+
+
+@pytest.mark.parametrize("name, password", [("ana", "wrong"), ("ana", " "), ("*", "ana's password"), ("*)(uid=*", "ana's password"), ("an\\61", "ana's password"),
+                                            ("ana\x00", "ana's password"), ("locked", None), ("disabled", None), ("expired", None), ("twin", None), ("nobody-here", "x")])
+def test_others_do_not(whole, name, password):
+    answer = log_in(whole[0], name, password)
+    assert answer.status in (400, 401) and (answer.status == 401 or "\x00" in name), answer
+
+
+def test_roles_are_granted_to_groups(whole):
+    server, own = whole
+    admin = server.client()
+    assert admin.op("access.grant_role", {"subject": "group:research", "role": "viewer"}).status == 201
+    assert server.client(token=log_in(server, "bo").json["access_token"]).get("/api/v1/models").status == 403
+    ana = log_in(server, "ana").json["access_token"]
+    assert server.client(token=ana).get("/api/v1/models").status == 200  # ml, which is in research
+    own.modify(f"cn=Research,{GROUPS}", f"delete: member\nmember: cn=ml,{GROUPS}")
+    refreshed = log_in(server, "ana").json["access_token"]
+    wait_until(lambda: server.client(token=refreshed).get("/api/v1/models").status == 403, 5, "a group that is gone still counts")
+    own.modify(f"cn=Research,{GROUPS}", f"add: member\nmember: cn=ml,{GROUPS}")
+
+
+def test_a_key_loses_what_its_owners_group_loses(whole):
+    server, own = whole
+    admin = server.client()
+    assert admin.op("access.grant_role", {"subject": "group:staff", "role": "editor"}).status == 201
+    token = log_in(server, "bo").json["access_token"]
+    wait_until(lambda: server.client(token=token).get("/api/v1/models").status == 200, 5, "the grant does not count")
+    key = server.client(token=token).op("access.create_key", {"name": "k", "permissions": ["models:read"]})
+    assert key.status == 201, key
+    works = lambda: server.client(token=key.json["secret"]).get("/api/v1/models").status  # noqa: E731
+    assert works() == 200
+    own.modify(f"cn=staff,{GROUPS}", f"delete: member\nmember: cn=bo,{PEOPLE}")
+    wait_until(lambda: works() == 403, 8, "the key still has the group")
+
+
+def test_who_is_locked_there_is_out_here(whole):
+    server, own = whole
+    shut = log_in(server, "shut").json
+    assert whoami(server.client(), shut["access_token"]).status == 200
+    own.modify(f"cn=shut,{PEOPLE}", "replace: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z")
+    time.sleep(2.1)  # the directory's word is good for a second, counted in whole ones
+    refresh = server.client(token=None).post("/api/v1/accounts/refresh", {"refresh_token": shut["refresh_token"]}, token=False)
+    assert refresh.status == 401 and log_in(server, "shut").status == 401
+    wait_until(lambda: whoami(server.client(), shut["access_token"]).status == 401, 5, "the session goes on")
+
+
+def test_sessions_go_on_while_the_directory_is_away(whole):
+    server, own = whole
+    session = log_in(server, "normal").json
+    own.stop()
+    assert log_in(server, "normal").status == 503
+    time.sleep(2.1)  # the directory's word is good for a second, counted in whole ones
+    refresh = server.client(token=None).post("/api/v1/accounts/refresh", {"refresh_token": session["refresh_token"]}, token=False)
+    assert refresh.status == 200 and whoami(server.client(), refresh.json["access_token"]).status == 200
+    own.start()
+    wait_until(lambda: log_in(server, "normal").status == 200, 15, "nobody can log in again")
