@@ -327,10 +327,17 @@ purlin_status purlin_transaction_apart(purlin_ctx *ctx, purlin_transaction_body 
   if (!session) return PURLIN_UNAVAILABLE;
   if (session->begun) return purlin_fail(ctx, PURLIN_INTERNAL, "a transaction apart cannot begin while another is open");
   db_session around = *session;
-  session->transactional = false;
+  session->transactional = session->locking = false;
+  session->opening = NULL;
+  session->ending = NULL;
   session->first_hook = session->last_hook = NULL;
   purlin_status status = db_transact(ctx, body, argument);
   session->transactional = around.transactional;
+  session->locking = around.locking;
+  session->opening = around.opening;
+  session->opening_argument = around.opening_argument;
+  session->ending = around.ending;
+  session->ending_count = around.ending_count;
   session->first_hook = around.first_hook;
   session->last_hook = around.last_hook;
   return status;

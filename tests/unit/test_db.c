@@ -390,15 +390,23 @@ static purlin_status insert_apart(purlin_ctx *ctx, void *argument) {
   return PURLIN_OK;
 }
 
+static purlin_status note_opening(PURLIN_MAYBE_UNUSED purlin_ctx *ctx, void *argument) {
+  ((attempt_log *)argument)->runs++;
+  return PURLIN_OK;
+}
+
 static purlin_status around_apart(purlin_ctx *ctx, void *argument) {
   attempt_log *apart = argument, around = {0};
+  db_at_first_write(ctx, note_opening, &around);
   OK(ctx, db_after_commit(ctx, note_commit, &around));
   OK(ctx, purlin_transaction_apart(ctx, insert_apart, apart));
   assert_int_equal(apart->committed, 1);
   assert_int_equal(around.committed, 0);
   assert_false(ctx->transaction_open);
   assert_true(db_in_transaction(ctx));
+  assert_int_equal(around.runs, 0);
   RUN(ctx, "INSERT INTO moves VALUES (?, ?)", 1, 0);
+  assert_int_equal(around.runs, 1);
   assert_int_equal(purlin_transaction_apart(ctx, insert_apart, apart), PURLIN_INTERNAL);
   return purlin_fail(ctx, PURLIN_FORBIDDEN, "rolled back");
 }
