@@ -15,10 +15,14 @@ enum { LONGEST_CREDENTIAL = 8 * 1024, LONGEST_NAME = 64 };
 
 /* ---- What is granted ---------------------------------------------------------------------------------------------------------- */
 
+/* The audit log tells who did what, inputs included: "*:read" is not meant to say that. It is granted by its name. */
+static const char BY_NAME[] = "audit:";
+
 bool access_covers(const char *granted, const char *asked) {
   size_t size = strlen(granted), asked_size = strlen(asked);
   if (size == 0) return false;
   if (granted[size - 1] == '*') return strncmp(granted, asked, size - 1) == 0;
+  if (granted[0] == '*' && strncmp(asked, BY_NAME, sizeof BY_NAME - 1) == 0) return false;
   if (granted[0] == '*') return asked_size >= size - 1 && strcmp(granted + 1, asked + asked_size - (size - 1)) == 0;
   return strcmp(granted, asked) == 0;
 }

@@ -71,7 +71,8 @@ void access_identify(purlin_ctx *ctx, const char *actor, const char *workspace, 
 const struct identity *access_see_all(purlin_ctx *ctx);
 void access_see_as(purlin_ctx *ctx, const struct identity *who);
 
-/* Whether a permission, or a pattern of them, lies within a granted one: "models:write" within itself, "models:*", "*:write", "*". */
+/* Whether a permission, or a pattern of them, lies within a granted one: "models:write" within itself, "models:*", "*:write", "*";
+ * those of the audit log within "audit:..." and "*" only. */
 bool access_covers(const char *granted, const char *asked);
 /* Whether the identity holds the permission in the whole workspace or, with `anywhere`, in some project or for some object. */
 bool access_permits(const struct identity *who, const char *permission, bool anywhere);

@@ -23,6 +23,7 @@ static const struct {
            "training:write", "server:write")},
     {"approver", "Reads, and approves versions for production", TEXTS("*:read", "models:approve", "models:deploy")},
     {"viewer", "Reads", TEXTS("*:read")},
+    {"auditor", "Reads, the audit log too", TEXTS("*:read", "audit:read")},
 };
 
 const purlin_texts *role_builtin(const char *name) {
@@ -41,7 +42,7 @@ typedef struct role {
 PURLIN_SCHEMA(role, "A role: a name for permissions",
     PURLIN_REQUIRED(name, "Its name"),
     PURLIN_REQUIRED(summary, "What it is for"),
-    PURLIN_REQUIRED(permissions, "What it permits: \"models:write\", \"models:*\", \"*:read\", \"*\""),
+    PURLIN_REQUIRED(permissions, "What it permits: \"models:write\", \"models:*\", \"*:read\" (but for audit:read), \"*\""),
     PURLIN_REQUIRED(builtin, "Whether it is the same in every workspace"));
 
 static const char SELECT_ROLE[] =

@@ -58,11 +58,11 @@ ROWS = {
     "access.set_quota": row("1 +3333 33333 ..... .", lambda o: {"workspace": "default", "name": "runs"}),
     "access.list_quotas": row("1 +++++ +++++ ..... ."),
     # ---- audit --------------------------------------------------------------------------------------------------------------------
-    "audit.list": row("1 +++++ 33333 ..... ."),
-    "audit.head": row("1 +++++ 33333 ..... ."),
-    "audit.inclusion_proof": row("1 +++++ 33333 ..... .", lambda o: {"sequence": 0}),
-    "audit.consistency_proof": row("1 +++++ 33333 ..... .", lambda o: {"from": 0}),
-    "audit.export": row("1 +++++ 33333 ..... ."),
+    "audit.list": row("1 +3333 33333 ..... ."),
+    "audit.head": row("1 +3333 33333 ..... ."),
+    "audit.inclusion_proof": row("1 +3333 33333 ..... .", lambda o: {"sequence": 0}),
+    "audit.consistency_proof": row("1 +3333 33333 ..... .", lambda o: {"from": 0}),
+    "audit.export": row("1 +3333 33333 ..... ."),
     "audit.erase": row("1 +3333 33333 ..... .", lambda o: {"actor": o.new("user:u")}),
     # ---- accounts: users are of the server, and managed in its first workspace; whoever calls here is none ---------------------------
     "accounts.login": row(PUBLIC),

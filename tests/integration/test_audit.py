@@ -142,6 +142,32 @@ def test_another_workspace_sees_hashes_only(server, client, tmp_path):
     theirs.close()
 
 
+def test_the_log_is_read_by_those_who_were_granted_it(server, client):
+    """"*:read" is everything else."""
+    def client_of(role=None, permissions=()):
+        owner = unique("user:u")
+        if role:
+            assert client.op("access.grant_role", {"subject": owner, "role": role}).status == 201
+        key = client.op("access.create_key", {"name": "k", "owner": owner if role else None, "permissions": list(permissions) or ["*"]})
+        return Client(server.port, key.json["secret"])
+    asked = ("/api/v1/audit/entries", "/api/v1/audit/head", "/api/v1/audit/export", "/api/v1/audit/proofs/inclusion?sequence=0")
+    head_over(client, 1)
+    for expected, who in ((403, client_of("viewer")), (403, client_of("editor")), (403, client_of(permissions=["*:read"])), (403, client_of(permissions=["*d"])),
+                          (200, client_of("auditor")), (200, client_of(permissions=["audit:read"])), (200, client_of(permissions=["audit:*"]))):
+        answers = [who.get(path) for path in asked]
+        assert all(a.status in (expected, 404 if expected == 200 else 403) for a in answers), answers
+        assert answers[0].status == expected
+        who.close()
+    auditor = client_of("auditor")
+    assert auditor.get("/api/v1/access/roles").status == 200
+    assert auditor.op("audit.erase", {"actor": "user:x"}).status == 403
+    auditor.close()
+    # Who holds "*:read" alone cannot hand out the log either.
+    reader = Client(server.port, client.op("access.create_key", {"name": "k", "permissions": ["*:read", "access:write"]}).json["secret"])
+    assert reader.op("access.create_key", {"name": "k", "permissions": ["audit:read"]}).status == 403
+    reader.close()
+
+
 # ---- Proofs -----------------------------------------------------------------------------------------------------------------
 
 
