@@ -15,7 +15,7 @@
  * audit/head.c       the key, signatures, STATE/audit.heads
  * audit/operations.c audit.list, audit.head, the proofs, audit.erase
  * audit/export.c     the whole log as newline-delimited JSON
- * audit/erasure.c    retention, and the erasure of an actor
+ * audit/erasure.c    retention of entries and of heads, and the erasure of an actor
  * audit/verify.c     a check of such a file, without a server
  * audit/tables.c     the tables
  *

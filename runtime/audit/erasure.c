@@ -66,3 +66,11 @@ purlin_status audit_erase_actor(purlin_ctx *ctx, const char *actor, int64_t *cou
   }
   return status;
 }
+
+/* Of a log that grows there is a head each few seconds. Each proves all that an older one does, so the older they are the fewer stay. */
+static const char PRUNE_HEADS[] =
+    "DELETE FROM audit_heads WHERE at < NOW(6) - INTERVAL 1 DAY AND size NOT IN (SELECT size FROM ("
+    "  SELECT MAX(size) AS size FROM audit_heads"
+    "  GROUP BY DATE_FORMAT(at, IF(at >= NOW(6) - INTERVAL 31 DAY, '%Y-%m-%d %H', '%Y-%m-%d'))) AS kept)";
+
+purlin_status audit_prune_heads(purlin_ctx *ctx) { return purlin_db_run(ctx, PRUNE_HEADS); }

@@ -24,5 +24,7 @@ PURLIN_CHECKED purlin_status audit_prove_consistency(purlin_ctx *ctx, uint64_t b
 PURLIN_CHECKED purlin_status audit_forget(purlin_ctx *ctx, int64_t days);
 /* The same for an actor's entries in the caller's workspace, in the caller's transaction. May park. */
 PURLIN_CHECKED purlin_status audit_erase_actor(purlin_ctx *ctx, const char *actor, int64_t *count);
+/* Signed heads in the database: all of the last day stay, the last one of each hour of 31 days, the last one of each day. May park. */
+PURLIN_CHECKED purlin_status audit_prune_heads(purlin_ctx *ctx);
 
 #endif

@@ -330,9 +330,9 @@ static purlin_status number_what_waits(purlin_ctx *ctx) {
 
 static purlin_status forget_when_due(purlin_ctx *ctx) {
   uint64_t now_ms = loop_now_ms(ctx->loop);
-  if (options.retention_days == 0 || (sequencer.forgot_ms != 0 && now_ms - sequencer.forgot_ms < FORGET_EVERY_MS))
-    return PURLIN_OK;
-  purlin_status status = audit_forget(ctx, options.retention_days);
+  if (sequencer.forgot_ms != 0 && now_ms - sequencer.forgot_ms < FORGET_EVERY_MS) return PURLIN_OK;
+  purlin_status status = audit_prune_heads(ctx);
+  if (status == PURLIN_OK && options.retention_days > 0) status = audit_forget(ctx, options.retention_days);
   if (status == PURLIN_OK) sequencer.forgot_ms = now_ms;
   return status;
 }

@@ -335,6 +335,33 @@ TEST_IN_DATABASE(erased_content_leaves_its_hash) {
   assert_int_equal(newest(ctx).size, 4);
 }
 
+TEST_IN_DATABASE(old_heads_are_thinned_out) {
+  clear(ctx);
+  static const struct {
+    const char *at;
+    bool stays;
+  } heads[] = {{"DATE(NOW() - INTERVAL 400 DAY) + INTERVAL 1 HOUR", false}, /* of a day its last one */
+               {"DATE(NOW() - INTERVAL 400 DAY) + INTERVAL 23 HOUR", true},
+               {"DATE(NOW() - INTERVAL 399 DAY) + INTERVAL 1 HOUR", true},
+               {"DATE(NOW() - INTERVAL 5 DAY) + INTERVAL 60 MINUTE", false}, /* of an hour its last one */
+               {"DATE(NOW() - INTERVAL 5 DAY) + INTERVAL 119 MINUTE", true},
+               {"DATE(NOW() - INTERVAL 5 DAY) + INTERVAL 120 MINUTE", true},
+               {"NOW() - INTERVAL 23 HOUR", true},
+               {"NOW() - INTERVAL 23 HOUR", true}};
+  enum { COUNT = sizeof heads / sizeof heads[0] };
+  for (size_t i = 0; i < COUNT; i++)
+    RUN(ctx, purlin_format(ctx,
+                           "INSERT INTO audit_heads (size, root, at, signer, signature, public_key)"
+                           " VALUES (%zu, '', %s, '', '', '')",
+                           i, heads[i].at));
+  for (int i = 0; i < 2; i++) {
+    OK(ctx, audit_prune_heads(ctx));
+    for (size_t h = 0; h < COUNT; h++)
+      assert_int_equal(number_of(ctx, purlin_format(ctx, "SELECT COUNT(*) AS number FROM audit_heads WHERE size = %zu", h)),
+                       heads[h].stays);
+  }
+}
+
 /* A version that wrote its entries into audit_entries itself was stopped before they had numbers. */
 TEST_IN_DATABASE(what_an_older_version_left_is_numbered) {
   clear(ctx);
@@ -405,6 +432,7 @@ int main(void) {
                                      cmocka_unit_test(refusals_are_bounded_and_what_is_dropped_is_told),
                                      cmocka_unit_test(what_is_numbered_is_proven),
                                      cmocka_unit_test(erased_content_leaves_its_hash),
+                                     cmocka_unit_test(old_heads_are_thinned_out),
                                      cmocka_unit_test(what_an_older_version_left_is_numbered),
                                      cmocka_unit_test(a_node_keeps_no_head_that_forgets_the_last),
                                      cmocka_unit_test(the_key_is_the_nodes_own)};
