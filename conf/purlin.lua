@@ -53,7 +53,8 @@ lua {
 --   { name = "writes", per = "actor", operations = "registry.*", requests = 100, seconds = 60, burst = 20 },
 -- } }
 
--- cors { origins = { "https://app.example.org" } }   -- whose pages may call this server from a browser
+-- cors { origins = { "https://app.example.org" } }   -- whose pages may call this server from a browser;
+                                                      -- credentials = true: and read what its session sees
 
 -- Where calls to others may go beside public addresses: addresses, networks and hosts inside, with a port or without.
 -- outbound { allow = { "10.1.0.0/16", "[fd00::1]:443", "mail.internal:25" }, environment_proxies = false }

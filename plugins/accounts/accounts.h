@@ -10,6 +10,8 @@
  * attempts.c      growing delays after wrong passwords
  * login.c         login, refresh and logout
  * sessions.c      sessions: begin, list, revoke
+ * browser.c       sessions of browsers: their cookie
+ * page.c          the login page; form.c: what it needs of HTML and of forms
  * single.c        the contract sessions: other plugins let people in (single sign-on)
  * keys.c          the keys that sign: in the database, sealed; rotation; /.well-known/jwks.json
  * tokens.c        access tokens: issue, and judge by RFC 8725
@@ -37,6 +39,7 @@ typedef struct accounts_configuration {
   int64_t password_cost, access_token_s, session_days, directory_check_s, directory_grace_s;
   const char *registration, *registration_role;
   const char *smtp_url, *smtp_user, *smtp_password, *smtp_ca_file, *mail_from, *link_url;
+  int64_t browser_idle_s, browser_session_s, sessions_per_user;
   bool smtp_starttls;
 } accounts_configuration;
 PURLIN_SCHEMA(accounts_configuration, "People, passwords and sessions",
@@ -46,6 +49,9 @@ PURLIN_SCHEMA(accounts_configuration, "People, passwords and sessions",
     PURLIN_DEFAULT(password_cost, "5", "Of yescrypt; each step doubles time and memory, and passwords are hashed anew at the next login", .min = 1, .max = 11),
     PURLIN_DEFAULT(access_token_s, "600", "How long an access token lives", .min = 1, .max = 3600),
     PURLIN_DEFAULT(session_days, "30", "How long a session lives that is not used", .min = 1, .max = 365),
+    PURLIN_DEFAULT(browser_idle_s, "28800", "How long a browser's session lives that is not used", .min = 4, .max = 2592000),
+    PURLIN_DEFAULT(browser_session_s, "604800", "How long it lives at most, however much it is used", .min = 4, .max = 31536000),
+    PURLIN_DEFAULT(sessions_per_user, "20", "How many browsers, and how many programs, a user is logged in with; the one not used for longest ends", .min = 1, .max = 10000),
     PURLIN_DEFAULT(directory_check_s, "300", "How long a directory's answer is good for: whoever goes on after it is looked up again", .min = 1, .max = 86400),
     PURLIN_DEFAULT(directory_grace_s, "3600", "How much longer, while the directory cannot be asked", .min = 0, .max = 604800),
     PURLIN_DEFAULT(registration, "\"closed\"", "Who makes themselves users: nobody, anybody, or whoever takes a letter", .choices = "closed, open, verified"),

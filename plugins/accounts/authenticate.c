@@ -1,4 +1,5 @@
 #include "authenticate.h"
+#include "browser.h"
 #include "certificates.h"
 #include "directories.h"
 #include "tokens.h"
@@ -166,8 +167,8 @@ purlin_status authenticate(purlin_ctx *ctx, const purlin_credential *credential,
   switch (credential->kind) {
   case PURLIN_CREDENTIAL_BEARER: return by_token(ctx, credential->secret, principal);
   case PURLIN_CREDENTIAL_BASIC: return by_password(ctx, credential, principal);
+  case PURLIN_CREDENTIAL_COOKIE: return browser_principal(ctx, credential->secret, principal);
   case PURLIN_CREDENTIAL_CERTIFICATE: return by_certificate(ctx, credential->name, principal);
-  case PURLIN_CREDENTIAL_COOKIE: break;
   }
   return PURLIN_NOT_FOUND;
 }

@@ -6,6 +6,14 @@
 static const char INSERT_SESSION[] =
     "INSERT INTO accounts_sessions (id, user_id, address, agent, created_at, refreshed_at, expires_at)"
     " VALUES (?, ?, ?, LEFT(?, 200), NOW(6), NOW(6), NOW(6) + INTERVAL ? DAY)";
+static const char INSERT_BROWSER[] =
+    "INSERT INTO accounts_sessions (id, user_id, address, agent, created_at, refreshed_at, expires_at, cookie, ends_at)"
+    " VALUES (?, ?, ?, LEFT(?, 200), NOW(6), NOW(6), NOW(6) + INTERVAL LEAST(?, ?) SECOND, ?, NOW(6) + INTERVAL ? SECOND)";
+/* Of browsers and of programs apart: whoever logs in to many does not lose the others. */
+#define ALIVE_OF_KIND " user_id = ? AND (cookie IS NULL) = ? AND revoked_at IS NULL AND expires_at > NOW(6)"
+static const char END_OLDEST[] =
+    "UPDATE accounts_sessions SET revoked_at = NOW(6) WHERE" ALIVE_OF_KIND " AND id NOT IN (SELECT id FROM (SELECT id FROM"
+    " accounts_sessions WHERE" ALIVE_OF_KIND " ORDER BY refreshed_at DESC, id LIMIT ?) AS newest)";
 static const char NOTE_LOGIN[] = "UPDATE accounts_users SET last_login_at = NOW(6) WHERE id = ?";
 static const char INSERT_REFRESH[] =
     "INSERT INTO accounts_refresh_tokens (hash, session_id, created_at) VALUES (?, ?, NOW(6))";
@@ -36,16 +44,28 @@ static int64_t configured_days(void) { return accounts_configured()->session_day
 
 typedef struct step {
   const char *session, *user_id, *user_name, *address, *agent;
-  char shown[65], next[65]; /* hashes of refresh tokens */
-  bool reused;
+  char shown[65], next[65]; /* hashes of refresh tokens, or of a cookie */
+  bool browser, reused;
 } step;
 
-static purlin_status begin(purlin_ctx *ctx, void *argument) {
-  const step *s = argument;
+static purlin_status insert(purlin_ctx *ctx, const step *s) {
+  const accounts_configuration *configured = accounts_configured();
+  if (s->browser)
+    return purlin_db_run(ctx, INSERT_BROWSER, s->session, s->user_id, s->address, s->agent, configured->browser_idle_s,
+                         configured->browser_session_s, s->next, configured->browser_session_s);
   purlin_status status =
       purlin_db_run(ctx, INSERT_SESSION, s->session, s->user_id, s->address, s->agent, configured_days());
-  if (status == PURLIN_OK) status = purlin_db_run(ctx, INSERT_REFRESH, s->next, s->session);
-  if (status == PURLIN_OK) status = purlin_db_run(ctx, NOTE_LOGIN, s->user_id);
+  return status == PURLIN_OK ? purlin_db_run(ctx, INSERT_REFRESH, s->next, s->session) : status;
+}
+
+/* The user's row comes first: logins of one user go one after the other, so that they count each other. */
+static purlin_status begin(purlin_ctx *ctx, void *argument) {
+  const step *s = argument;
+  purlin_status status = purlin_db_run(ctx, NOTE_LOGIN, s->user_id);
+  if (status == PURLIN_OK) status = insert(ctx, s);
+  if (status == PURLIN_OK)
+    status = purlin_db_run(ctx, END_OLDEST, s->user_id, !s->browser, s->user_id, !s->browser,
+                           accounts_configured()->sessions_per_user);
   const char *actor = purlin_format(ctx, "user:%s", s->user_name);
   const purlin_audit_entry entry = {.operation = "accounts.login", .object = s->session, .actor = actor};
   return status == PURLIN_OK ? purlin_audit(ctx, &entry) : status;
@@ -68,6 +88,18 @@ purlin_status sessions_begin(purlin_ctx *ctx, const login_row *of, const char *a
   step s = {
       .session = purlin_new_id(ctx, "ses"), .user_id = of->id, .user_name = of->name, .address = address, .agent = agent};
   return s.session ? give(ctx, &s, begin, out) : PURLIN_TOO_LARGE;
+}
+
+purlin_status sessions_begin_in_browser(purlin_ctx *ctx, const login_row *of, const char *address, const char *agent,
+                                        const char *secret) {
+  step s = {.session = purlin_new_id(ctx, "ses"),
+            .user_id = of->id,
+            .user_name = of->name,
+            .address = address,
+            .agent = agent,
+            .browser = true};
+  purlin_sha256(secret, strlen(secret), s.next);
+  return s.session ? purlin_transaction(ctx, begin, &s) : PURLIN_TOO_LARGE;
 }
 
 typedef struct refresh_row {

@@ -20,6 +20,9 @@ PURLIN_SCHEMA(granted_tokens, "The tokens of a session",
 /* Begins a session of the user. Not within a transaction. May park. */
 PURLIN_CHECKED purlin_status sessions_begin(purlin_ctx *ctx, const login_row *of, const char *address, const char *agent,
                                             granted_tokens *out);
+/* Begins one of a browser, which shows that secret from then on. Not within a transaction. May park. */
+PURLIN_CHECKED purlin_status sessions_begin_in_browser(purlin_ctx *ctx, const login_row *of, const char *address,
+                                                       const char *agent, const char *secret);
 /* The next tokens for a refresh token, which is over by that. PURLIN_UNAUTHENTICATED, recorded: it is none, its session is over, or it
  * was used before: then its session ends. Not within a transaction. May park. */
 PURLIN_CHECKED purlin_status sessions_refresh(purlin_ctx *ctx, const char *refresh_token, granted_tokens *out);

@@ -1,4 +1,4 @@
-#include "directories.h"
+#include "browser.h"
 #include "sessions.h"
 #include <purlin/audit.h>
 #include <purlin/contracts/sessions.h>
@@ -41,10 +41,11 @@ static purlin_status begin(purlin_ctx *ctx, purlin_request *request, const char 
 
 static purlin_status begin_in_browser(purlin_ctx *ctx, purlin_request *request, const char *directory,
                                       const purlin_person *person) {
-  (void)request;
-  (void)directory;
-  (void)person;
-  return purlin_fail(ctx, PURLIN_NOT_IMPLEMENTED, "sessions of browsers are not there yet");
+  login_row row;
+  purlin_status status = browser_can_begin(ctx, request);
+  if (status != PURLIN_OK) return status;
+  status = directories_admit(ctx, directory, person, &row);
+  return status == PURLIN_OK ? browser_begin(ctx, request, &row) : note_refusal(ctx, person, status);
 }
 
 static purlin_status end_them(purlin_ctx *ctx, void *argument) {

@@ -212,17 +212,48 @@ static const char *certificate_of(purlin_request *request) {
   return http_request_certificate(request);
 }
 
-/* False: what was sent is no credential that anybody could know. */
-static bool take_credential(purlin_ctx *ctx, purlin_request *request, purlin_credential *out, bool *any) {
-  const char *header = purlin_header(request, "authorization"), *rest;
-  *out = (purlin_credential){.name = "", .secret = "", .address = http_request_address(request)};
-  const char *certificate = header ? NULL : certificate_of(request);
-  *any = header || certificate;
+/* The same holds for the cookie of its session. What only another page's word stands behind counts as if it had not come; a change that
+ * another page asks for is refused, so that it can be told from one without a session. */
+static purlin_status cookie_of(purlin_ctx *ctx, purlin_request *request, const char **secret) {
+  const char *name = purlin_header(request, "cookie") ? purlin_session_cookie(request) : NULL;
+  const char *value = name ? purlin_cookie(request, name) : NULL;
+  *secret = NULL;
+  if (!value || strnlen(value, LONGEST_CREDENTIAL + 1) > LONGEST_CREDENTIAL) return PURLIN_OK;
+  if (http_request_only_reads(request)) return *secret = http_browser_may_read(request) ? value : NULL, PURLIN_OK;
+  if (!purlin_same_origin(request))
+    return purlin_fail(ctx, PURLIN_FORBIDDEN,
+                       "a page of another origin asked for this with your session: send the header 'Authorization'");
+  *secret = value;
+  return PURLIN_OK;
+}
+
+/* What a session sees is nobody else's, and no cache's. */
+static purlin_status keep_private(purlin_ctx *ctx, purlin_request *request) {
+  purlin_status status = purlin_set_header(ctx, request, "Cache-Control", "no-store");
+  return status == PURLIN_OK ? purlin_set_header(ctx, request, "Vary", "Cookie") : status;
+}
+
+/* Without the header Authorization: a browser's session, else a certificate. */
+static purlin_status take_silent(purlin_ctx *ctx, purlin_request *request, purlin_credential *out, bool *any) {
+  const char *secret;
+  purlin_status status = cookie_of(ctx, request, &secret);
+  const char *certificate = status == PURLIN_OK && !secret ? certificate_of(request) : NULL;
+  *any = secret || certificate;
+  if (secret) {
+    out->kind = PURLIN_CREDENTIAL_COOKIE;
+    out->secret = secret;
+    return keep_private(ctx, request);
+  }
   if (certificate) {
     out->kind = PURLIN_CREDENTIAL_CERTIFICATE;
     out->name = certificate;
   }
-  if (!header) return true;
+  return status;
+}
+
+/* False: what was sent is no credential that anybody could know. */
+static bool take_header(purlin_ctx *ctx, const char *header, purlin_credential *out) {
+  const char *rest;
   if (strnlen(header, LONGEST_CREDENTIAL + 1) > LONGEST_CREDENTIAL) return false;
   if ((rest = after_scheme(header, "basic"))) return take_basic(ctx, rest, out);
   if (!(rest = after_scheme(header, "bearer"))) return false;
@@ -235,6 +266,15 @@ static bool take_credential(purlin_ctx *ctx, purlin_request *request, purlin_cre
 static purlin_status challenge(purlin_ctx *ctx, purlin_request *request, const char *how, const char *what) {
   purlin_status status = purlin_set_header(ctx, request, "WWW-Authenticate", how);
   return status == PURLIN_OK ? purlin_fail(ctx, PURLIN_UNAUTHENTICATED, "%s", what) : status;
+}
+
+static purlin_status take_credential(purlin_ctx *ctx, purlin_request *request, purlin_credential *out, bool *any) {
+  const char *header = purlin_header(request, "authorization");
+  *out = (purlin_credential){.name = "", .secret = "", .address = http_request_address(request)};
+  *any = header != NULL;
+  if (!header) return take_silent(ctx, request, out, any);
+  if (take_header(ctx, header, out)) return PURLIN_OK;
+  return challenge(ctx, request, "Bearer error=\"invalid_request\"", "the header 'Authorization' is malformed");
 }
 
 /* The project that new things belong to: the credential's, or the one that the header names. */
@@ -250,17 +290,18 @@ static purlin_status choose_project(purlin_ctx *ctx, purlin_request *request) {
 purlin_status access_recognise(purlin_ctx *ctx, purlin_request *request) {
   purlin_credential credential;
   bool any;
-  if (!take_credential(ctx, request, &credential, &any))
-    return challenge(ctx, request, "Bearer error=\"invalid_request\"", "the header 'Authorization' is malformed");
-  if (!any) return PURLIN_OK;
+  purlin_status status = take_credential(ctx, request, &credential, &any);
+  if (status != PURLIN_OK || !any) return status;
   const char *workspace = purlin_header(request, "purlin-workspace");
   if (workspace && strnlen(workspace, LONGEST_NAME + 1) > LONGEST_NAME)
     return purlin_fail(ctx, PURLIN_INVALID, "Purlin-Workspace is too long");
   identity *who = NULL;
-  purlin_status status = identity_of(ctx, &credential, workspace, &who);
+  status = identity_of(ctx, &credential, workspace, &who);
   if (status == PURLIN_NOT_FOUND && credential.kind == PURLIN_CREDENTIAL_CERTIFICATE)
     return challenge(ctx, request, "Bearer",
                      "nobody is known by this certificate; send the header 'Authorization: Bearer TOKEN'");
+  if (credential.kind == PURLIN_CREDENTIAL_COOKIE && (status == PURLIN_NOT_FOUND || status == PURLIN_UNAUTHENTICATED))
+    return challenge(ctx, request, "Bearer", "the session has ended: log in again");
   if (status == PURLIN_NOT_FOUND || status == PURLIN_UNAUTHENTICATED)
     return challenge(ctx, request, "Bearer error=\"invalid_token\"", "the token is not valid");
   if (status != PURLIN_OK) return status;
@@ -272,8 +313,8 @@ bool access_shows(purlin_ctx *ctx, purlin_request *request, const char *permissi
   purlin_credential credential;
   identity *who = NULL;
   bool any;
-  if (!take_credential(ctx, request, &credential, &any) || !any) return false;
-  if (identity_of(ctx, &credential, NULL, &who) == PURLIN_OK) assume(ctx, who);
+  if (take_credential(ctx, request, &credential, &any) != PURLIN_OK) any = false;
+  if (any && identity_of(ctx, &credential, NULL, &who) == PURLIN_OK) assume(ctx, who);
   purlin_clear_failure(ctx);
   return access_permits(ctx->who, permission, false);
 }

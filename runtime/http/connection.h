@@ -268,6 +268,8 @@ struct in6_addr;
 bool proxies_trust(const struct in6_addr *address);
 /* The client's address: the peer's, or one written to `out`. */
 const char *proxies_client(const purlin_request *request, char out[INET6_ADDRSTRLEN]);
+/* Whether what the peer says about the client is believed. */
+bool proxies_trust_peer(const purlin_request *request);
 
 /* ---- Crowds: connections of one address ----------------------------------------------------------------------------------------------- */
 
@@ -282,6 +284,8 @@ PURLIN_CHECKED purlin_status cors_start(const http_options *options, buffer *why
 void cors_end(void);
 /* Sets what a browser wants to see; a preflight is answered, and then there is nothing more to do. */
 PURLIN_CHECKED purlin_status cors_apply(purlin_ctx *ctx, purlin_request *request, bool *answered);
+/* Whether the page that asked may see what the browser's user sees: cors { credentials = true }. */
+bool cors_shares(const purlin_request *request);
 
 void *series_of_target(const char *name);
 void series_count(void *series, http_method_index method, unsigned status, double seconds);

@@ -56,6 +56,11 @@ static bool is_allowed(const char *origin) {
   return false;
 }
 
+bool cors_shares(const purlin_request *request) {
+  const char *origin = allowed.count > 0 && allowed.credentials ? purlin_header(request, "origin") : NULL;
+  return origin != NULL && is_allowed(origin);
+}
+
 typedef struct header {
   const char *name, *value; /* NULL: not sent */
 } header;

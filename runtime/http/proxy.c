@@ -41,6 +41,10 @@ static bool is_trusted_text(const char *text) {
   return network_parse_address(text, &address) && proxies_trust(&address);
 }
 
+bool proxies_trust_peer(const purlin_request *request) {
+  return trusted.count > 0 && is_trusted_text(request->connection->address);
+}
+
 /* From the end of one header's value. True: whoever stands in `out` is the client; false: all were trusted. */
 static bool walk(const char *value, size_t size, char out[INET6_ADDRSTRLEN]) {
   while (size > 0) {

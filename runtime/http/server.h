@@ -81,6 +81,12 @@ bool http_request_is_monitor(const purlin_request *request);
 /* The name in the certificate that the client has shown and that was verified (tls.h); NULL: none, or it has ended meanwhile. */
 const char *http_request_certificate(const purlin_request *request);
 
+/* Whether its method changes nothing: GET and HEAD. */
+bool http_request_only_reads(const purlin_request *request);
+/* Whether the page that made a browser ask, if one did, may see what the browser's user sees; what changes something asks
+ * purlin_same_origin instead. */
+bool http_browser_may_read(const purlin_request *request);
+
 /* Each pair of the query string, decoded (texts end with NUL and live until the handler returns). A broken escape is skipped. */
 void http_query_each(purlin_ctx *ctx, purlin_request *request,
                      void (*each)(void *to, const char *name, const char *value, size_t size), void *to);

@@ -65,6 +65,9 @@ purlin_status operations_register(const char *plugin, struct plugin *owner, cons
   purlin_status status = check_words(why, at, "the operation", declared->name, declared->summary, declared->permission);
   if (status == PURLIN_OK && (!declared->run || !declared->in || !declared->out))
     status = refuse(why, at, "the operation", declared->name, "lacks a function or a schema");
+  /* Browsers, caches and links ask by GET without being told to. */
+  if (status == PURLIN_OK && declared->effect != PURLIN_READS && declared->http && strncmp(declared->http, "GET ", 4) == 0)
+    status = refuse(why, at, "the operation", declared->name, "changes something and is bound to GET; use another method");
   if (status == PURLIN_OK) status = check_schema(why, at, declared->name, declared->in);
   if (status == PURLIN_OK) status = check_schema(why, at, declared->name, declared->out);
   if (status == PURLIN_OK && declared->dialect) status = check_schema(why, at, declared->name, declared->dialect->error);

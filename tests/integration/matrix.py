@@ -68,6 +68,9 @@ ROWS = {
     "accounts.login": row(PUBLIC),
     "accounts.refresh": row(PUBLIC),
     "accounts.logout": row(PUBLIC),
+    "accounts.login_page": row(PUBLIC),
+    "accounts.browser_login": row(PUBLIC, body=b"", headers={"Sec-Fetch-Site": "same-origin"}),  # from other pages: test_browser.py
+    "accounts.browser_logout": row(PUBLIC, body=b"", headers={"Sec-Fetch-Site": "same-origin"}),
     "accounts.jwks": row(PUBLIC),
     "accounts.forgot_password": row(PUBLIC, lambda o: {"name": "x"}),
     "accounts.verify_email": row(PUBLIC, lambda o: {"token": "x"}),

@@ -19,15 +19,19 @@ LOGIN = "/api/v1/accounts/login"
 CONFIGURATION = 'plugin "accounts" { directory_check_s = 1, directory_grace_s = 2 }\n'
 
 
+def build(source, to, *more):
+    include = daemon.ROOT / "sdk" / "include"
+    subprocess.run([os.environ.get("CC", "cc"), "-std=gnu17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", f"-I{include}", *more,
+                    str(source), "-o", str(to)], check=True)
+
+
 def with_books(folder):
     """All plugins, and two directories."""
     folder.mkdir()
     for plugin in daemon.PLUGINS.glob("*.so"):
         (folder / plugin.name).symlink_to(plugin)
-    include = daemon.ROOT / "sdk" / "include"
     for book in ("phonebook", "yellowpages"):
-        subprocess.run([os.environ.get("CC", "cc"), "-std=gnu17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", f"-I{include}",
-                        f'-DBOOK="{book}"', str(SOURCE), "-o", str(folder / f"{book}.so")], check=True)
+        build(SOURCE, folder / f"{book}.so", f'-DBOOK="{book}"')
     return folder
 
 

@@ -69,6 +69,14 @@ PURLIN_API const char *purlin_header(const purlin_request *request, const char *
 PURLIN_API const char *purlin_method(const purlin_request *request);
 PURLIN_API const char *purlin_path(const purlin_request *request);    /* as sent, without the query */
 PURLIN_API const char *purlin_address(const purlin_request *request); /* of the client, without port */
+/* For what a browser sends. The cookie of that name; arena; NULL when there is none, or several. */
+PURLIN_API const char *purlin_cookie(const purlin_request *request, const char *name);
+/* The name of the cookie that a session of a browser has: "__Host-purlin-session" over TLS, also that of a trusted proxy, and
+ * "purlin-session" in the clear from this very host; NULL in the clear from elsewhere, where there can be none. Static. */
+PURLIN_API const char *purlin_session_cookie(const purlin_request *request);
+/* Whether a page of this very server asked, or what is no browser and says so by the header "Purlin-Csrf: 1". The gate asks it of each
+ * request that comes with a session's cookie and is neither GET nor HEAD; public routes that begin or end a session ask it themselves. */
+PURLIN_API bool purlin_same_origin(const purlin_request *request);
 /* Bytes of the body, 0 without one, -1 when it is chunked: not known. */
 PURLIN_API int64_t purlin_content_length(const purlin_request *request);
 

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <purlin/contracts/directory.h>
 #include <purlin/contracts/sessions.h>
+#include <purlin/contracts/sign_on.h>
 #include <purlin/purlin.h>
 #include <stdio.h>
 #include <string.h>
@@ -136,6 +137,9 @@ static purlin_status person_of(purlin_ctx *ctx, const purlin_request *request, p
   if (!id || !find(NULL, id, &e)) return purlin_fail(ctx, PURLIN_NOT_FOUND, "nobody has this id");
   return tell(ctx, &e, out);
 }
+
+static const purlin_sign_on sign_on = {.size = sizeof sign_on, .label = "<the " BOOK ">", .path = "/" BOOK "/enter"};
+PURLIN_PROVIDES(sign_on, BOOK, sign_on);
 
 PURLIN_ROUTE(enter, "POST /" BOOK "/enter", .summary = "Come in", .permission = "public", .out = door_answer_schema) {
   purlin_person person;
