@@ -74,3 +74,8 @@ plugins {
 --   base = "ou=people,dc=example,dc=org", group_base = "ou=groups,dc=example,dc=org",
 --   groups = { { dn = "cn=ml,ou=groups,dc=example,dc=org", name = "research" } },  -- roles are granted to "group:research"
 -- }
+-- plugin "auth-oidc" {                                     -- single sign-on: Keycloak, Entra ID, Okta, Google, Authentik, ...
+--   issuer = "https://sso.example.org/realms/acme", client_id = "purlin", client_secret = env("PURLIN_OIDC_SECRET"),
+--   groups_claim = "groups", group_prefix = "sso-",        -- roles are granted to "group:sso-ml"
+--   required_groups = { "purlin-users" }, email_domains = { "example.org" },
+-- }

@@ -138,9 +138,9 @@ static purlin_status begin(purlin_ctx *ctx, const purlin_request *request, const
 }
 
 typedef struct login_in {
-  const char *return_to;
+  const char *next;
 } login_in;
-PURLIN_SCHEMA(login_in, "Where to go on", PURLIN_DEFAULT(return_to, "\"/docs\"", "A path of this server, for after the login", .max_length = 1000));
+PURLIN_SCHEMA(login_in, "Where to go on", PURLIN_DEFAULT(next, "\"/docs\"", "A path of this server, for after the login", .max_length = 1000));
 
 PURLIN_ROUTE(login, "GET /api/v1/oidc/login",
     .summary = "Log in by single sign-on, in a browser", .permission = "public", .query = login_in_schema, .answer = "text/html") {
@@ -149,14 +149,14 @@ PURLIN_ROUTE(login, "GET /api/v1/oidc/login",
   const oidc_configuration *configured;
   purlin_status status = oidc_configured(ctx, &configured);
   if (status == PURLIN_OK) status = purlin_query_decode(ctx, request, login_in_schema(), &in);
-  if (status == PURLIN_OK && !rules_is_local_path(in.return_to))
-    status = purlin_fail_field(ctx, "return_to", "must be a path of this server");
+  if (status == PURLIN_OK && !rules_is_local_path(in.next))
+    status = purlin_fail_field(ctx, "next", "must be a path of this server");
   if (status == PURLIN_OK) status = provider_get(ctx, &provider);
   if (status != PURLIN_OK) return status;
   const char *state = purlin_new_secret(ctx, "state"), *secret = purlin_new_secret(ctx, "browser");
   const char *to = state && secret ? authorization_url(ctx, &provider, state, secret) : NULL;
   if (!to) return PURLIN_TOO_LARGE;
-  status = begin(ctx, request, state, secret, in.return_to);
+  status = begin(ctx, request, state, secret, in.next);
   if (status == PURLIN_OK) status = set_cookie(ctx, request, secret, LOGIN_S);
   return status == PURLIN_OK ? redirect(ctx, request, to) : status;
 }

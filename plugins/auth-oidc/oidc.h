@@ -37,7 +37,7 @@ typedef struct oidc_configuration {
   purlin_texts required_groups, email_domains;
   const char *required_claim, *required_value;
   bool userinfo;
-  int64_t clock_skew_s, keys_again_s;
+  int64_t known_days, clock_skew_s, keys_again_s;
 } oidc_configuration;
 PURLIN_SCHEMA(oidc_configuration, "Single sign-on by OpenID Connect",
     PURLIN_DEFAULT(issuer, "\"\"", "The provider, exactly as it calls itself (iss); empty: nobody comes in by this", .max_length = 500),
@@ -58,11 +58,14 @@ PURLIN_SCHEMA(oidc_configuration, "Single sign-on by OpenID Connect",
     PURLIN_DEFAULT(required_claim, "\"\"", "A claim that who comes in must have", .max_length = 200),
     PURLIN_DEFAULT(required_value, "\"\"", "with this value, or this among its values", .max_length = 500),
     PURLIN_DEFAULT(userinfo, "false", "Ask the provider's userinfo for what its token does not say"),
+    PURLIN_DEFAULT(known_days, "30", "Whoever did not come in by the provider for so long is known no more: their sessions end, and their keys wait for them", .min = 1, .max = 730),
     PURLIN_DEFAULT(clock_skew_s, "60", "How far the provider's clock may be off", .min = 0, .max = 600),
     PURLIN_DEFAULT(keys_again_s, "30", "An unknown key makes the provider's keys be read again, at most so often", .min = 1, .max = 3600));
 
 /* The configuration; PURLIN_NOT_FOUND, recorded, when there is no provider. */
 PURLIN_CHECKED purlin_status oidc_configured(purlin_ctx *ctx, const oidc_configuration **out);
+/* The configuration, also where another plugin calls this one's functions; set before the start has ended. */
+const oidc_configuration *oidc_settings(void);
 /* Where the provider sends browsers back; arena. */
 const char *oidc_redirect_url(purlin_ctx *ctx);
 

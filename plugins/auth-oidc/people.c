@@ -5,8 +5,8 @@ static const char KEEP[] =
     " VALUES (?, ?, LEFT(?, 200), LEFT(?, 254), ?, ?, NOW(6)) ON DUPLICATE KEY UPDATE name = VALUES(name),"
     " display_name = VALUES(display_name), email = VALUES(email), email_verified = VALUES(email_verified),"
     " member_of = VALUES(member_of), seen_at = VALUES(seen_at)";
-static const char SELECT_PERSON[] =
-    "SELECT id, name, display_name, email, email_verified, member_of FROM auth_oidc_people WHERE id = ?";
+static const char SELECT_PERSON[] = "SELECT id, name, display_name, email, email_verified, member_of FROM auth_oidc_people"
+                                    " WHERE id = ? AND seen_at > NOW(6) - INTERVAL ? DAY";
 static const char FORGET[] = "DELETE FROM auth_oidc_people WHERE id = ?";
 
 typedef struct person_row {
@@ -53,7 +53,7 @@ purlin_status people_check(purlin_ctx *ctx, const char *name, const char *passwo
 
 purlin_status people_look_up(purlin_ctx *ctx, const char *id, purlin_person *out) {
   person_row row;
-  purlin_status status = purlin_db_row(ctx, person_row, &row, SELECT_PERSON, id);
+  purlin_status status = purlin_db_row(ctx, person_row, &row, SELECT_PERSON, id, oidc_settings()->known_days);
   if (status != PURLIN_OK) return status;
   *out = (purlin_person){.id = row.id,
                          .name = row.name,

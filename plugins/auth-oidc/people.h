@@ -12,7 +12,7 @@ PURLIN_CHECKED purlin_status people_identify(purlin_ctx *ctx, const provider_met
 
 /* The contract `directory`. Nobody shows a password of theirs here: that is what the provider is for. */
 purlin_status people_check(purlin_ctx *ctx, const char *name, const char *password, purlin_person *out);
-/* What the provider said when they last came in. */
+/* What the provider said when they last came in, unless that is longer ago than is configured. */
 purlin_status people_look_up(purlin_ctx *ctx, const char *id, purlin_person *out);
 
 #endif

@@ -8,6 +8,10 @@
 
 /* ---- What the files share ----------------------------------------------------------------------------------------------------------------- */
 
+static const oidc_configuration *settings;
+
+const oidc_configuration *oidc_settings(void) { return settings; }
+
 purlin_status oidc_configured(purlin_ctx *ctx, const oidc_configuration **out) {
   *out = purlin_configuration(ctx);
   if (*(*out)->issuer) return PURLIN_OK;
@@ -81,8 +85,8 @@ static purlin_status check_configuration(purlin_ctx *ctx, const oidc_configurati
 
 /* The provider is not asked: this server starts without it. */
 static purlin_status start(purlin_ctx *ctx) {
-  const oidc_configuration *configured = purlin_configuration(ctx);
-  return *configured->issuer ? check_configuration(ctx, configured) : PURLIN_OK;
+  settings = purlin_configuration(ctx);
+  return *settings->issuer ? check_configuration(ctx, settings) : PURLIN_OK;
 }
 
 static purlin_status stop(purlin_ctx *ctx) {

@@ -136,7 +136,7 @@ def whoami(sso, browser):
 
 def test_a_browser_comes_in(sso):
     browser = Browser()
-    page = sso.login(browser, return_to="/docs?x=1")
+    page = sso.login(browser, next="/docs?x=1")
     asked = page.query
     assert page.status == 303 and page.location.startswith(sso.provider.issuer + "/auth?")
     assert asked["code_challenge_method"] == "S256" and len(asked["code_challenge"]) == 43 and asked["scope"] == "openid profile email groups"
@@ -170,7 +170,7 @@ def test_the_roles_of_groups_count(sso):
 
 @pytest.mark.parametrize("path", ["//evil.example", "/\\evil.example", "https://evil.example", "/\t/evil.example", "/\r\nSet-Cookie: a=b", "evil", "", "/\x00"])
 def test_nobody_is_sent_elsewhere(sso, path):
-    page = sso.login(Browser(), return_to=path)
+    page = sso.login(Browser(), next=path)
     assert page.status == 400 and page.location is None
 
 
@@ -429,6 +429,32 @@ def test_polling_is_polite(sso):
     assert client.post("/api/v1/oidc/device/poll", {"handle": "device_none"}, token=False).status == 404
     sso.server.sql("DELETE FROM auth_oidc_devices")
     client.close()
+
+
+def test_who_does_not_come_again_is_known_no_more(made):
+    port = daemon.free_port()
+    provider = made.provide(port)
+    sso = Sso(made, provider, port, known_days=3)
+    client = sso.server.client()
+    assert client.op("access.grant_role", {"subject": "user:ana", "role": "viewer"}).status == 201
+    begun = client.post("/api/v1/oidc/device", token=False).json
+    Browser().walk(begun["verification_uri_complete"], "42", None)
+
+    def poll():
+        sso.server.sql("UPDATE auth_oidc_devices SET next_at = NOW(6)")
+        answer = client.post("/api/v1/oidc/device/poll", {"handle": begun["handle"]}, token=False)
+        return answer.status == 200 and answer.json
+
+    tokens = daemon.wait_until(poll, 20, "nobody came in")
+    past = "UPDATE accounts_users SET looked_up_at = NOW(6) - INTERVAL 1 HOUR WHERE name = 'ana'; UPDATE auth_oidc_people SET seen_at = NOW(6) - INTERVAL"
+    sso.server.sql(f"{past} 2 DAY")
+    again = client.post("/api/v1/accounts/refresh", {"refresh_token": tokens["refresh_token"]}, token=False)
+    assert again.status == 200
+    sso.server.sql(f"{past} 4 DAY")
+    assert client.post("/api/v1/accounts/refresh", {"refresh_token": again.json["refresh_token"]}, token=False).status == 401
+    client.close()
+    provider.end()
+    sso.server.stop()
 
 
 # ---- Logging out ------------------------------------------------------------------------------------------------------------------------
