@@ -5,6 +5,7 @@
 #include "observe/log.h"
 #include "observe/metrics.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,13 +53,32 @@ void client_options_default(client_options *options) {
                               .user_agent = "purlin/" PURLIN_VERSION};
 }
 
+/* ---- libcurl's memory: headers and passwords go through it, so nothing that it frees stays as it was ---------------------------------- */
+
+static void wipe_and_free(void *block) {
+  if (block != NULL) text_wipe(block, malloc_usable_size(block));
+  free(block);
+}
+
+static void *move_and_wipe(void *block, size_t size) {
+  if (block == NULL) return malloc(size);
+  size_t old = malloc_usable_size(block);
+  if (size <= old && size > old / 2) return block;
+  void *moved = malloc(size);
+  if (moved == NULL) return NULL;
+  memcpy(moved, block, old < size ? old : size);
+  wipe_and_free(block);
+  return moved;
+}
+
 purlin_status client_start(const client_options *options) {
   if (atomic_load(&started)) return PURLIN_CONFLICT;
   if (options->max_per_origin == 0 || options->max_in_flight == 0 || options->breaker_failures == 0 ||
       options->user_agent == NULL) {
     return PURLIN_INVALID;
   }
-  if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) return PURLIN_UNAVAILABLE;
+  if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_and_free, move_and_wipe, strdup, calloc) != CURLE_OK)
+    return PURLIN_UNAVAILABLE;
   free(stop_items);
   stop_items = calloc(loop_count(), sizeof *stop_items);
   if (stop_items == NULL) return PURLIN_UNAVAILABLE;

@@ -449,6 +449,8 @@ static int serve(starting *s) {
       db_dev_stop();
       return complain(s, 1);
     }
+  if (s->settings.file && *config_warnings(s->settings.file))
+    log_write(PURLIN_WARNING, "daemon", "%s", config_warnings(s->settings.file));
   announce(s);
   access_init();
   audit_enable();
@@ -497,6 +499,8 @@ static int check(starting *s) {
   process_stop();
   if (status != PURLIN_OK) return complain(s, 1);
   for (const plugin *p = plugins_first(); p; p = p->next) count++;
+  if (s->settings.file && *config_warnings(s->settings.file))
+    (void)fprintf(stderr, "warning: %s\n", config_warnings(s->settings.file));
   (void)printf("purlind: the configuration is valid; %zu plugins, %zu script%s\n", count - 1, scripts,
                scripts == 1 ? "" : "s");
   return 0;

@@ -2,6 +2,8 @@
  * twice, and what is not asked for stays with the client. */
 #include "http/connection.h"
 
+#include "core/text.h"
+
 static bool stop_waiting(purlin_ctx *ctx, void *argument) {
   (void)ctx;
   purlin_request *request = argument;
@@ -115,6 +117,7 @@ purlin_status purlin_read_all(purlin_ctx *ctx, purlin_request *request, size_t l
     size_t larger = room > limit / 2 ? limit + 1 : room * 2;
     char *moved = arena_alloc_raw(&ctx->memory, larger + 1, 1);
     if (moved != NULL) memcpy(moved, out, *size);
+    text_wipe(out, *size); /* bodies may hold secrets */
     out = moved;
     room = larger;
   }

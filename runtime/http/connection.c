@@ -5,6 +5,8 @@
  * client's kernel holds the client back. */
 #include "http/connection.h"
 
+#include "core/text.h"
+
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -38,6 +40,7 @@ static void keep(http_connection *c, const char *more, size_t size) {
 static void settle_input(http_connection *c) {
   if (c->in_size == 0) {
     c->in = NULL;
+    if (c->input.data != NULL) text_wipe(c->input.data, c->input.capacity);
     http_home_give_buffer(c->home, &c->input);
   } else if (c->input.data == NULL || c->in < c->input.data || c->in > c->input.data + c->input.size) keep(c, "", 0);
 }
@@ -335,6 +338,7 @@ void connection_unused(http_connection *c) {
   memcpy(address, c->address, sizeof address);
   size_t index = loop_index(loop_current());
   tls_session_free(c->tls);
+  if (c->input.data != NULL) text_wipe(c->input.data, c->input.capacity);
   buffer_free(&c->input);
   buffer_free(&c->output);
   free(c);

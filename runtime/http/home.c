@@ -2,6 +2,7 @@
 #include "http/connection.h"
 
 #include "core/text.h"
+#include "secrets/pages.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,10 +12,10 @@
 static const char key; /* its address names the loop-local memory */
 
 static bool begin(http_home *home, loop *l) {
-  home->read_buffer = malloc(HTTP_READ_BUFFER);
+  home->read_buffer = pages_take(HTTP_READ_BUFFER); /* bodies and credentials stay in it until others come */
   home->fields = calloc(http_settings.max_headers, sizeof *home->fields);
   if (home->read_buffer == NULL || home->fields == NULL) {
-    free(home->read_buffer);
+    pages_give(home->read_buffer);
     free(home->fields);
     *home = (http_home){0};
     return false;
@@ -43,7 +44,7 @@ void http_home_release(http_home *home) {
   }
   if (home->routing != NULL) http_home_give_routing(home->routing);
   buffer_free(&home->scratch);
-  free(home->read_buffer);
+  pages_give(home->read_buffer);
   free(home->fields);
   SSL_CTX_free(home->tls);
   free(home->opened);

@@ -26,6 +26,7 @@ struct config {
   arena memory;
   config_section *sections;
   size_t count, capacity;
+  buffer warnings;
 };
 
 /* While the file runs. The sandbox is its first member, so sandbox_of() finds it. */
@@ -80,8 +81,12 @@ static size_t add_section(lua_State *L, const char *kind, const char *name) {
   loading *l = loading_of(L);
   refuse_twice(L, kind, name);
   if (l->c->count >= MAX_SECTIONS || !grow(l->c)) luaL_error(L, "too many sections");
-  config_section section = {
-      .kind = kept(L, kind, strlen(kind)), .file = l->path, .line = line_of_caller(L), .json = "{}", .json_size = 2};
+  config_section section = {.kind = kept(L, kind, strlen(kind)),
+                            .file = l->path,
+                            .line = line_of_caller(L),
+                            .json = "{}",
+                            .json_size = 2,
+                            .warnings = &l->c->warnings};
   if (name != NULL) section.name = kept(L, name, strlen(name));
   l->c->sections[l->c->count] = section;
   return l->c->count++;
@@ -350,11 +355,13 @@ purlin_status config_load(const char *path, const char *const *kinds, size_t kin
 }
 
 size_t config_count(const config *c) { return c->count; }
+const char *config_warnings(const config *c) { return c->warnings.size > 0 ? c->warnings.data : ""; }
 const config_section *config_at(const config *c, size_t index) { return &c->sections[index]; }
 
 void config_free(config *c) {
   if (c == NULL) return;
   arena_free(&c->memory);
+  buffer_free(&c->warnings);
   free(c->sections);
   free(c);
 }

@@ -2,11 +2,13 @@
 #include "lua/script.h"
 
 #include "core/schema.h"
+#include "core/text.h"
 #include "lua/load.h"
 #include "lua/value.h"
 
 #include <ctype.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { MAX_CONFIG_BYTES = 1024 * 1024 };
 
@@ -64,6 +66,43 @@ static void complain(void *to, const char *field, const char *message) {
   else buffer_format(c->why, ": %s", message);
 }
 
+/* ---- Secrets that stand in the file --------------------------------------------------------------------------------------------------- */
+
+/* As it would stand there: what came from env(), file() or credential() does not. */
+static bool stands_in(const buffer *text, const char *secret) {
+  size_t size = secret == NULL ? 0 : strlen(secret);
+  return size > 0 && memmem(text->data, text->size, secret, size) != NULL;
+}
+
+static bool tells(const purlin_field *field, const void *value, const buffer *text) {
+  const void *at = (const char *)value + field->offset;
+  if (field->type == PURLIN_T_TEXT) return stands_in(text, *(const char *const *)at);
+  if (field->type == PURLIN_T_OPT_TEXT) return stands_in(text, ((const purlin_opt_text *)at)->value);
+  const purlin_texts *texts = field->type == PURLIN_T_TEXTS ? at : NULL;
+  for (size_t i = 0; texts != NULL && i < texts->count; i++) /* a path or a credential's name tells nothing */
+    if (texts->items[i][0] != '/' && strchr(texts->items[i], ':') == NULL && stands_in(text, texts->items[i])) return true;
+  return false;
+}
+
+static void warn_of_secrets(const config_section *s, const purlin_schema *schema, const void *value) {
+  struct stat about;
+  buffer text = {0};
+  if (s->warnings == NULL || s->line == 0 || stat(s->file, &about) != 0 || (about.st_mode & S_IROTH) == 0) return;
+  bool read = load_read(s->file, MAX_CONFIG_BYTES, &text) == 0 && text.size > 0;
+  for (size_t i = 0; read && i < schema->field_count; i++) {
+    const purlin_field *field = schema_field(schema, i);
+    if (!field->secret || !tells(field, value, &text)) continue;
+    buffer_format(
+        s->warnings,
+        "%s%s:%d: %s: '%s' is secret, and everybody can read this file: chmod o= it, or use file(\"PATH\") or credential(\"NAME\")",
+        s->warnings->size > 0 ? "\n" : "", s->file, line_of(s, field->name), s->name != NULL ? s->name : s->kind,
+        field->name);
+  }
+  if (text.data != NULL) text_wipe(text.data, text.capacity);
+  buffer_free(&text);
+  (void)buffer_end(s->warnings);
+}
+
 purlin_status config_decode(const config_section *section, const purlin_schema *schema, struct arena *memory, void *out,
                             buffer *why) {
   complaints to = {section, why};
@@ -78,5 +117,6 @@ purlin_status config_decode(const config_section *section, const purlin_schema *
   purlin_status status = json == NULL ? PURLIN_TOO_LARGE : schema_decode(&reading, schema, json, size, out);
   buffer_free(&fitted);
   if (status == PURLIN_TOO_LARGE) complain(&to, NULL, "needs too much memory");
+  if (status == PURLIN_OK) warn_of_secrets(section, schema, out);
   return status;
 }

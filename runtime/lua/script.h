@@ -67,6 +67,7 @@ typedef struct config_section {
   int line;
   const char *json; /* the table as a JSON object */
   size_t json_size;
+  buffer *warnings; /* of the whole file, see config_warnings; NULL: nobody wants them */
 } config_section;
 
 typedef struct config config; /* owned: config_free */
@@ -79,6 +80,8 @@ const config_section *config_at(const config *c, size_t index);
 /* Decodes a section by a schema; complaints become "purlin.lua:12: plugin \"storage-fs\": field 'rooot' is unknown; did you mean 'root'?". */
 PURLIN_CHECKED purlin_status config_decode(const config_section *section, const purlin_schema *schema, struct arena *memory,
                                            void *out, buffer *why);
+/* What config_decode noticed that is no error, one a line: secrets that stand in a file that others can read. */
+const char *config_warnings(const config *c);
 void config_free(config *c);
 
 #endif

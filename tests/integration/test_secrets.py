@@ -1,6 +1,7 @@
 """Keys of secrets: what older keys sealed is sealed anew, through crashes, and the old key can go."""
 import base64
 import http.server
+import os
 import secrets
 import subprocess
 import threading
@@ -72,6 +73,26 @@ def test_a_key_that_others_can_read_is_refused(new_daemon):
     assert checked.returncode == 1 and f"{key} can be read or written by others" in checked.stderr
     own.launch()
     assert own.process.wait(30) == 1 and "can be read or written by others" in own.log_text()
+
+
+def test_a_secret_in_a_file_for_everybody_is_warned_of(new_daemon):
+    text = 'database { password = "pass-of-database" }\nplugin "accounts" {\n  smtp_password = env("PURLIN_TEST_PASS"), smtp_user = "x",\n}\n'
+    own = new_daemon(start=False, configuration=text)
+    path = own.folder / "purlin.lua"
+    os.environ["PURLIN_TEST_PASS"] = "pass-of-mail"
+    try:
+        path.chmod(0o644)
+        checked = check(own)
+        assert checked.returncode == 0 and f"warning: {path}:1: database: 'password' is secret, and everybody can read" in checked.stderr
+        assert "smtp_password" not in checked.stderr and "pass-of" not in checked.stderr + checked.stdout
+        path.chmod(0o640)
+        assert "warning" not in check(own).stderr
+        path.chmod(0o644)
+        path.write_text(text.replace('env("PURLIN_TEST_PASS")', '"pass-of-mail"').replace('"pass-of-database"', 'env("PURLIN_TEST_PASS")'))
+        checked = check(own)  # the same text stands there, for another setting
+        assert f"{path}:3: accounts: 'smtp_password' is secret" in checked.stderr
+    finally:
+        del os.environ["PURLIN_TEST_PASS"]
 
 
 def test_keys_of_accounts_go_on(new_daemon):
@@ -358,7 +379,7 @@ def core_image(pid):
                 continue
 
 
-def test_keys_are_not_in_a_core_dump(sending, sink):
+def test_neither_keys_nor_values_are_in_a_core_dump(sending, sink):
     client, value = sending.client(), "value-" + secrets.token_hex(16)
     key = (sending.state / "secrets.key").read_bytes()
     put(client, "token", value)
@@ -368,4 +389,5 @@ def test_keys_are_not_in_a_core_dump(sending, sink):
     image = b"".join(core_image(sending.process.pid))
     assert len(image) > 1_000_000 and b"the secret '" in image
     assert key not in image
+    assert f"Bearer {value}".encode() not in image
     client.close()
