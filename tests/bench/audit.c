@@ -1,15 +1,18 @@
-/* What the audit log costs: the same change (one row) with and without its entry, in turns, while the sequencer runs.
+/* What the entry of a change costs without HTTP around it: the same change (one row) with and without, in turns, while the sequencer runs.
  *
- *   bench_audit [CHANGES OF A TURN] [TURNS]
+ *   bench_audit [TURNS [CHANGES OF A TURN]]
  *
- * On a private MariaDB that flushes its log at each commit (innodb_flush_log_at_trx_commit = 1), in a folder under /tmp. */
-#include "audit/audit.h"
+ * CPU is that of this process and of mariadbd, up to when all entries of the turn have their numbers. On a private MariaDB that flushes
+ * its log at each commit (innodb_flush_log_at_trx_commit = 1), in a folder under /tmp. */
+#include "audit/internal.h"
 #include "db/db.h"
 #include "observe/metrics.h"
 #include "operation/operation.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 typedef struct thing {
@@ -33,10 +36,11 @@ PURLIN_OPERATION(make_quietly, thing, thing, .summary = "Makes a thing, without 
   return purlin_db_run(ctx, INSERT, in->id, in->name, in->note);
 }
 
-enum { MOST_AT_ONCE = 8 };
+enum { MOST_AT_ONCE = 8, MOST_TURNS = 1000 };
 
-static long per_turn = 2000, turns = 10;
+static long per_turn = 1000, turns = 20;
 static const char *folder;
+static clockid_t server; /* the CPU time of mariadbd */
 
 static void check(purlin_ctx *ctx, purlin_status status) {
   if (status == PURLIN_OK) return;
@@ -61,26 +65,67 @@ static void work(purlin_ctx *ctx, void *argument) {
   t->running--;
 }
 
-static double seconds_of(const char *name, int at_once) {
+static double cpu_seconds(void) {
+  struct timespec ours, theirs;
+  if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ours) != 0 || clock_gettime(server, &theirs) != 0) exit(1);
+  return (double)(ours.tv_sec + theirs.tv_sec) + (double)(ours.tv_nsec + theirs.tv_nsec) / 1e9;
+}
+
+typedef struct cost {
+  double wall[MOST_TURNS], cpu[MOST_TURNS]; /* microseconds of a change */
+} cost;
+
+static void measure(purlin_ctx *ctx, const char *name, int at_once, cost *out, long index) {
   turn t = {operation_find(name), per_turn / at_once, at_once};
+  double changes = (double)(t.count * at_once), cpu = cpu_seconds();
   uint64_t began_ns = purlin_ticks_ns();
   for (int i = 0; i < at_once; i++)
     if (context_start("bench", name, work, &t) != PURLIN_OK) exit(1);
   while (t.running > 0) loop_sleep(1);
-  return (double)(purlin_ticks_ns() - began_ns) / 1e9;
+  out->wall[index] = (double)(purlin_ticks_ns() - began_ns) / 1e3 / changes;
+  check(ctx, audit_sequence(ctx));
+  out->cpu[index] = (cpu_seconds() - cpu) * 1e6 / changes;
 }
 
-static void compare(int at_once) {
-  double quiet = 0, audited = 0;
+static int compare_numbers(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+static double median(const double *values) {
+  static double sorted[MOST_TURNS];
+  memcpy(sorted, values, (size_t)turns * sizeof sorted[0]);
+  qsort(sorted, (size_t)turns, sizeof sorted[0], compare_numbers);
+  return sorted[turns / 2];
+}
+
+static void tell(const char *what, const double *quiet, const double *audited) {
+  static double ratios[MOST_TURNS];
+  for (long i = 0; i < turns; i++) ratios[i] = quiet[i] / audited[i];
+  printf("%-36s %10.1f %10.1f %6.2fx\n", what, median(quiet), median(audited), median(ratios));
+}
+
+static void compare(purlin_ctx *ctx, int at_once) {
+  static cost quiet, audited;
   for (long i = 0; i < turns; i++) {
     bool first = i % 2 == 0;
-    if (first) quiet += seconds_of("bench.make_quietly", at_once);
-    audited += seconds_of("bench.make", at_once);
-    if (!first) quiet += seconds_of("bench.make_quietly", at_once);
+    if (first) measure(ctx, "bench.make_quietly", at_once, &quiet, i);
+    measure(ctx, "bench.make", at_once, &audited, i);
+    if (!first) measure(ctx, "bench.make_quietly", at_once, &quiet, i);
   }
-  double changes = (double)(per_turn / at_once * at_once * turns);
-  printf("%d at once: %7.0f changes/s without entries, %7.0f with: %.2fx\n", at_once, changes / quiet, changes / audited,
-         quiet / audited);
+  char what[64];
+  snprintf(what, sizeof what, "without HTTP, %d at once: us", at_once);
+  tell(what, quiet.wall, audited.wall);
+  tell("  CPU us of both processes", quiet.cpu, audited.cpu);
+}
+
+static void find_server(void) {
+  char path[128];
+  long pid = 0;
+  snprintf(path, sizeof path, "%s/mariadb/mariadb.pid", folder);
+  FILE *file = fopen(path, "r");
+  if (!file || fscanf(file, "%ld", &pid) != 1 || clock_getcpuclockid((pid_t)pid, &server) != 0) exit(1);
+  fclose(file);
 }
 
 static void set_flag(void *argument) { *(bool *)argument = true; }
@@ -96,8 +141,9 @@ static void run(purlin_ctx *ctx, void *argument) {
                                 " made_at DATETIME(6))"));
   audit_enable();
   check(ctx, audit_start(ctx, &options, &why));
-  compare(1);
-  compare(MOST_AT_ONCE);
+  find_server();
+  compare(ctx, 1);
+  compare(ctx, MOST_AT_ONCE);
   bool done = false;
   audit_drain(set_flag, &done);
   while (!done) loop_sleep(1);
@@ -110,14 +156,14 @@ static void begin(void *argument) {
 }
 
 int main(int argc, char **argv) {
-  if (argc > 1) per_turn = atol(argv[1]);
-  if (argc > 2) turns = atol(argv[2]);
+  if (argc > 1) turns = atol(argv[1]);
+  if (argc > 2) per_turn = atol(argv[2]);
   char directory[] = "/tmp/purlin-bench-audit-XXXXXX", command[128];
   db_options options;
   buffer why = {0};
   db_options_default(&options);
   options.database = "bench";
-  if (per_turn < MOST_AT_ONCE || turns < 1 || !mkdtemp(directory)) return 1;
+  if (per_turn < MOST_AT_ONCE || turns < 1 || turns > MOST_TURNS || !mkdtemp(directory)) return 1;
   folder = directory;
   if (db_dev_start(directory, &options, &why) != PURLIN_OK || metrics_register_own() != PURLIN_OK ||
       loops_create(1) != PURLIN_OK || db_start(&options, &why) != PURLIN_OK ||

@@ -19,6 +19,15 @@ from pathlib import Path
 from servers import ROOT, Database, Nginx, Peer, Purlin, call, cpu_seconds, proportional_kib, stop, stop_all
 
 COLUMNS = ["a", "b", "c", "d", "e", "f", "g", "h"]
+# What an operator might write: office hours for one permission, everything else allowed.
+POLICY = """purlin.policy("access.authorize", function(question)
+  if question.permission == "models:deploy" then
+    local hour = tonumber(purlin.time.format(purlin.time.now()):sub(12, 13))
+    if hour < 7 or hour >= 19 then return { allow = false, reason = "deployments are made in office hours" } end
+  end
+  return { allow = true }
+end)
+"""
 TREES = {"hundred": (100, 6), "one": (1, 1)}
 CONNECTIONS = 24
 
@@ -134,13 +143,16 @@ def measure_start(folder, database, build, repetitions):
     return statistics.median(memory), statistics.median(ready)
 
 
-def make_cases(folder, purlin, database, python, skipped):
+def make_cases(folder, purlin, database, python, build, skipped):
     token = purlin.token
     with_token = call(purlin.url + "/bench/constant", token)
     call(f"{purlin.url}/api/v1/datasets/bench/versions", token, training_data(), media="text/csv")
     models = {name: train(purlin, name, *shape) for name, shape in TREES.items()}
     body = inference_request()
+    (folder / "guarded").mkdir()
+    guarded = Purlin(folder / "guarded", database, build, loops=1, extra=str(build / "tests" / "plugins"), policy=POLICY, name="guarded")
     cases = {
+        "guarded": Case("the same, behind a policy in Lua", guarded, "/bench/constant", guarded.token),
         "constant": Case("constant JSON operation", purlin, "/bench/constant", token),
         "lua": Case("Lua handler", purlin, "/bench/lua", token),
         "prediction": Case("prediction, 100 trees of depth 6", purlin, "/v2/models/hundred/infer", token, body, database.process),
@@ -194,13 +206,15 @@ class Report:
 
 def tell_cases(report, cases):
     report.head(f"{'CPU microseconds per request':<36} {'median':>9} {'least to most':>18} {'req/s':>10}")
-    for key in ("constant", "nginx", "lua", "nginx_lua", "prediction", "small", "peer", "metric"):
+    for key in ("constant", "guarded", "nginx", "lua", "nginx_lua", "prediction", "small", "peer", "metric"):
         if key in cases:
             report.case(cases[key])
 
 
 def tell_bars(report, cases, memory, ready, queue):
     cost = {key: case.microseconds for key, case in cases.items()}
+    print(f"  A policy of a few lines for access.authorize: {cost['guarded'] / cost['constant']:.2f}x of the constant operation,"
+          f" {cost['guarded'] - cost['constant']:.1f} us a decision")
     report.head("Bars")
     for ours, theirs, what in (("constant", "nginx", "constant operation against nginx"), ("lua", "nginx_lua", "Lua handler against nginx's Lua module")):
         if theirs in cost:
@@ -227,7 +241,7 @@ def bench(options, folder):
     memory, ready = measure_start(folder, database, build, options.repetitions)
     say("Training the models and starting the peers")
     purlin = Purlin(folder, database, build, loops=1, extra=str(build / "tests" / "plugins"))
-    cases = make_cases(folder, purlin, database, options.python, skipped)
+    cases = make_cases(folder, purlin, database, options.python, build, skipped)
     for turn in range(options.repetitions + 1):
         for case in cases.values():
             say(f"{'Warming up' if turn == 0 else f'Repetition {turn}'}: {case.name}")

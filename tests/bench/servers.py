@@ -136,7 +136,7 @@ class Database:
 class Purlin:
     """purlind on a database; `loops` 0: one per core."""
 
-    def __init__(self, folder, database, build, loops=0, extra=""):
+    def __init__(self, folder, database, build, loops=0, extra="", policy="", name="bench"):
         self.folder = folder
         self.state = folder / "state"
         self.state.mkdir(exist_ok=True)
@@ -148,10 +148,11 @@ class Purlin:
         (policies / "hello.lua").write_text(
             'purlin.route("GET /bench/lua", { permission = "models:read" }, function()\n'
             '  return { body = { hello = "world", number = 42 } }\nend)\n')
+        (policies / "more.lua").write_text(policy)
         config = folder / f"purlin-{loops}.lua"
         config.write_text(
             f'server {{ port = {self.port}, loops = {loops}, state = "{self.state}" }}\n'
-            f'database {{ socket = "{database.socket}", user = "root", name = "bench" }}\n'
+            f'database {{ socket = "{database.socket}", user = "root", name = "{name}" }}\n'
             f'log {{ access = "{folder / "purlin-access.log"}" }}\n'
             f'lua {{ policies = "{policies}", library = "{ROOT / "lua"}" }}\n'
             f"plugins {{ folders = {{ {', '.join(json.dumps(p) for p in plugins)} }} }}\n")
