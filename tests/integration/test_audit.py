@@ -1,8 +1,11 @@
 """The audit log: what is in it, and that nobody changes it unseen. Rows are edited by SQL, as somebody with the database would."""
 import base64
 import hashlib
+import http.client
 import json
+import random
 import subprocess
+import threading
 import time
 import urllib.parse
 
@@ -341,3 +344,60 @@ def test_entries_survive_a_kill(own_server):
         assert len(entries(client, object=one)) == 1
     numbered(client, object=made[-1])
     client.close()
+
+
+# ---- Two nodes ----------------------------------------------------------------------------------------------------------------
+
+
+def write_until(client, names, stop):
+    """Changes until told to stop or the node has gone; what was acknowledged is noted."""
+    while not stop.is_set():
+        name = unique("n")
+        try:
+            if client.op("tracking.create_experiment", {"name": name}).status == 201:
+                names.append(name)
+        except (OSError, http.client.HTTPException):
+            return
+
+
+def test_two_nodes_write_one_log(new_daemon, tmp_path):
+    """Both write and number at once; one is killed while it may be doing so, thrice; the other goes on: each acknowledged change has one
+    entry, the numbers have no gap, and the log verifies against heads of before and after, with either node's key."""
+    first = new_daemon()
+    second = new_daemon(with_state=False, dev=False, start=False, configuration=
+                        f'database {{ socket = "{first.state}/mariadb/mariadb.sock", user = "root", name = "purlin" }}\n'
+                        f'plugin "storage-fs" {{ root = "{first.state}/blobs" }}\n')
+    second.state.mkdir(exist_ok=True)
+    (second.state / "admin.token").write_text(first.token)
+    log = Log(first.client(), tmp_path, entries=2)
+    names = []
+    for _ in range(3):
+        second.start()
+        second.token = first.token
+        stop = threading.Event()
+        writers = [threading.Thread(target=write_until, args=(node.client(), names, stop)) for node in (first, second) for _ in range(2)]
+        for writer in writers:
+            writer.start()
+        time.sleep(random.uniform(1.0, 1.6))  # a round is a second
+        second.kill()
+        time.sleep(0.3)
+        stop.set()
+        for writer in writers:
+            writer.join(30)
+    assert len(names) > 50
+    wait_until(lambda: first.sql("SELECT COUNT(*) FROM audit_waiting") == [["0"]], 30, "not all are numbered")
+    found = {}
+    for line in first.sql("SELECT JSON_VALUE(input, '$.name') FROM audit_entries WHERE operation = 'tracking.create_experiment'"):
+        found[line[0]] = found.get(line[0], 0) + 1
+    assert [name for name in names if found.get(name) != 1] == []
+    made = {line[0] for line in first.sql("SELECT name FROM tracking_experiments")}
+    assert set(found) <= made, "an entry without its change"
+    size, least, most = map(int, first.sql("SELECT COUNT(*), MIN(leaf_index), MAX(leaf_index) FROM audit_entries")[0])
+    assert (least, most) == (0, size - 1)
+    head_over(log.client, size)
+    path = log.export()
+    for kept in (log.receipt, first.state / "audit.heads", second.state / "audit.heads"):
+        code, said = verify(path, "--head", kept)
+        assert code == 0 and "whole" in said, said
+    assert "tampered" not in first.log_text() + second.log_text()
+    log.client.close()
