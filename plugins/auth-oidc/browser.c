@@ -41,22 +41,10 @@ static purlin_status set_cookie(purlin_ctx *ctx, purlin_request *request, const 
   return cookie ? purlin_set_header(ctx, request, "Set-Cookie", cookie) : PURLIN_TOO_LARGE;
 }
 
-/* Arena; NULL when there is none, or more than one: then somebody else set one, too. */
+/* NULL when there is none, or more than one: then somebody else set one, too. */
 static const char *get_cookie(purlin_ctx *ctx, const purlin_request *request) {
-  const char *url = oidc_redirect_url(ctx), *at = purlin_header(request, "cookie"), *found = NULL;
-  if (!url || !at) return NULL;
-  const char *name = cookie_name(url);
-  size_t size = strlen(name);
-  while (*at) {
-    at += strspn(at, " ;");
-    size_t length = strcspn(at, ";");
-    if (length > size && strncmp(at, name, size) == 0 && at[size] == '=') {
-      if (found || length - size - 1 > LONGEST_COOKIE) return NULL;
-      found = purlin_copy_bytes(ctx, at + size + 1, length - size - 1);
-    }
-    at += length;
-  }
-  return found;
+  const char *url = oidc_redirect_url(ctx), *found = url ? purlin_cookie(request, cookie_name(url)) : NULL;
+  return found && strlen(found) <= LONGEST_COOKIE ? found : NULL;
 }
 
 /* ---- What follows from it ---------------------------------------------------------------------------------------------------------------- */

@@ -29,7 +29,7 @@ PURLIN_SCHEMA(oidc_group, "What a group is called here",
     PURLIN_REQUIRED(to, "Here: roles are granted to \"group:TO\"", .pattern = "[A-Za-z0-9._@+-]+", .max_length = 100));
 
 typedef struct oidc_configuration {
-  const char *issuer, *client_id, *client_secret, *client_authentication;
+  const char *issuer, *label, *client_id, *client_secret, *client_authentication;
   purlin_texts scopes, algorithms;
   const char *redirect_url, *after_logout_url;
   const char *name_claim, *name_suffix, *groups_claim, *group_prefix;
@@ -41,6 +41,7 @@ typedef struct oidc_configuration {
 } oidc_configuration;
 PURLIN_SCHEMA(oidc_configuration, "Single sign-on by OpenID Connect",
     PURLIN_DEFAULT(issuer, "\"\"", "The provider, exactly as it calls itself (iss); empty: nobody comes in by this", .max_length = 500),
+    PURLIN_DEFAULT(label, "\"single sign-on\"", "What the login page calls it: \"Log in with LABEL\"", .min_length = 1, .max_length = 100),
     PURLIN_DEFAULT(client_id, "\"\"", "What the provider calls this server", .max_length = 300),
     PURLIN_DEFAULT(client_secret, "\"\"", "Its secret: env(\"PURLIN_OIDC_SECRET\"); empty: a public client, with PKCE alone", .max_length = 500, .secret = true),
     PURLIN_DEFAULT(client_authentication, "\"client_secret_basic\"", "How the secret is shown to the provider", .choices = "client_secret_basic, client_secret_post"),

@@ -2,6 +2,7 @@
 #include "oidc.h"
 #include "people.h"
 #include "provider.h"
+#include <purlin/contracts/sign_on.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -83,10 +84,16 @@ static purlin_status check_configuration(purlin_ctx *ctx, const oidc_configurati
   return check_algorithms(ctx, c->algorithms);
 }
 
+/* A link of the login page; without a label it has none. */
+static purlin_sign_on sign_on = {.size = sizeof sign_on, .path = "/api/v1/oidc/login"};
+PURLIN_PROVIDES(sign_on, DIRECTORY, sign_on);
+
 /* The provider is not asked: this server starts without it. */
 static purlin_status start(purlin_ctx *ctx) {
   settings = purlin_configuration(ctx);
-  return *settings->issuer ? check_configuration(ctx, settings) : PURLIN_OK;
+  if (!*settings->issuer) return PURLIN_OK;
+  sign_on.label = settings->label;
+  return check_configuration(ctx, settings);
 }
 
 static purlin_status stop(purlin_ctx *ctx) {
