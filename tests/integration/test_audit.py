@@ -108,6 +108,48 @@ def test_refusals_are_entries(server, client):
     stranger.close()
 
 
+def test_each_way_in_and_each_refusal_is_an_entry(server, client):
+    """A password, a session's token, a key, name and password in the header: of each the good one and the bad one. No secret is told, and
+    each entry says in the course of what, and from where."""
+    name, password, wrong = unique("u").replace("-", "")[:30], "four plain garden words", "four wrong garden words"
+    assert client.op("accounts.create_user", {"name": name, "password": password}).status == 201
+    began = entries(client, limit=1)[0]["position"]
+    nobody = Client(server.port, None)
+
+    def new(outcome, operation, fits=lambda e: True):
+        def look():
+            return [e for e in entries(client, outcome=outcome, operation=operation) if e["position"] > began and fits(e)]
+        found = wait_until(look, 10, f"an entry of {operation}, {outcome}")
+        for entry in found:
+            assert entry["address"] == "127.0.0.1" and len(entry["trace_id"]) == 32, entry
+        return found
+
+    def whoami(shown):
+        return nobody.get("/api/v1/access/whoami", headers={"Authorization": shown, "Purlin-Workspace": "default"}, token=False).status
+
+    session = nobody.post("/api/v1/accounts/login", {"name": name, "password": password}, token=False)
+    assert session.status == 200
+    assert new("done", "accounts.login")[0]["actor"] == f"user:{name}"
+    assert nobody.post("/api/v1/accounts/login", {"name": name, "password": wrong}, token=False).status == 401
+    assert new("refused", "accounts.login", lambda e: e["object"] == name)
+    token = session.json["access_token"]
+    basic = base64.b64encode(f"{name}:{wrong}".encode()).decode()
+    made = client.op("access.create_key", {"name": "k", "permissions": ["models:read"]}).json
+    refused = 0
+    for shown in (f"Bearer {token[:-6]}AAAAAA", f"Basic {basic}", "Bearer purlin_forged", f"Bearer {made['secret'][:-1]}"):
+        assert whoami(shown) == 401, shown
+        refused += 1
+    assert wait_until(lambda: len(new("unauthenticated", "access.whoami")) >= refused, 10, "a refusal is missing")
+    assert all(e["actor"] == "nobody" for e in new("unauthenticated", "access.whoami"))
+    assert whoami(f"Bearer {made['secret']}") == 200
+    assert new("done", "access.first_use", lambda e: e["object"] == made["id"])
+    told = server.sql("SELECT CONCAT_WS(' ', id, actor, credential, object, input, `before`, `after`) FROM audit_entries"
+                      " UNION ALL SELECT CONCAT_WS(' ', entry, input, `before`, `after`) FROM audit_waiting")
+    for secret in (password, wrong, token, session.json["refresh_token"], made["secret"], basic):
+        assert not any(secret in line[0] for line in told)
+    nobody.close()
+
+
 def test_secrets_are_not_in_it(server, client):
     made = client.op("access.create_key", {"name": "quiet", "permissions": ["*:read"]}).json
     assert numbered(client, object=made["id"], operation="access.create_key")
