@@ -13,8 +13,8 @@ static const char SELECT_PAGE[] = "SELECT " JOB_COLUMNS " FROM training_jobs WHE
                      " ORDER BY created_at DESC, id LIMIT ?";
 static const char INSERT[] =
     "INSERT INTO training_jobs (id, workspace, project, state, trainer, specification, dataset, dataset_version, dataset_sha256,"
-    " dataset_rows, validation_rows, model, registers, cause, labels, queue_job, created_at, created_by)"
-    " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6), ?)";
+    " dataset_rows, validation_rows, model, registers, cause, labels, queue_job, subjects, created_at, created_by)"
+    " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6), ?)";
 static const char RELABEL[] = "UPDATE training_jobs SET labels = ? WHERE id = ? AND workspace = ?";
 
 purlin_status training_row(purlin_ctx *ctx, const char *id, bool lock, job_row *out) {
@@ -94,24 +94,6 @@ PURLIN_SCHEMA(create_job_in, "A training job to start",
     PURLIN_OPTIONAL(cause, "Why, such as the id of an alert", .max_length = 250),
     PURLIN_DEFAULT(labels, "{}", "Whatever you want to note: a JSON object", .max_length = 60000));
 
-/* What we need of datasets.get_version. */
-typedef struct dataset_in {
-  const char *name;
-  int64_t version;
-} dataset_in;
-PURLIN_SCHEMA(dataset_in, "Which version",
-    PURLIN_REQUIRED(name, "The dataset"),
-    PURLIN_REQUIRED(version, "Its number"));
-typedef struct dataset_out {
-  int64_t version;
-  const char *sha256;
-  int64_t row_count;
-} dataset_out;
-PURLIN_SCHEMA(dataset_out, "A version",
-    PURLIN_REQUIRED(version, "Its number"),
-    PURLIN_REQUIRED(sha256, "Its bytes"),
-    PURLIN_REQUIRED(row_count, "Its rows"));
-
 typedef struct run_in {
   const char *job_id;
 } run_in;
@@ -160,6 +142,8 @@ PURLIN_OPERATION(create_job, create_job_in, training_job,
   if (status == PURLIN_OK)
     status = purlin_call(ctx, "datasets.get_version", dataset_in_schema(), &(dataset_in){in->dataset, in->dataset_version},
                          dataset_out_schema(), &data);
+  purlin_json subjects = {0};
+  if (status == PURLIN_OK) status = purlin_subjects(ctx, &subjects);
   if (status != PURLIN_OK) return status;
   if (in->validation_rows >= data.row_count)
     return purlin_fail_field(ctx, "validation_rows", "the dataset has %lld rows; nothing would be left to learn from",
@@ -171,7 +155,7 @@ PURLIN_OPERATION(create_job, create_job_in, training_job,
   if (status == PURLIN_OK)
     status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), project, in->trainer, in->specification, in->dataset,
                            data.version, data.sha256, data.row_count, in->validation_rows, in->model, in->registers,
-                           in->cause, in->labels, queue_job, purlin_actor(ctx));
+                           in->cause, in->labels, queue_job, subjects, purlin_actor(ctx));
   return status == PURLIN_OK ? find(ctx, id, "training:write", out) : status;
 }
 

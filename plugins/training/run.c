@@ -135,6 +135,28 @@ static purlin_status died(purlin_ctx *ctx, const job_row *job, int exit_code) {
   return status == PURLIN_OK ? purlin_fail(ctx, PURLIN_UNAVAILABLE, "%s", message) : status;
 }
 
+/* Whoever made the job must still be allowed to read what it learns from: they may have lost that since. */
+static purlin_status may_learn(purlin_ctx *ctx, const job_row *job) {
+  if (!job->subjects.text) return PURLIN_OK;
+  const char *me = purlin_format(ctx, "training:%s", job->id);
+  if (!me) return PURLIN_TOO_LARGE;
+  dataset_out data;
+  purlin_status status = purlin_act_for(ctx, me, job->subjects);
+  if (status == PURLIN_OK)
+    status = purlin_call(ctx, "datasets.get_version", dataset_in_schema(),
+                         &(dataset_in){job->dataset, job->dataset_version}, dataset_out_schema(), &data);
+  purlin_act_as(ctx, me, job->workspace, job->project);
+  if (status != PURLIN_NOT_FOUND && status != PURLIN_FORBIDDEN) return status;
+  return purlin_fail(ctx, PURLIN_FORBIDDEN, "whoever created the training may not read the dataset '%s' any more",
+                     job->dataset);
+}
+
+static purlin_status refuse(purlin_ctx *ctx, const char *job_id) {
+  const char *why = purlin_copy(ctx, purlin_failure(ctx));
+  purlin_clear_failure(ctx);
+  return why ? purlin_transaction(ctx, give_up, &(giving_up){job_id, why}) : PURLIN_TOO_LARGE;
+}
+
 /* One attempt: the trainer that runs already, or a new one, until its end. */
 static purlin_status attend(purlin_ctx *ctx, const char *job_id) {
   job_row job;
@@ -143,7 +165,11 @@ static purlin_status attend(purlin_ctx *ctx, const char *job_id) {
   if (status == PURLIN_OK && strcmp(job.workspace, purlin_workspace(ctx)) != 0) /* by hand, with an id of elsewhere */
     return purlin_fail(ctx, PURLIN_NOT_FOUND, "no training job '%s'", job_id);
   if (status != PURLIN_OK || over(&job)) return status;
-  if (!adopt(&job, &process)) status = start(ctx, job_id, &job, &process);
+  if (!adopt(&job, &process)) {
+    status = may_learn(ctx, &job);
+    if (status == PURLIN_FORBIDDEN) return refuse(ctx, job_id);
+    if (status == PURLIN_OK) status = start(ctx, job_id, &job, &process);
+  }
   if (status != PURLIN_OK || over(&job)) return status;
   int exit_code = 0;
   status = purlin_process_wait(ctx, &process, &exit_code);

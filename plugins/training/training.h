@@ -45,6 +45,7 @@ typedef struct job_row {
   purlin_opt_text token_hash;
   purlin_opt_int pid, pid_started;
   purlin_opt_text boot, queue_job;
+  purlin_json subjects;
 } job_row;
 PURLIN_SCHEMA(job_row, "A row of training_jobs",
     PURLIN_REQUIRED(id, "id"),
@@ -74,12 +75,31 @@ PURLIN_SCHEMA(job_row, "A row of training_jobs",
     PURLIN_OPTIONAL(pid, "process"),
     PURLIN_OPTIONAL(pid_started, "its start"),
     PURLIN_OPTIONAL(boot, "boot"),
-    PURLIN_OPTIONAL(queue_job, "job of the queue"));
+    PURLIN_OPTIONAL(queue_job, "job of the queue"),
+    PURLIN_OPTIONAL(subjects, "its creator's"));
 
 #define JOB_ROW_COLUMNS                                                                                                                    \
   "id, workspace, project, state, trainer, specification, dataset, dataset_version, dataset_sha256, dataset_rows, validation_rows, model," \
   " registers, version, cause, labels, progress, message, framework, artifact_sha256, signature, artifact_size, attempt, token_hash, pid," \
-  " pid_started, boot, queue_job"
+  " pid_started, boot, queue_job, subjects"
+
+/* What we need of datasets.get_version. */
+typedef struct dataset_in {
+  const char *name;
+  int64_t version;
+} dataset_in;
+PURLIN_SCHEMA(dataset_in, "Which version",
+    PURLIN_REQUIRED(name, "The dataset"),
+    PURLIN_REQUIRED(version, "Its number"));
+typedef struct dataset_out {
+  int64_t version;
+  const char *sha256;
+  int64_t row_count;
+} dataset_out;
+PURLIN_SCHEMA(dataset_out, "A version",
+    PURLIN_REQUIRED(version, "Its number"),
+    PURLIN_REQUIRED(sha256, "Its bytes"),
+    PURLIN_REQUIRED(row_count, "Its rows"));
 
 /* By id, whatever its workspace: for work that the job itself does. PURLIN_NOT_FOUND is recorded. May park. */
 PURLIN_CHECKED purlin_status training_row(purlin_ctx *ctx, const char *id, bool lock, job_row *out);

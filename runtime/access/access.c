@@ -180,6 +180,37 @@ void purlin_act_as(purlin_ctx *ctx, const char *actor, const char *workspace, co
   identify(ctx, actor, workspace, project, true);
 }
 
+typedef struct noted_subjects {
+  purlin_texts subjects;
+} noted_subjects;
+PURLIN_SCHEMA(noted_subjects, "Whom roles are granted to", PURLIN_REQUIRED(subjects, "The actor and their groups"));
+
+purlin_status purlin_subjects(purlin_ctx *ctx, purlin_json *subjects) {
+  *subjects = (purlin_json){NULL, 0};
+  if (!ctx->who || ctx->who->subjects.count == 0) return PURLIN_OK;
+  return purlin_encode(ctx, noted_subjects_schema(), &(noted_subjects){ctx->who->subjects}, subjects);
+}
+
+purlin_status purlin_act_for(purlin_ctx *ctx, const char *actor, purlin_json subjects) {
+  noted_subjects noted = {0};
+  grants granted = {0};
+  purlin_status status = purlin_decode_stored(ctx, noted_subjects_schema(), subjects.text, subjects.size, &noted);
+  if (status == PURLIN_OK) status = grants_of(ctx, ctx->workspace, noted.subjects, &granted);
+  if (status != PURLIN_OK) return status;
+  identity *who = purlin_alloc(ctx, sizeof *who);
+  const char *actor_copy = purlin_copy(ctx, actor), *workspace = purlin_copy(ctx, ctx->workspace),
+             *project = purlin_copy(ctx, ctx->project);
+  if (!who || !actor_copy || !workspace || !project) return PURLIN_TOO_LARGE;
+  *who = (identity){.actor = actor_copy,
+                    .workspace = workspace,
+                    .project = project,
+                    .credential = "",
+                    .grants = granted.grants.items,
+                    .grant_count = granted.grants.count};
+  assume(ctx, who);
+  return PURLIN_OK;
+}
+
 /* ---- What a request shows ----------------------------------------------------------------------------------------------------------- */
 
 /* What follows a scheme, which is in any case, and its spaces; NULL when it is another scheme. */

@@ -32,8 +32,9 @@ struct identity {
   const char *credential; /* which of the actor's it was, for audit; "" */
   const access_grant *grants;
   size_t grant_count;
-  purlin_texts scope; /* what the credential is narrowed to; none: nothing is taken away */
-  bool bound;         /* it reaches no project but its own */
+  purlin_texts scope;    /* what the credential is narrowed to; none: nothing is taken away */
+  purlin_texts subjects; /* the actor and their groups, which roles are granted to; none: nobody in person */
+  bool bound;            /* it reaches no project but its own */
   /* Of an identity in a loop's cache: how many contexts use it, and how it goes when nobody does. NULL: it lives in an arena. */
   void (*release)(struct identity *who);
   uint32_t references;

@@ -113,6 +113,7 @@ typedef struct known {
   purlin_principal principal;
   const char *workspace, *project;
   bool bound; /* to the project: what is granted elsewhere does not count */
+  purlin_texts subjects;
   grants granted;
 } known;
 
@@ -143,6 +144,7 @@ static purlin_status keep_identity(purlin_ctx *ctx, const known *from, struct id
   kept->who.workspace = keep(&kept->memory, from->workspace, &whole);
   kept->who.project = keep(&kept->memory, from->project, &whole);
   kept->who.scope = keep_texts(&kept->memory, from->principal.scope, &whole);
+  kept->who.subjects = keep_texts(&kept->memory, from->subjects, &whole);
   kept->who.bound = from->bound;
   kept->who.release = release;
   kept->who.references = 1;
@@ -229,15 +231,14 @@ static purlin_status settle_workspace(purlin_ctx *ctx, known *k, const char *ask
 }
 
 static purlin_status find_out(purlin_ctx *ctx, const purlin_credential *credential, const char *asked, known *k) {
-  purlin_texts subjects;
   purlin_status status = key_principal(ctx, credential, &k->principal, &k->project, &k->bound);
   if (status == PURLIN_OK) {
     k->workspace = k->principal.workspace;
     status = ask_vouchers(ctx, &k->principal);
   } else if (status == PURLIN_NOT_FOUND) status = ask_authenticators(ctx, credential, k);
-  if (status == PURLIN_OK) status = subjects_of(ctx, &k->principal, &subjects);
-  if (status == PURLIN_OK) status = settle_workspace(ctx, k, asked, subjects);
-  if (status == PURLIN_OK) status = grants_of(ctx, k->workspace, subjects, &k->granted);
+  if (status == PURLIN_OK) status = subjects_of(ctx, &k->principal, &k->subjects);
+  if (status == PURLIN_OK) status = settle_workspace(ctx, k, asked, k->subjects);
+  if (status == PURLIN_OK) status = grants_of(ctx, k->workspace, k->subjects, &k->granted);
   return status;
 }
 

@@ -56,6 +56,15 @@ PURLIN_API PURLIN_CHECKED purlin_status purlin_grant_role(purlin_ctx *ctx, const
  * workspace and nobody else who can come in does. Of several that do this at once the last is refused. May park. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_keep_owner(purlin_ctx *ctx, const char *subject);
 
+/* ---- Work for somebody who has gone ------------------------------------------------------------------------------------------------ */
+
+/* Whom the caller's roles are granted to, the actor and groups, as JSON for a column; NULL text where nobody in person acts (the system,
+ * a job). Arena. Does not park; PURLIN_TOO_LARGE. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_subjects(purlin_ctx *ctx, purlin_json *subjects);
+/* From here on this context acts as `actor` with what is granted to those subjects in its workspace now, which may be less than it was
+ * when they were noted: to see whether what somebody began may go on. purlin_act_as ends it. May park. PURLIN_INVALID when they are none. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_act_for(purlin_ctx *ctx, const char *actor, purlin_json subjects);
+
 PURLIN_END
 
 #endif
