@@ -112,6 +112,7 @@ static bool set_options(const call *c, LDAP *handle) {
 /* libldap's words, and the server's or the TLS library's where there are any. */
 static purlin_status fails(call *c, connection *k, int code, const char *what) {
   char *more = NULL;
+  if (now_ms() >= k->deadline_ms) code = LDAP_TIMEOUT; /* which shows itself in many ways */
   (void)ldap_get_option(k->handle, LDAP_OPT_DIAGNOSTIC_MESSAGE, &more);
   (void)call_fails(c, PURLIN_UNAVAILABLE, "%s: %s: %s%s%.200s", url_of(c, k), what, ldap_err2string(code),
                    more && *more ? ": " : "", more ? more : "");

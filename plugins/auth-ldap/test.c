@@ -16,25 +16,21 @@ PURLIN_SCHEMA(test_in, "What to try",
 typedef struct step {
   const char *server, *step;
   bool fine;
-  const char *detail;
   double milliseconds;
+  const char *detail;
 } step;
 PURLIN_SCHEMA(step, "One step",
     PURLIN_REQUIRED(server, "Of which server"),
-    PURLIN_REQUIRED(step, "configuration, connect, tls, bind, search, person, groups, let in"),
+    PURLIN_REQUIRED(step, "configuration, connect, tls, bind, search, person, groups, here, let in"),
     PURLIN_REQUIRED(fine, "Whether it worked; what comes after one that did not is not tried"),
-    PURLIN_REQUIRED(detail, "What came of it"),
-    PURLIN_REQUIRED(milliseconds, "How long it took"));
+    PURLIN_REQUIRED(milliseconds, "How long it took"),
+    PURLIN_REQUIRED(detail, "What came of it"));
 
 typedef struct test_out {
-  bool fine;
   PURLIN_LIST_OF(step) steps;
-  purlin_texts groups;
 } test_out;
 PURLIN_SCHEMA(test_out, "What works",
-    PURLIN_REQUIRED(fine, "Whether every step of every server worked"),
-    PURLIN_LIST(steps, step, "Each step, in order"),
-    PURLIN_OPTIONAL(groups, "What the person would be here, to which roles can be granted"));
+    PURLIN_LIST(steps, step, "Each step of each server, in order"));
 
 typedef struct noted {
   const char *server, *step;
@@ -76,26 +72,26 @@ static const char *said(const inspection *i, purlin_status status, const char *f
   return status == PURLIN_OK ? fine : i->call.why;
 }
 
-static void list(const inspection *i, char *out, size_t capacity) {
-  const groups *g = &i->found.in;
-  size_t used = 0;
-  *out = '\0';
-  for (size_t k = 0; k < g->count && k < LISTED_MOST && used + 1 < capacity; k++) {
-    int more = snprintf(out + used, capacity - used, "%s%s", k ? "; " : "", g->items[k].dn);
+/* The DNs of what was found, or what of it counts here. */
+static void list(const groups *g, bool here, char *out, size_t capacity) {
+  size_t used = 0, count = here ? g->label_count : g->count;
+  (void)snprintf(out, capacity, "none");
+  for (size_t k = 0; k < count && k < LISTED_MOST && used + 1 < capacity; k++) {
+    int more = snprintf(out + used, capacity - used, "%s%s", k ? "; " : "", here ? g->labels[k] : g->items[k].dn);
     used = more > 0 ? used + (size_t)more : capacity;
   }
 }
 
 static void try_groups(inspection *i, connection *k, const entry *e) {
-  char all[DETAIL_BYTES - 200];
+  char all[DETAIL_BYTES - 100];
+  const groups *found = &i->found.in;
   purlin_status status = groups_read(&i->call, k, e, &i->found.in);
-  list(i, all, sizeof all);
-  if (!note(i, "groups", status, "%zu found%s, %zu count here%s%s", i->found.in.count,
-            i->found.in.more ? " (there are more)" : "", i->found.in.label_count, *all ? ": " : "",
-            status == PURLIN_OK ? all : i->call.why))
-    return;
+  if (status == PURLIN_OK) list(found, false, all, sizeof all);
+  if (!note(i, "groups", status, "%s%s", said(i, status, all), found->more ? "; and more, which do not count" : "")) return;
+  list(found, true, all, sizeof all);
+  (void)note(i, "here", status, "%s", all);
   status = judge(&i->call, &i->found);
-  (void)note(i, "let in", status, "%s", said(i, status, "whether the password is right, only a login can tell"));
+  (void)note(i, "let in", status, "%s", said(i, status, "yes, with the right password"));
 }
 
 static void try_person(inspection *i, connection *k) {
@@ -159,22 +155,26 @@ static purlin_status inspect(void *argument) {
 
 /* ---- On the fiber ------------------------------------------------------------------------------------------------------------------------------ */
 
+/* What a directory says may be no UTF-8, and what was cut may end within a character. */
+static const char *legible(purlin_ctx *ctx, const char *detail) {
+  char *text = purlin_copy(ctx, detail);
+  size_t size = text ? strlen(text) : 0;
+  for (size_t cut = 0; cut < 4 && cut <= size; cut++)
+    if (is_plain_text(text, size - cut)) return purlin_copy_bytes(ctx, text, size - cut);
+  for (char *p = text; p && *p; p++)
+    if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f) *p = '?';
+  return text;
+}
+
 static purlin_status tell(purlin_ctx *ctx, const inspection *i, test_out *out) {
-  const groups *g = &i->found.in;
   out->steps.items = purlin_alloc_array(ctx, i->step_count, sizeof *out->steps.items);
-  const char **labels = purlin_alloc_array(ctx, g->label_count + 1, sizeof *labels);
-  if (!out->steps.items || !labels) return PURLIN_TOO_LARGE;
-  out->fine = true;
+  if (!out->steps.items) return PURLIN_TOO_LARGE;
   for (size_t k = 0; k < i->step_count; k++) {
     const noted *n = &i->steps[k];
-    out->steps.items[k] = (step){n->server, n->step, n->fine, purlin_copy(ctx, n->detail), n->milliseconds};
+    out->steps.items[k] = (step){n->server, n->step, n->fine, n->milliseconds, legible(ctx, n->detail)};
     if (!out->steps.items[k].detail) return PURLIN_TOO_LARGE;
-    out->fine = out->fine && n->fine;
   }
   out->steps.count = i->step_count;
-  for (size_t k = 0; k < g->label_count; k++)
-    if (!(labels[k] = purlin_copy(ctx, g->labels[k]))) return PURLIN_TOO_LARGE;
-  if (i->name) out->groups = (purlin_texts){labels, g->label_count};
   return PURLIN_OK;
 }
 
@@ -182,7 +182,7 @@ static purlin_status nothing_configured(purlin_ctx *ctx, test_out *out) {
   out->steps.items = purlin_alloc_array(ctx, 1, sizeof *out->steps.items);
   if (!out->steps.items) return PURLIN_TOO_LARGE;
   out->steps.items[out->steps.count++] =
-      (step){"", "configuration", false, "no directory is asked: plugin \"auth-ldap\" { urls = { \"ldaps://...\" } }", 0};
+      (step){"", "configuration", false, 0, "no directory is asked: plugin \"auth-ldap\" { urls = { \"ldaps://...\" } }"};
   return PURLIN_OK;
 }
 
