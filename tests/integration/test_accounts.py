@@ -2,6 +2,7 @@
 import base64
 import hmac
 import json
+import pathlib
 import stat
 import subprocess
 import time
@@ -553,3 +554,58 @@ def test_a_dearer_hash_takes_over_at_login(new_daemon):
     assert stored().split("$")[2] != old.split("$")[2]
     assert login(client, "ana").status == 200 and login(client, "ana", "x" + GOOD).status == 401
     client.close()
+
+
+# ---- Names that look like others, and what takes as long ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["\u0430dmin", "\uff41na", "\u202eana", "ana\u200f", "an\u200ba", "ana\ufeff", "\u0131van", "\u0130van", "\u017fam", "\u212bke", "aNa", "ANA",
+                                  "ana ", " ana", "ana\u00a0", "a\u0301na", "\u00e1na", "\u24d0na", "ana\t", "-", "ana\n", "\U0001d41ana", "_ana", "ana\u00ad"])
+def test_no_login_name_looks_like_another(client, name):
+    """Cyrillic, wide, mirrored, invisible, without a dot, in capitals: none is a name, and none logs in as another."""
+    refused = client.op("accounts.create_user", {"name": name, "password": GOOD})
+    assert refused.status == 400 and refused.json["errors"][0]["field"] == "name"
+    assert login(client, name).status == 401
+
+
+def test_what_is_shown_of_a_user_hides_nothing(client, session):
+    token = session["access_token"]
+    for name in ("ana\u202enimda", "a\nb", "\u200bana", "a\u2066b", "x\u001b[31m", "ana\ue000"):
+        refused = client.op("accounts.rename", {"display_name": name}, token=token)
+        assert refused.status == 400 and refused.json["errors"][0]["field"] == "display_name", name
+        assert client.op("accounts.create_user", {"name": a_name(), "display_name": name}).status == 400
+    assert client.op("accounts.rename", {"display_name": " Ana  Gro\u0308\u00dfe\u00a0"}, token=token).json["display_name"] == "Ana Gr\u00f6\u00dfe"
+    moved = client.put("/api/v1/accounts/me/email", {"password": GOOD, "email": "gro\u0308\u00dfe@Example.ORG"}, token=token)
+    assert moved.json["email"] == "gr\u00f6\u00dfe@example.org"
+
+
+@pytest.mark.parametrize("iat, status", [(-10**6, 200), (-1, 200), (0, 200), (50, 200), (70, 401), (3600, 401)])
+def test_clocks_of_nodes_may_differ_by_a_minute(client, session, signer, iat, status):
+    now = int(time.time())
+    assert whoami(client, signer.token(claims_of(session["access_token"], iat=now + iat, exp=now + 4000))).status == status
+
+
+def cpu_ns(server):
+    """What all threads of the daemon have used."""
+    tasks = pathlib.Path(f"/proc/{server.process.pid}/task")
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir())
+
+
+def test_a_login_costs_the_same_whoever_it_is_for(new_daemon):
+    """By processor time, which other things on the machine do not change: one hash each, whether there is a user, a password, or neither."""
+    own = new_daemon(configuration='plugin "accounts" { password_cost = 6 }\n')
+    client, used = own.client(), {"wrong": [], "unknown": [], "disabled": [], "without": [], "no text": []}
+    for _ in range(5):
+        names = {what: a_name() for what in used}
+        for what in ("wrong", "disabled"):
+            client.op("accounts.create_user", {"name": names[what], "password": GOOD})
+        client.op("accounts.create_user", {"name": names["without"]})
+        client.op("accounts.disable_user", {"name": names["disabled"]})
+        for what, took in used.items():
+            before = cpu_ns(own)
+            answer = basic(client, names[what], "not the right one \udcff".encode("utf-8", "surrogateescape").decode("latin-1")) if what == "no text" else login(client, names[what], "not the right one")
+            assert answer.status == 401
+            took.append(cpu_ns(own) - before)
+    client.close()
+    medians = {what: sorted(took)[len(took) // 2] for what, took in used.items()}
+    assert max(medians.values()) < 1.5 * min(medians.values()), medians
