@@ -38,7 +38,7 @@ typedef struct auth_ldap_configuration {
   const char *base, *user_filter;
   const char *id_attribute, *name_attribute, *display_name_attribute, *email_attribute;
   bool email_verified;
-  const char *group_base, *group_filter, *group_name_attribute, *member_of_attribute;
+  const char *group_base, *group_filter, *group_name_attribute, *group_prefix, *member_of_attribute;
   nested_groups nested;
   PURLIN_LIST_OF(group_name) groups;
   const char *required_group;
@@ -61,6 +61,7 @@ PURLIN_SCHEMA(auth_ldap_configuration, "Where people are known",
     PURLIN_DEFAULT(group_base, "\"\"", "Under which groups are, and no others count; empty: none are looked for, and member_of_attribute counts wherever they are", .max_length = 1000),
     PURLIN_DEFAULT(group_filter, "\"(member={dn})\"", "Which groups hold {dn}; empty: only member_of_attribute tells", .pattern = "(\\(.*\\{dn\\}.*\\))?", .max_length = 1000),
     PURLIN_DEFAULT(group_name_attribute, "\"cn\"", "What a group is called", .pattern = "[A-Za-z][A-Za-z0-9-]*", .max_length = 100),
+    PURLIN_DEFAULT(group_prefix, "\"\"", "Before that name, so that no group of another directory is called alike: \"ldap-\"", .pattern = "[A-Za-z0-9._@+-]*", .max_length = 50),
     PURLIN_DEFAULT(member_of_attribute, "\"\"", "Of a person or group, the groups that hold it: memberOf", .pattern = "([A-Za-z][A-Za-z0-9-]*)?", .max_length = 100),
     PURLIN_DEFAULT(nested, "\"no\"", "Groups in groups: walk asks level by level, chain has Active Directory do it", .choices = nested_groups_names),
     PURLIN_LIST(groups, group_name, "What groups are called here, and no others count; none: all count, by group_name_attribute", .max_length = 1000),

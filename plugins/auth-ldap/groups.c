@@ -15,9 +15,15 @@ static bool is_under(const char *normal, const char *base) {
 
 /* By the first part of its DN, where that names it; else by its only name. A group whose owner adds a second name to it is not that, too. */
 static const char *label_of(call *c, const char *dn, const attribute *name) {
-  const char *text = dn_first_value(&c->memory, dn, c->settings->group_name_attribute);
-  if (text) return group_label(&c->memory, text, strlen(text));
-  return name && name->count == 1 ? group_label(&c->memory, name->values[0].bytes, name->values[0].size) : NULL;
+  const char *text = dn_first_value(&c->memory, dn, c->settings->group_name_attribute), *label = NULL;
+  if (text) label = group_label(&c->memory, text, strlen(text));
+  else if (name && name->count == 1) label = group_label(&c->memory, name->values[0].bytes, name->values[0].size);
+  size_t prefix = strlen(c->settings->group_prefix);
+  char *whole = label ? scratch_alloc(&c->memory, prefix + strlen(label) + 1) : NULL;
+  if (!whole) return NULL;
+  memcpy(whole, c->settings->group_prefix, prefix);
+  memcpy(whole + prefix, label, strlen(label));
+  return whole;
 }
 
 /* Adds a group that is not there yet. What is no DN, or not under group_base, is none. */

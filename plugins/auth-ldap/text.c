@@ -110,7 +110,7 @@ char *login_name(scratch *s, const char *bytes, size_t size) {
   return name && !strchr("._-", name[0]) ? name : NULL;
 }
 
-char *group_label(scratch *s, const char *bytes, size_t size) { return lower_if_of(s, bytes, size, 190, "._@+-"); }
+char *group_label(scratch *s, const char *bytes, size_t size) { return lower_if_of(s, bytes, size, 140, "._@+-"); }
 
 /* ---- GUIDs: the first three parts are little-endian ---------------------------------------------------------------------------------------- */
 

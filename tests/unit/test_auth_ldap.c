@@ -27,6 +27,7 @@ static auth_ldap_configuration usual(void) {
                                    .group_base = "",
                                    .group_filter = "(member={dn})",
                                    .group_name_attribute = "cn",
+                                   .group_prefix = "",
                                    .member_of_attribute = "",
                                    .required_group = "",
                                    .connections = 4,
@@ -329,6 +330,9 @@ static void groups_are_those_of_member_of(void **state) {
   assert_int_equal(in.label_count, 1);
   assert_string_equal(in.labels[0], "group:ml");
   assert_int_equal(in.count, 3);
+  settings.group_prefix = "LDAP-";
+  assert_int_equal(groups_read(&one, NULL, &e, &in), PURLIN_OK);
+  assert_string_equal(in.labels[0], "group:LDAP-ml");
   group_name names[] = {{"cn=data science, ou=groups, dc=x", "Science"},
                         {"cn=admins,ou=other,dc=x", "admins"},
                         {"cn=ml,ou=groups,dc=x", "Science"}};
