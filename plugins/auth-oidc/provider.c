@@ -104,7 +104,8 @@ static bool replace(kept_text *at, purlin_json with) {
   memcpy(copy, with.text, with.size);
   copy[with.size] = '\0';
   free(at->text);
-  *at = (kept_text){copy, with.size};
+  at->text = copy;
+  at->size = with.size;
   return true;
 }
 

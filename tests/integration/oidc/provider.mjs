@@ -81,6 +81,10 @@ async function control(request, response) {
     await makeKeys()
     makeProvider()
   }
+  if (asked.algorithm) {
+    options.clients[0].id_token_signed_response_alg = asked.algorithm
+    makeProvider()
+  }
   if (asked.people) Object.assign(options.people, asked.people)
   if (asked.logout_token) { // any claims, signed as the provider signs
     const key = keys.find((k) => k.alg === 'RS256')
