@@ -1,6 +1,6 @@
 /* sign_on.h: the contract of who lets people in by a page of its own (single sign-on): the login page has a link to each.
  *
- *   static purlin_sign_on sign_on = {.size = sizeof sign_on, .label = "Acme", .path = "/api/v1/auth-oidc/login"};
+ *   static purlin_sign_on sign_on = {.size = sizeof sign_on, .label = "Acme", .path = "/api/v1/oidc/login"};
  *   PURLIN_PROVIDES(sign_on, "oidc", sign_on);
  *
  * What the page leads to begins the session by sessions.h. */
