@@ -1,7 +1,8 @@
 """Sessions of browsers: a cookie that no script reads, that no other site's page can use, and that is worth nothing afterwards.
 
-No browser runs here: Browser keeps cookies as RFC 6265bis says and sends what a browser of today sends by itself (Sec-Fetch-*, Origin)
-for the page that asks; what such headers cannot say, or old browsers say, the tests send by hand."""
+No browser runs here (Chromium 156 was driven through the same by hand): Browser keeps cookies as RFC 6265bis says and sends what a
+browser of today sends by itself (Sec-Fetch-*, Origin) for the page that asks; what such headers cannot say, or old browsers say, the tests
+send by hand."""
 import base64
 import hashlib
 import http.client
