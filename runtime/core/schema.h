@@ -54,6 +54,12 @@ void schema_encode(const purlin_schema *schema, const void *value, schema_encodi
 /* A deep copy of a struct, texts and lists included, into an arena. false: no memory. */
 bool schema_copy(const purlin_schema *schema, const void *value, arena *memory, void *out);
 
+/* Whether a field of it, or of what it nests, is secret. */
+bool schema_holds_secrets(const purlin_schema *schema);
+/* Zeroes what is secret in a struct that was decoded: texts and bytes where they are, in the arena of the reading. All of a nested
+ * struct, where the field that holds it is. */
+void schema_wipe(const purlin_schema *schema, void *value);
+
 /* The JSON Schema (2020-12, as OpenAPI 3.1 embeds it) of a schema; nested ones as {"$ref":"#/components/schemas/NAME"}. */
 void schema_json_schema(const purlin_schema *schema, buffer *out);
 void schema_json_field(const purlin_field *field, buffer *out); /* of one field */

@@ -8,6 +8,7 @@
  *   schema_decode.c   from JSON
  *   schema_text.c     from single texts
  *   schema_encode.c   to JSON
+ *   schema_secret.c   wiping what is secret
  *   schema_document.c to JSON Schema */
 #ifndef PURLIN_CORE_SCHEMA_PARTS_H
 #define PURLIN_CORE_SCHEMA_PARTS_H

@@ -46,7 +46,9 @@ static purlin_status fail_again(const purlin_request *request) {
 /* What there is, without waiting; *got 0 with the body not ended means that bytes must come first. */
 static purlin_status take_bytes(purlin_request *request, void *out, size_t size, size_t *got) {
   http_connection *c = request->connection;
+  const char *from = c->in;
   http_refusal refusal = http_body_take(&c->body, &c->in, &c->in_size, out, size, got);
+  if (request->wipes && c->in > from) text_wipe((char *)(uintptr_t)from, (size_t)(c->in - from));
   if (refusal.status != 0) return fail_body(request, refusal);
   if (c->body.decoded <= request->max_body) return PURLIN_OK;
   request->body_failed = PURLIN_TOO_LARGE;
@@ -97,6 +99,19 @@ static purlin_status fill(purlin_request *request, char *out, size_t room, size_
   return PURLIN_OK;
 }
 
+void http_request_wipes(purlin_request *request) { request->wipes = true; }
+
+static void forget(const purlin_request *request, char *read, size_t size) {
+  if (request->wipes && read != NULL && size > 0) text_wipe(read, size);
+}
+
+/* An end without a body: nothing that a caller might zero, or read. */
+static purlin_status fail_all(const purlin_request *request, char *read, size_t *size, purlin_status status) {
+  forget(request, read, *size);
+  *size = 0;
+  return status;
+}
+
 purlin_status purlin_read_all(purlin_ctx *ctx, purlin_request *request, size_t limit, const char **body, size_t *size) {
   *body = "";
   *size = 0;
@@ -109,10 +124,10 @@ purlin_status purlin_read_all(purlin_ctx *ctx, purlin_request *request, size_t l
   size_t room = head->has_length ? (size_t)head->length : limit < 16384 ? limit + 1 : 16384;
   char *out = arena_alloc_raw(&ctx->memory, room + 1, 1);
   for (;;) {
-    if (out == NULL) return too_large(ctx, limit);
+    if (out == NULL) return fail_all(request, out, size, too_large(ctx, limit));
     purlin_status status = fill(request, out, room, size);
-    if (status != PURLIN_OK) return status;
-    if (*size > limit) return too_large(ctx, limit);
+    if (status != PURLIN_OK) return fail_all(request, out, size, status);
+    if (*size > limit) return fail_all(request, out, size, too_large(ctx, limit));
     if (http_body_ended(&request->connection->body) || *size < room || head->has_length) break;
     size_t larger = room > limit / 2 ? limit + 1 : room * 2;
     char *moved = arena_alloc_raw(&ctx->memory, larger + 1, 1);

@@ -205,6 +205,7 @@ struct purlin_request {
 
   /* the body */
   bool reading;              /* the fiber waits for bytes */
+  bool wipes;                /* what was read of it is zeroed where it was read from */
   bool expects;              /* the client waits for 100 Continue */
   purlin_status body_failed; /* PURLIN_OK: not */
   uint64_t max_body;

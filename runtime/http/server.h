@@ -78,6 +78,10 @@ const char *http_context_address(const purlin_ctx *ctx);
 /* Whether the client's address is one of options.monitors. */
 bool http_request_is_monitor(const purlin_request *request);
 
+/* The body holds secrets: what is read of it from now on is zeroed where it came from, and in what purlin_read_all outgrew or gave up; what
+ * it returns is for the caller to zero. */
+void http_request_wipes(purlin_request *request);
+
 /* The name in the certificate that the client has shown and that was verified (tls.h); NULL: none, or it has ended meanwhile. */
 const char *http_request_certificate(const purlin_request *request);
 

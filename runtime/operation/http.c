@@ -3,6 +3,7 @@
 #include "access/access.h"
 #include "audit/audit.h"
 #include "core/status.h"
+#include "core/text.h"
 #include "http/server.h"
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,8 @@ typedef struct gathering {
   void *in;
   uint64_t was_set[SCHEMA_MAX_FIELDS / 64];
   purlin_status status;
+  const char *body; /* as it came; "" without one */
+  size_t body_size;
 } gathering;
 
 static bool is_set(const gathering *g, size_t index) { return (g->was_set[index / 64] >> (index % 64) & 1) != 0; }
@@ -111,20 +114,27 @@ static purlin_status take_body(gathering *g, purlin_ctx *ctx, purlin_request *re
   size_t size = 0;
   purlin_status status = purlin_read_all(ctx, request, LARGEST_BODY, &body, &size);
   if (status != PURLIN_OK || size == 0) return status;
+  g->body = body;
+  g->body_size = size;
   g->reading.was_set = g->was_set;
   decoding d = {g, body, size};
   return size <= LARGEST_DECODED_HERE ? decode(&d) : purlin_offload(ctx, PURLIN_POOL_CPU, decode, &d);
 }
 
-static purlin_status decode_request(purlin_ctx *ctx, purlin_request *request, const operation *op, bool by_name, void *in) {
-  gathering g = {.reading = {.memory = &ctx->memory, .complain = complain, .complain_to = ctx}, .schema = op->in, .in = in};
-  if (takes_body(purlin_method(request))) g.status = take_body(&g, ctx, request);
-  else http_query_each(ctx, request, take_query_pair, &g);
-  if (g.status != PURLIN_OK && g.status != PURLIN_INVALID) return g.status; /* no input at all */
+static purlin_status gather(gathering *g, purlin_ctx *ctx, purlin_request *request, bool by_name) {
+  if (takes_body(purlin_method(request))) g->status = take_body(g, ctx, request);
+  else http_query_each(ctx, request, take_query_pair, g);
+  if (g->status != PURLIN_OK && g->status != PURLIN_INVALID) return g->status; /* no input at all */
   /* Called by its name, the address holds that and nothing of the input. */
-  purlin_status path = by_name ? PURLIN_OK : take_path(&g, request);
-  purlin_status finished = schema_finish(&g.reading, op->in, in, g.was_set);
-  return g.status != PURLIN_OK ? g.status : path != PURLIN_OK ? path : finished;
+  purlin_status path = by_name ? PURLIN_OK : take_path(g, request);
+  purlin_status finished = schema_finish(&g->reading, g->schema, g->in, g->was_set);
+  return g->status != PURLIN_OK ? g->status : path != PURLIN_OK ? path : finished;
+}
+
+/* What is secret goes when the answer has been made: until then it may point into the input. */
+static void wipe(const gathering *g) {
+  if (g->body_size > 0) text_wipe((char *)(uintptr_t)g->body, g->body_size);
+  schema_wipe(g->schema, g->in);
 }
 
 /* With an Idempotency-Key: what was answered before, else the call, which keeps its answer. */
@@ -171,14 +181,18 @@ static purlin_status answer_object(purlin_ctx *ctx, purlin_request *request, con
 static purlin_status answer_operation(purlin_ctx *ctx, purlin_request *request, const operation *op, bool by_name) {
   void *in = purlin_alloc(ctx, op->in->struct_size), *out = purlin_alloc(ctx, op->out->struct_size);
   if (!in || !out) return PURLIN_TOO_LARGE;
-  purlin_status status = decode_request(ctx, request, op, by_name, in);
+  gathering g = {.reading = {.memory = &ctx->memory, .complain = complain, .complain_to = ctx}, .schema = op->in, .in = in};
+  if (op->takes_secrets) http_request_wipes(request);
+  purlin_status status = gather(&g, ctx, request, by_name);
   ctx->if_match = op->declared->effect == PURLIN_READS ? NULL : purlin_header(request, "if-match");
   if (status == PURLIN_OK) status = run_request(ctx, request, op, in, out);
   audit_refused(ctx, op->name, status); /* by itself, for this very object */
-  if (status != PURLIN_OK) return status;
   unsigned http = op->declared->effect == PURLIN_CREATES ? 201 : 200;
-  return object_is_answered(op) ? answer_object(ctx, request, op, http, out)
-                                : purlin_respond(ctx, request, http, op->out, out);
+  if (status == PURLIN_OK)
+    status = object_is_answered(op) ? answer_object(ctx, request, op, http, out)
+                                    : purlin_respond(ctx, request, http, op->out, out);
+  if (op->takes_secrets) wipe(&g);
+  return status;
 }
 
 /* Behind a gate that asked for the operation's permission. */

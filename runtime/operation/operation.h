@@ -24,6 +24,7 @@ typedef struct operation {
   const purlin_operation *declared;
   const purlin_schema *in, *out;
   struct operation_series *series; /* its metrics */
+  bool takes_secrets;              /* its input is wiped when it has been answered */
   const struct operation *shown;   /* the operation that shows the object that this one changes; NULL: none */
   bool shows;                      /* it is such a one */
   struct operation *next;

@@ -98,6 +98,7 @@ purlin_status operations_register(const char *plugin, struct plugin *owner, cons
                     .declared = declared,
                     .in = declared->in(),
                     .out = declared->out(),
+                    .takes_secrets = schema_holds_secrets(declared->in()),
                     .series = series};
   *place = op;
   return PURLIN_OK;

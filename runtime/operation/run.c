@@ -122,6 +122,7 @@ purlin_status operation_run_json(purlin_ctx *ctx, const operation *op, purlin_js
   else status = purlin_decode(ctx, op->in, "{}", 2, input);
   if (status == PURLIN_OK) status = operation_run(ctx, op, input, output);
   if (status == PURLIN_OK) status = purlin_encode(ctx, op->out, output, out);
+  if (op->takes_secrets) schema_wipe(op->in, input);
   return status;
 }
 

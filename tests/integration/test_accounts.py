@@ -609,3 +609,15 @@ def test_a_login_costs_the_same_whoever_it_is_for(new_daemon):
     client.close()
     medians = {what: sorted(took)[len(took) // 2] for what, took in used.items()}
     assert max(medians.values()) < 1.5 * min(medians.values()), medians
+
+
+def test_a_login_that_breaks_off_costs_nothing_but_itself(own_server):
+    for path in ("login", "refresh", "logout"):
+        with own_server.socket() as one:
+            one.sendall(f"POST /api/v1/accounts/{path} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n".encode() + b'{"name":"ana","pass')
+            time.sleep(0.1)  # it is being read
+    time.sleep(0.2)
+    assert own_server.process.poll() is None, own_server.log_text()
+    client = own_server.client()
+    assert client.get("/healthz").status == 200
+    client.close()
