@@ -287,7 +287,7 @@ static void test_a_secret_file_is_read_whole(void **state) {
 static void test_a_node_has_a_key_without_a_setting(void **state) {
   (void)state;
   buffer why = {0};
-  char ids[64], kept[80], other[80], legacy[80], expected[64], fresh[KEYRING_ID_SIZE];
+  char ids[64], kept[80], other[80], legacy[80], expected[128], fresh[KEYRING_ID_SIZE];
   (void)snprintf(kept, sizeof kept, "%s/secrets.key", folder);
   (void)snprintf(legacy, sizeof legacy, "%s/accounts.key", folder);
   (void)snprintf(other, sizeof other, "%s/other", folder);
