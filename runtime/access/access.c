@@ -238,9 +238,7 @@ static bool take_basic(purlin_ctx *ctx, const char *encoded, purlin_credential *
 
 /* A browser shows its certificate whoever has made it ask: what another site asks is not its user's word. */
 static const char *certificate_of(purlin_request *request) {
-  const char *from = purlin_header(request, "sec-fetch-site");
-  if (from && strcmp(from, "same-origin") != 0 && strcmp(from, "none") != 0) return NULL;
-  return http_request_certificate(request);
+  return http_another_page_asks(request) ? NULL : http_request_certificate(request);
 }
 
 /* The same holds for the cookie of its session. What only another page's word stands behind counts as if it had not come; a change that

@@ -77,6 +77,12 @@ bool http_request_only_reads(const purlin_request *request) {
   return request->head.method == METHOD_GET || request->head.method == METHOD_HEAD;
 }
 
+bool http_another_page_asks(const purlin_request *request) {
+  const char *site = purlin_header(request, "sec-fetch-site"), *origin = purlin_header(request, "origin");
+  if (site != NULL) return !is(site, "same-origin") && !is(site, "none");
+  return origin != NULL && !is_own_origin(request, origin);
+}
+
 bool http_browser_may_read(const purlin_request *request) {
   const char *site = purlin_header(request, "sec-fetch-site"), *origin = purlin_header(request, "origin");
   if (is(site, "same-origin") || is(site, "none")) return true;

@@ -90,6 +90,8 @@ bool http_request_only_reads(const purlin_request *request);
 /* Whether the page that made a browser ask, if one did, may see what the browser's user sees; what changes something asks
  * purlin_same_origin instead. */
 bool http_browser_may_read(const purlin_request *request);
+/* Whether a page of another origin made a browser ask; false where no browser says so. */
+bool http_another_page_asks(const purlin_request *request);
 
 /* Each pair of the query string, decoded (texts end with NUL and live until the handler returns). A broken escape is skipped. */
 void http_query_each(purlin_ctx *ctx, purlin_request *request,

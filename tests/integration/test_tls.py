@@ -668,6 +668,8 @@ def test_clients_are_known_by_their_certificates(new_daemon, authority, pair, cl
     assert whoami(one, context, Authorization=f"Bearer {one.server.token}")[1] != f"user:{names[-1][2]}"
     assert whoami(one, context, Authorization="Bearer wrong")[0] == 401
     assert whoami(one, context, **{"Sec-Fetch-Site": "cross-site"})[0] == 401
+    assert whoami(one, context, Origin="https://evil.example")[0] == 401  # a browser that says only that
+    assert whoami(one, context, Origin=f"https://localhost:{one.port}")[0] == 200
     assert whoami(one, context, **{"Sec-Fetch-Site": "same-origin"})[0] == 200
     assert whoami(one, one.context())[0] == 401
     status, why = whoami(one, one.context(certificate=clients.issue("nobody", "/CN=nobody", None)))
