@@ -65,6 +65,11 @@ DOUBLE purlin_status db_lock_and_read(purlin_ctx *ctx, purlin_status (*read)(pur
   return read(ctx, argument);
 }
 
+DOUBLE bool db_end_with(purlin_ctx *ctx, const purlin_value *sql_and_values, size_t count) {
+  (void)ctx, (void)sql_and_values, (void)count;
+  return false;
+}
+
 static void note_values(const purlin_value *values, size_t count) {
   size_t used = 0;
   last_values[0] = '\0';
