@@ -110,6 +110,8 @@ WITHOUT = {
     "accounts.revoke_session": "a session has no address of its own",
     "accounts.send_verification": "sends a letter",
     "accounts.forgot_password": "sends a letter",
+    "access.set_quota": "says outright what holds from then on",
+    "accounts.confirm_registration": "by a token that is used once",
     "accounts.verify_email": "by a token that is used once",
     "accounts.reset_password": "by a token that is used once",
 }
