@@ -230,8 +230,11 @@ static purlin_status redrive_body(purlin_ctx *ctx, void *argument) {
                        c->public_id, job_state_name(c->row.state));
   job_kind *kind;
   status = kind_of(ctx, c->row.name, &kind);
-  /* What only its plugin enqueues is what its plugin meant. */
+  /* What only its plugin enqueues, such as a letter, is meant for its time: who repeats it answers for the server. */
   if (status == PURLIN_OK && kind->permission != NULL) status = queue_by_hand(ctx, c->row.name);
+  else if (status == PURLIN_OK && !purlin_permitted(ctx, "server:write"))
+    status = purlin_fail(ctx, PURLIN_FORBIDDEN,
+                         "the job '%s' is its plugin's: to redrive it needs the permission 'server:write'", c->row.name);
   if (status != PURLIN_OK) return status;
   status =
       purlin_db_run(ctx,

@@ -95,6 +95,15 @@ def test_a_job_by_hand_needs_what_its_kind_says(member):
     assert narrow.op("jobs.cancel", {"id": made}).status == 200
 
 
+def test_what_a_plugin_enqueued_is_redriven_by_whom_the_server_is_entrusted_to(server, member):
+    job = unique("job")[:40]
+    server.sql("INSERT INTO purlin_jobs (public_id, workspace, project, actor, name, payload, payload_version, state, urgency, run_at, max_attempts,"
+               f" trace_id, created_at) VALUES ('{job}', 'default', 'default', 'system', 'accounts.tidy', '{{}}', 1, 4, 0, NOW(6), 1, '', NOW(6))")
+    refused = member("operator", permissions=["jobs:write"]).op("jobs.redrive", {"id": job})
+    assert refused.status == 403 and "server:write" in refused.json["detail"]
+    assert member("operator").op("jobs.redrive", {"id": job}).status == 200
+
+
 # ---- Work that goes on by itself ------------------------------------------------------------------------------------------------------
 
 

@@ -475,6 +475,8 @@ TEST_IN_DATABASE(becomes_a_dead_letter_and_is_redriven) {
   OK(ctx, explain_job(ctx, id, &why));
   assert_string_equal(why.reason, "failed");
   assert_int_equal(queue_redrive(ctx, "job_unknown"), PURLIN_NOT_FOUND);
+  assert_int_equal(queue_redrive(ctx, id), PURLIN_FORBIDDEN); /* nobody */
+  access_identify(ctx, "user:all", "default", "default");
   OK(ctx, queue_redrive(ctx, id));
   wait_state(ctx, id, "succeeded"); /* the fifth attempt */
   assert_int_equal(atomic_load(&runs), 5);
