@@ -1,5 +1,6 @@
 #include "directories.h"
 #include "sessions.h"
+#include "unicode.h"
 #include <pthread.h>
 #include <purlin/audit.h>
 #include <stdlib.h>
@@ -47,12 +48,16 @@ static const char *cut(purlin_ctx *ctx, const char *text, size_t most) {
   return purlin_copy_bytes(ctx, text, most);
 }
 
-/* As a user of ours has one: whole, or none. */
-static const char *address_of(const purlin_person *person) {
-  const char *email = person->email ? person->email : "", *at = strchr(email, '@');
-  bool fine = at && at != email && at[1] && !strchr(at + 1, '@') && !strpbrk(email, " \t\r\n") &&
-              strnlen(email, LONGEST_EMAIL + 1) <= LONGEST_EMAIL;
-  return fine ? email : "";
+/* As users of ours have them, or none: what a directory says is what somebody typed there. NULL: no memory. */
+static const char *name_shown(purlin_ctx *ctx, const purlin_person *person) {
+  const char *said = cut(ctx, person->display_name, LONGEST_DISPLAY_NAME);
+  char *name = said ? purlin_alloc(ctx, UNICODE_ROOM(LONGEST_DISPLAY_NAME)) : NULL;
+  return name && unicode_name(said, name, UNICODE_ROOM(LONGEST_DISPLAY_NAME)) ? "" : name;
+}
+
+static const char *address_of(purlin_ctx *ctx, const purlin_person *person) {
+  char *address = purlin_alloc(ctx, UNICODE_ROOM(LONGEST_EMAIL));
+  return address && unicode_email(person->email ? person->email : "", address, UNICODE_ROOM(LONGEST_EMAIL)) ? "" : address;
 }
 
 /* What is written down of a person. */
@@ -70,11 +75,11 @@ static purlin_status profile_of(purlin_ctx *ctx, const char *directory, const pu
   *to = (profile){.directory = directory,
                   .id = person->id,
                   .name = person->name ? person->name : "",
-                  .display_name = cut(ctx, person->display_name, LONGEST_DISPLAY_NAME),
-                  .email = address_of(person),
+                  .display_name = name_shown(ctx, person),
+                  .email = address_of(ctx, person),
                   .groups = groups_json(ctx, person->groups, &kept)};
-  to->verified = person->email_verified && *to->email;
-  return to->display_name && to->groups ? PURLIN_OK : PURLIN_TOO_LARGE;
+  to->verified = person->email_verified && to->email && *to->email;
+  return to->display_name && to->email && to->groups ? PURLIN_OK : PURLIN_TOO_LARGE;
 }
 
 /* ---- In the database ------------------------------------------------------------------------------------------------------------------ */

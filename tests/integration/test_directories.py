@@ -362,6 +362,23 @@ def test_whoever_is_disabled_here_is_shut_out(books, admin, nobody):
     mine.close()
 
 
+@pytest.mark.parametrize("said, shown", [("  Zoe\u0308   Smith ", "Zo\u00eb Smith"), ("Ana \u202eadmin", ""), ("A\u200bna", ""), ("A\x07na", ""),
+                                         ("\u0958" * 90, "\u0915\u093c" * 66)])
+def test_names_and_addresses_of_a_directory_have_the_form_of_ours(admin, nobody, said, shown):
+    of = person(admin, shown=said, email="zoe\u0308@Example.ORG", verified=True)
+    assert log_in(nobody, of).status == 200
+    made = admin.op("accounts.get_user", {"name": of["name"]}).json
+    assert (made["display_name"], made["email"], made["email_verified"]) == (shown, "zo\u00eb@example.org", True)
+
+
+@pytest.mark.parametrize("email", ["a\u202e@example.org", "a@b@example.org", "a@example.org,b", "<a>@example.org"])
+def test_an_address_of_a_directory_that_is_none_is_not_kept(admin, nobody, email):
+    of = person(admin, email=email, verified=True)
+    assert log_in(nobody, of).status == 200
+    made = admin.op("accounts.get_user", {"name": of["name"]}).json
+    assert (made["email"], made["email_verified"]) == ("", False)
+
+
 # ---- the contract sessions
 
 def test_a_plugin_begins_and_ends_sessions(books, admin, nobody):

@@ -18,7 +18,7 @@ PURLIN_PLUGIN(BOOK, "0.1.0",
 enum { MOST = 32, MOST_GROUPS = 4 };
 
 typedef struct entry {
-  char id[300], name[100], password[100], email[100], groups[MOST_GROUPS][100];
+  char id[300], name[100], password[100], email[100], shown[300], groups[MOST_GROUPS][100];
   size_t group_count;
   bool verified;
 } entry;
@@ -47,7 +47,8 @@ static purlin_status tell(purlin_ctx *ctx, const entry *e, purlin_person *out) {
   for (size_t i = 0; i < e->group_count; i++) groups[i] = purlin_copy(ctx, e->groups[i]);
   *out = (purlin_person){.id = purlin_copy(ctx, e->id),
                          .name = purlin_copy(ctx, e->name),
-                         .display_name = purlin_format(ctx, "%s of the %s", e->name, BOOK),
+                         .display_name =
+                             *e->shown ? purlin_copy(ctx, e->shown) : purlin_format(ctx, "%s of the %s", e->name, BOOK),
                          .email = purlin_copy(ctx, e->email),
                          .email_verified = e->verified,
                          .groups = {groups, e->group_count}};
@@ -77,12 +78,13 @@ PURLIN_PROVIDES(directory, BOOK, functions);
 /* ---- What the test writes ----------------------------------------------------------------------------------------------------------- */
 
 typedef struct put_in {
-  const char *id, *name, *password, *email;
+  const char *id, *name, *password, *email, *shown;
   bool verified;
   purlin_texts groups;
 } put_in;
 PURLIN_SCHEMA(put_in, "A person", PURLIN_REQUIRED(id, "The id"), PURLIN_DEFAULT(name, "\"\"", "The name; empty: gone"),
     PURLIN_DEFAULT(password, "\"\"", "The password"), PURLIN_DEFAULT(email, "\"\"", "The address"),
+    PURLIN_DEFAULT(shown, "\"\"", "What others call them; empty: NAME of the BOOK"),
     PURLIN_DEFAULT(verified, "false", "Whether it is theirs"), PURLIN_DEFAULT(groups, "[]", "Groups"));
 
 PURLIN_OPERATION(put, put_in, purlin_nothing, .summary = "Write a person down", .permission = "models:write") {
@@ -91,6 +93,7 @@ PURLIN_OPERATION(put, put_in, purlin_nothing, .summary = "Write a person down", 
   (void)snprintf(e.name, sizeof e.name, "%s", in->name);
   (void)snprintf(e.password, sizeof e.password, "%s", in->password);
   (void)snprintf(e.email, sizeof e.email, "%s", in->email);
+  (void)snprintf(e.shown, sizeof e.shown, "%s", in->shown);
   for (; e.group_count < MOST_GROUPS && e.group_count < in->groups.count; e.group_count++)
     (void)snprintf(e.groups[e.group_count], sizeof e.groups[0], "%s", in->groups.items[e.group_count]);
   (void)pthread_mutex_lock(&lock);
