@@ -117,7 +117,10 @@ PURLIN_CHECKED purlin_status accounts_email(purlin_ctx *ctx, const char *field, 
 PURLIN_CHECKED purlin_status accounts_require_home(purlin_ctx *ctx);
 /* By name. PURLIN_NOT_FOUND is recorded. May park. */
 PURLIN_CHECKED purlin_status accounts_user(purlin_ctx *ctx, const char *name, user *out);
-/* The caller, when it is a user: "user:NAME" without its "user:". PURLIN_FORBIDDEN is recorded. May park. */
+/* Not by an API key. Keys that act for a user are made by owners of any workspace, and narrowed to what permissions say, of which a profile
+ * and sessions want none. Does not park. */
+bool accounts_in_person(const purlin_ctx *ctx);
+/* The caller, when it is a user in person: "user:NAME" without its "user:". PURLIN_FORBIDDEN is recorded. May park. */
 PURLIN_CHECKED purlin_status accounts_self(purlin_ctx *ctx, user *out);
 /* PURLIN_CONFLICT, recorded, for a user whose password and profile a directory keeps: nothing of that is changed here. Does not park. */
 PURLIN_CHECKED purlin_status accounts_require_local(purlin_ctx *ctx, const user *of);
@@ -145,6 +148,8 @@ PURLIN_CHECKED purlin_status accounts_checks_start(purlin_ctx *ctx);
 /* The hash of a new password, in the arena; refuses one that is no good, naming the field. Before the first write. May park. */
 PURLIN_CHECKED purlin_status accounts_hash(purlin_ctx *ctx, const char *field, const char *password, const char *name,
                                            const char **hash);
+/* Whether a password is that of a hash. Before the first write. May park. */
+PURLIN_CHECKED purlin_status accounts_matches(purlin_ctx *ctx, const char *password, const char *hash, bool *right);
 /* Whether this password of this name is right: of a user who is not disabled, in *out. A user of ours is judged here, everybody else by
  * their directory. Counts the attempt, and refuses it with PURLIN_TOO_MANY while too many failed. PURLIN_UNAUTHENTICATED, recorded, after
  * the same time for everything that is wrong, as far as a directory allows; out->id is NULL when nobody here has that name.

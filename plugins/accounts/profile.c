@@ -7,9 +7,13 @@ static const char SET_EMAIL[] =
     "UPDATE accounts_users SET email_verified_at = IF(email = ?, email_verified_at, NULL), email = ? WHERE id = ?";
 static const char SET_PASSWORD[] = "UPDATE accounts_users SET password_hash = ?, version = version + 1 WHERE id = ?";
 
+bool accounts_in_person(const purlin_ctx *ctx) { return strncmp(purlin_shown(ctx), "key:", 4) != 0; }
+
 purlin_status accounts_self(purlin_ctx *ctx, user *out) {
   const char *actor = purlin_actor(ctx);
   purlin_status status = PURLIN_NOT_FOUND;
+  if (!accounts_in_person(ctx))
+    return purlin_fail(ctx, PURLIN_FORBIDDEN, "an API key works for you, but is not you: log in");
   if (strncmp(actor, USER_PREFIX, sizeof USER_PREFIX - 1) == 0)
     status = accounts_user(ctx, actor + sizeof USER_PREFIX - 1, out);
   if (status != PURLIN_NOT_FOUND) return status;

@@ -158,12 +158,26 @@ purlin_status sessions_refresh(purlin_ctx *ctx, const char *refresh_token, grant
   return refuse(ctx);
 }
 
+typedef struct ended_row {
+  const char *session, *name;
+} ended_row;
+PURLIN_SCHEMA(ended_row, "A session that ends", PURLIN_REQUIRED(session, "its id"), PURLIN_REQUIRED(name, "whose"));
+
+static const char SELECT_ENDED[] =
+    "SELECT s.id AS session, u.name FROM accounts_refresh_tokens r JOIN accounts_sessions s ON"
+    " s.id = r.session_id JOIN accounts_users u ON u.id = s.user_id"
+    " WHERE r.hash = ? AND s.revoked_at IS NULL";
+
 purlin_status sessions_end(purlin_ctx *ctx, const char *refresh_token) {
+  ended_row row;
   char hash[65];
   purlin_sha256(refresh_token, strlen(refresh_token), hash);
-  purlin_status status = purlin_db_run(ctx, REVOKE_OF, hash);
-  if (status != PURLIN_OK || purlin_affected(ctx) == 0) return status;
-  return purlin_audit(ctx, &(purlin_audit_entry){.operation = "accounts.logout"});
+  purlin_status status = purlin_db_row(ctx, ended_row, &row, SELECT_ENDED, hash);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, REVOKE, row.session);
+  if (status != PURLIN_OK) return status == PURLIN_NOT_FOUND ? PURLIN_OK : status;
+  const purlin_audit_entry entry = {
+      .operation = "accounts.logout", .object = row.session, .actor = purlin_format(ctx, "user:%s", row.name)};
+  return purlin_audit(ctx, &entry);
 }
 
 purlin_status sessions_revoke_all(purlin_ctx *ctx, const char *user_id, const char *except) {
@@ -237,7 +251,7 @@ PURLIN_OPERATION(revoke_session, session_in, login_session,
     .http = "DELETE /api/v1/accounts/sessions/{id}", .description = "Within a second no node takes its tokens any more.") {
   purlin_status status = purlin_db_row(ctx, login_session, out, SELECT_SESSION, sessions_current(ctx), in->id);
   const char *owner = status == PURLIN_OK ? purlin_format(ctx, "user:%s", out->user) : "";
-  bool mine = owner && strcmp(owner, purlin_actor(ctx)) == 0;
+  bool mine = owner && accounts_in_person(ctx) && strcmp(owner, purlin_actor(ctx)) == 0;
   if (status == PURLIN_NOT_FOUND || (status == PURLIN_OK && !mine && !manages(ctx)))
     return purlin_fail(ctx, PURLIN_NOT_FOUND, "there is no session '%s'", in->id);
   return status == PURLIN_OK ? purlin_db_run(ctx, REVOKE, in->id) : status;

@@ -298,6 +298,12 @@ def test_logout(client, session):
     assert refresh(client, session["refresh_token"]).status == 401
     assert client.post("/api/v1/accounts/logout", {"refresh_token": "refresh_none"}, token=False).status == 200
 
+    def noted():
+        found = client.get("/api/v1/audit/entries?operation=accounts.logout&limit=1000").json["entries"]
+        return [entry for entry in found if entry["object"] == session["session"]]
+
+    assert soon(noted, 8) and [entry["actor"] for entry in noted()] == [f"user:{session['name']}"]
+
 
 def test_sessions_are_listed_and_revoked(client, session):
     other = login(client, session["name"]).json
@@ -318,6 +324,23 @@ def test_sessions_of_others_are_the_administrators(client, session):
     assert [s["id"] for s in client.op("accounts.list_sessions", {"user": session["name"]}).json["sessions"]] == [session["session"]]
     assert client.op("accounts.revoke_session", {"id": session["session"]}).status == 200
     assert soon(lambda: whoami(client, session["access_token"]).status == 401)
+
+
+def test_a_key_is_nobody_in_person(client, session):
+    """Whoever owns a workspace of their own makes keys there that act for anybody; what is theirs on all the server they do not see."""
+    tenant = client.op("access.create_workspace", {"name": f"w{time.monotonic_ns()}", "owner": "user:mallory"}).json["secret"]
+    key = client.op("access.create_key", {"name": "k", "owner": f"user:{session['name']}", "permissions": ["*"]}, token=tenant).json["secret"]
+    own = client.op("access.create_key", {"name": "k", "permissions": ["models:read"]}, token=session["access_token"]).json["secret"]
+    for token in (key, own):
+        assert client.op("access.whoami", token=token).json["actor"] == f"user:{session['name']}"
+        for operation, more in (("me", {}), ("list_sessions", {}), ("rename", {"display_name": "Eve"}), ("send_verification", {})):
+            assert client.op(f"accounts.{operation}", more, token=token).status in (403, 409), operation
+        assert client.op("accounts.me", token=token).status == 403
+        assert client.delete(f"/api/v1/accounts/sessions/{session['session']}", token=token).status == 404
+        assert client.put("/api/v1/accounts/me/email", {"password": GOOD, "email": "e@example.org"}, token=token).status == 403
+        assert client.op("accounts.list_sessions", token=token).status == 403
+        assert client.op("accounts.rename", {"display_name": "Eve"}, token=token).status == 403
+    assert client.op("accounts.me", token=session["access_token"]).json["display_name"] == ""
 
 
 def test_sessions_end(server, client, session):
