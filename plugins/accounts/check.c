@@ -47,6 +47,13 @@ purlin_status accounts_hash(purlin_ctx *ctx, const char *field, const char *pass
   return *hash ? PURLIN_OK : PURLIN_TOO_LARGE;
 }
 
+purlin_status accounts_matches(purlin_ctx *ctx, const char *password, const char *hash, bool *right) {
+  work w = {.password = password, .hash = hash};
+  purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, check_hash, &w);
+  *right = w.right;
+  return status;
+}
+
 /* With the cost that is configured now. That it cannot be done does not keep anybody out. */
 static void upgrade(purlin_ctx *ctx, const login_row *of, const char *password) {
   work w = {.password = password, .cost = configured_cost()};
@@ -59,10 +66,10 @@ static void upgrade(purlin_ctx *ctx, const login_row *of, const char *password) 
 /* By the hash that is kept here; without one it takes as long. */
 static purlin_status judge_here(purlin_ctx *ctx, const login_row *of, const char *password) {
   bool may = of->id && !of->disabled && of->password_hash;
-  work w = {.password = password, .hash = may ? of->password_hash : nobodys_hash};
-  purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, check_hash, &w);
+  bool right = false;
+  purlin_status status = accounts_matches(ctx, password, may ? of->password_hash : nobodys_hash, &right);
   if (status != PURLIN_OK) return status;
-  if (!may || !w.right) return PURLIN_UNAUTHENTICATED;
+  if (!may || !right) return PURLIN_UNAUTHENTICATED;
   upgrade(ctx, of, password);
   return PURLIN_OK;
 }

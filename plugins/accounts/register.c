@@ -4,6 +4,9 @@
  * the same work: whether a name or an address is taken only the letter says, to who has that mailbox. With "open" there is no letter, so
  * the answer must say that a name is taken. In neither can a name be had to which something is granted already.
  *
+ * Whoever confirms shows the password again: else somebody would register with the mailbox of another, who confirms what they never asked
+ * for, and log in as who has that address.
+ *
  * No names are held back by who never confirms: of several registrations of a name the first that is confirmed has it. */
 #include "accounts.h"
 #include "mail.h"
@@ -22,10 +25,12 @@ static const char SELECT_UNSENT[] =
     " FROM accounts_registrations r WHERE r.id = ? AND r.sent_at IS NULL";
 static const char NOTE_SENT[] = "UPDATE accounts_registrations SET token_hash = ?, sent_at = NOW(6) WHERE id = ?";
 static const char NOTE_UNSENT[] = "UPDATE accounts_registrations SET token_hash = NULL, sent_at = NULL WHERE id = ?";
-static const char SELECT_CONFIRMED[] =
-    "SELECT r.id, r.name, r.display_name, r.email, r.password_hash, r.role, FALSE AS taken, 0 AS recent,"
-    " (SELECT MIN(u.name) FROM accounts_users u WHERE u.email = r.email AND u.email_verified_at IS NOT NULL) AS user"
-    " FROM accounts_registrations r WHERE r.token_hash = ? AND r.expires_at > NOW(6) FOR UPDATE";
+#define CONFIRMED                                                                                                          \
+  "SELECT r.id, r.name, r.display_name, r.email, r.password_hash, r.role, FALSE AS taken, 0 AS recent,"                    \
+  " (SELECT MIN(u.name) FROM accounts_users u WHERE u.email = r.email AND u.email_verified_at IS NOT NULL) AS user"        \
+  " FROM accounts_registrations r WHERE r.token_hash = ? AND r.expires_at > NOW(6)"
+static const char PEEK_CONFIRMED[] = CONFIRMED;
+static const char SELECT_CONFIRMED[] = CONFIRMED " FOR UPDATE";
 static const char DELETE_REGISTRATION[] = "DELETE FROM accounts_registrations WHERE id = ?";
 static const char INSERT_USER[] =
     "INSERT INTO accounts_users (id, name, display_name, email, email_verified_at, password_hash, created_at, created_by)"
@@ -207,7 +212,8 @@ static const char *letter_text(purlin_ctx *ctx, const registration *of, const ch
         ctx, "%sThat name cannot be had: register again with another.\r\nIf it was not you, do nothing.\r\n", head);
   return purlin_format(ctx,
                        "%sThe token that confirms it, for one use within %d hours:\r\n\r\n    %s\r\n\r\n"
-                       "    purlin accounts confirm-registration --token ...\r\n\r\nIf it was not you, do nothing.\r\n",
+                       "    purlin accounts confirm-registration --token ... --password ...\r\n\r\n"
+                       "with the password that you chose. If it was not you, do nothing.\r\n",
                        head, (int)CONFIRM_HOURS, token);
 }
 
@@ -250,14 +256,31 @@ PURLIN_JOB(answer_registration, register_job, .summary = "Write to somebody who 
 /* ---- Confirming ---------------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct confirm_in {
-  const char *token;
+  const char *token, *password;
 } confirm_in;
-PURLIN_SCHEMA(confirm_in, "What came by mail", PURLIN_REQUIRED(token, "The token", .max_length = 100, .secret = true));
+PURLIN_SCHEMA(confirm_in, "What came by mail, and who asked for it",
+    PURLIN_REQUIRED(token, "The token", .max_length = 100, .secret = true),
+    PURLIN_REQUIRED(password, "The password that you registered with", PASSWORD_FIELD));
 
 typedef struct confirmed {
   const char *name;
 } confirmed;
 PURLIN_SCHEMA(confirmed, "A new user", PURLIN_REQUIRED(name, "By which to log in now"));
+
+static purlin_status no_token(purlin_ctx *ctx) {
+  return purlin_fail(ctx, PURLIN_INVALID, "the token is not valid, or not any more");
+}
+
+/* Whether it was them who registered. Before the first write. */
+static purlin_status check_password(purlin_ctx *ctx, const char *digits, const char *password) {
+  registration of;
+  bool right = false;
+  purlin_status status = purlin_db_row(ctx, registration, &of, PEEK_CONFIRMED, digits);
+  if (status == PURLIN_NOT_FOUND) return no_token(ctx);
+  if (status == PURLIN_OK) status = accounts_matches(ctx, password, of.password_hash, &right);
+  if (status != PURLIN_OK || right) return status;
+  return purlin_fail_field(ctx, "password", "is not the one that was registered with");
+}
 
 PURLIN_OPERATION(confirm_registration, confirm_in, confirmed,
     .summary = "Become a user, with the token that came by mail", .permission = "public", .effect = PURLIN_CHANGES,
@@ -265,8 +288,10 @@ PURLIN_OPERATION(confirm_registration, confirm_in, confirmed,
   registration of;
   char digits[65];
   purlin_sha256(in->token, strlen(in->token), digits);
-  purlin_status status = purlin_db_row(ctx, registration, &of, SELECT_CONFIRMED, digits);
-  if (status == PURLIN_NOT_FOUND) return purlin_fail(ctx, PURLIN_INVALID, "the token is not valid, or not any more");
+  purlin_status status = check_password(ctx, digits, in->password);
+  if (status != PURLIN_OK) return status;
+  status = purlin_db_row(ctx, registration, &of, SELECT_CONFIRMED, digits);
+  if (status == PURLIN_NOT_FOUND) return no_token(ctx);
   if (status == PURLIN_OK && of.user.state == PURLIN_SET)
     return purlin_fail(ctx, PURLIN_CONFLICT, "you are the user '%s' already", of.user.value);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, DELETE_REGISTRATION, of.id);

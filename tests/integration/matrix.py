@@ -76,7 +76,7 @@ ROWS = {
     "accounts.verify_email": row(PUBLIC, lambda o: {"token": "x"}),
     "accounts.reset_password": row(PUBLIC, lambda o: {"token": "x", "password": "four plain garden words"}),
     "accounts.register_user": row("3 33333 33333 ..... ."),  # nobody registers where it is not configured
-    "accounts.confirm_registration": row(PUBLIC, lambda o: {"token": "x"}),
+    "accounts.confirm_registration": row(PUBLIC, lambda o: {"token": "x", "password": "x"}),
     "accounts.send_verification": row("1 +++++ +++++ ..... ."),  # 409: this server sends no mail
     "accounts.list_users": row("1 +++++ 33333 ..... ."),
     "accounts.get_user": row("1 +++++ 33333 ..... .", lambda o: {"name": o.user}, fresh="user"),

@@ -83,8 +83,8 @@ def token_in(letter):
     return found and found.group(0)
 
 
-def confirm(client, token):
-    return client.op("accounts.confirm_registration", {"token": token}, token=False)
+def confirm(client, token, password=GOOD):
+    return client.op("accounts.confirm_registration", {"token": token, "password": password}, token=False)
 
 
 # ---- Closed, as it is by default -------------------------------------------------------------------------------------------------
@@ -198,6 +198,18 @@ def test_many_at_once_for_one_name_make_one_user(opened, free):
     assert sorted(answers) == [201] + [409] * 5
 
 
+def test_who_has_a_network_of_ipv6_guesses_as_one(free):
+    name = a_name()
+    free.op("accounts.create_user", {"name": name, "password": GOOD})
+
+    def guess(address):
+        return free.post("/api/v1/accounts/login", {"name": name, "password": "not the right one"}, token=False, headers={"X-Forwarded-For": address}).status
+
+    assert 429 in [guess(f"2001:db8:1:2:{i:x}::{i + 1:x}") for i in range(16)]
+    assert guess("2001:db8:1:3::1") == 401
+    assert 429 in [register(free, a_name(), address=f"2001:db8:1:4::{i + 1:x}", email="a@example.org").status for i in range(16)]
+
+
 # ---- Verified --------------------------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +231,19 @@ def test_a_user_there_is_only_after_the_letter(verified, by_mail):
     assert whoami(by_mail, access).json["grants"] == [{"permissions": ["*:read"]}]
     log = verified.log_text()
     assert token not in log and GOOD not in log
+
+
+def test_a_mailbox_is_not_lent_to_who_registered(verified, by_mail):
+    """Somebody registers with another's address, whose owner takes the letter for one of theirs: the policy grants by addresses."""
+    name = a_name()
+    assert register(by_mail, name, password="the attacker knows this", email=f"{name}@example.org").status == 202
+    letter = letters(verified, f"{name}@example.org")[0]
+    assert "password that you chose" in letter
+    refused = confirm(by_mail, token_in(letter), "the victim does not")
+    assert refused.status == 400 and refused.json["errors"][0]["field"] == "password"
+    assert by_mail.op("accounts.confirm_registration", {"token": token_in(letter)}, token=False).status == 400
+    assert login(by_mail, name, "the attacker knows this").status == 401
+    assert confirm(by_mail, token_in(letter), "the attacker knows this").status == 200  # who has both
 
 
 def test_an_address_is_needed_and_no_letter_goes_without_the_policys_word(verified, by_mail):
