@@ -1,8 +1,9 @@
 /* attempts.c: whoever guesses passwords waits longer and longer.
  *
- * Failures are counted by name and address, so that nobody locks others out, and stored, so that they hold on all nodes. An attempt
- * counts as failed before its password is looked at: guesses that come at once are counted, too. */
+ * Failures are counted by name and address (of IPv6: its network), so that nobody locks others out, and stored, so that they hold on all
+ * nodes. An attempt counts as failed before its password is looked at: guesses that come at once are counted, too. */
 #include "accounts.h"
+#include "network.h"
 
 enum { FREE_FAILURES = 8, LONGEST_DELAY_S = 900, FORGOTTEN_AFTER_S = 3600 };
 
@@ -47,8 +48,10 @@ static purlin_status count(purlin_ctx *ctx, void *argument) {
 }
 
 static purlin_status id_of(purlin_ctx *ctx, const char *name, const char *address, char id[65]) {
+  char network[NETWORK_ROOM];
+  network_of(address, network);
   /* Names hold no '|'; one that does is nobody's. */
-  const char *both = purlin_format(ctx, "%s|%s", name, address);
+  const char *both = purlin_format(ctx, "%s|%s", name, network);
   if (!both) return PURLIN_TOO_LARGE;
   size_t size = 0;
   while (both[size]) size++;

@@ -5,6 +5,7 @@
  * first answer that is right: whatever comes again finds none. */
 #include "exchange.h"
 #include "jwt.h"
+#include "network.h"
 #include "people.h"
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -114,12 +115,12 @@ static const char *authorization_url(purlin_ctx *ctx, const provider_metadata *p
 
 static purlin_status begin(purlin_ctx *ctx, const purlin_request *request, const char *state, const char *secret,
                            const char *return_to) {
-  char state_hash[65], browser_hash[65];
-  const char *address = purlin_address(request);
+  char state_hash[65], browser_hash[65], address[NETWORK_ROOM];
+  network_of(purlin_address(request), address);
   purlin_sha256(state, strlen(state), state_hash);
   purlin_sha256(secret, strlen(secret), browser_hash);
-  purlin_status status =
-      purlin_db_run(ctx, INSERT_LOGIN, state_hash, browser_hash, return_to, address, (int)LOGIN_S, address, (int)MOST_OPEN);
+  purlin_status status = purlin_db_run(ctx, INSERT_LOGIN, state_hash, browser_hash, return_to, (const char *)address,
+                                       (int)LOGIN_S, (const char *)address, (int)MOST_OPEN);
   if (status != PURLIN_OK || purlin_affected(ctx) > 0) return status;
   purlin_retry_after(ctx, LOGIN_S / 10);
   return purlin_fail(ctx, PURLIN_TOO_MANY, "too many logins were begun from this address and not ended");

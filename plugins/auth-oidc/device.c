@@ -1,6 +1,7 @@
 /* device.c: the device flow (RFC 8628) for `purlin login --sso`. The provider's device code stays here, sealed; the terminal polls us with
  * a handle of its own, and we poll the provider, no sooner than it allows. */
 #include "exchange.h"
+#include "network.h"
 #include "people.h"
 #include <math.h>
 #include <string.h>
@@ -11,6 +12,8 @@ static const char INSERT_DEVICE[] =
     "INSERT INTO auth_oidc_devices (handle, sealed, interval_s, next_at, address, expires_at)"
     " SELECT ?, ?, ?, NOW(6) + INTERVAL ? SECOND, ?, NOW(6) + INTERVAL ? SECOND FROM DUAL WHERE"
     " (SELECT COUNT(*) FROM auth_oidc_devices d WHERE d.address = ? AND d.expires_at > NOW(6)) < ?";
+static const char COUNT_OPEN[] =
+    "SELECT COUNT(*) AS logins FROM auth_oidc_devices WHERE address = ? AND expires_at > NOW(6)";
 static const char SELECT_DEVICE[] =
     "SELECT sealed, interval_s, CAST(CEIL(GREATEST(0, TIMESTAMPDIFF(MICROSECOND, NOW(6), next_at)) / 1000000) AS INTEGER) AS wait_s"
     " FROM auth_oidc_devices WHERE handle = ? AND expires_at > NOW(6)";
@@ -28,6 +31,11 @@ typedef struct device_row {
 PURLIN_SCHEMA(device_row, "A login at a terminal",
     PURLIN_REQUIRED(sealed, "the device code", .secret = true), PURLIN_REQUIRED(interval_s, "between polls"),
     PURLIN_REQUIRED(wait_s, "until the next poll"));
+
+typedef struct open_row {
+  int64_t logins;
+} open_row;
+PURLIN_SCHEMA(open_row, "What was begun from an address", PURLIN_REQUIRED(logins, "and not ended"));
 
 typedef struct device_begun {
   const char *handle, *user_code, *verification_uri;
@@ -73,6 +81,18 @@ static const char *seal_name(purlin_ctx *ctx, const char *handle_hash) {
   return purlin_seal_name(ctx, "auth_oidc_devices", 1, &handle_hash);
 }
 
+static purlin_status too_many(purlin_ctx *ctx) {
+  purlin_retry_after(ctx, INTERVAL_S);
+  return purlin_fail(ctx, PURLIN_TOO_MANY, "too many logins were begun from this address and not ended");
+}
+
+/* Before the provider is asked: whoever may not begin one must not make us ask. */
+static purlin_status may_begin(purlin_ctx *ctx, const char *address) {
+  open_row row;
+  purlin_status status = purlin_db_row(ctx, open_row, &row, COUNT_OPEN, address);
+  return status == PURLIN_OK && row.logins >= MOST_OPEN ? too_many(ctx) : status;
+}
+
 static purlin_status keep(purlin_ctx *ctx, const char *address, const char *device_code, device_begun *begun) {
   char hash[65];
   purlin_bytes sealed;
@@ -85,9 +105,7 @@ static purlin_status keep(purlin_ctx *ctx, const char *address, const char *devi
   if (status == PURLIN_OK)
     status = purlin_db_run(ctx, INSERT_DEVICE, hash, sealed, begun->interval, begun->interval, address, begun->expires_in,
                            address, (int)MOST_OPEN);
-  if (status != PURLIN_OK || purlin_affected(ctx) > 0) return status;
-  purlin_retry_after(ctx, INTERVAL_S);
-  return purlin_fail(ctx, PURLIN_TOO_MANY, "too many logins were begun from this address and not ended");
+  return status == PURLIN_OK && purlin_affected(ctx) == 0 ? too_many(ctx) : status;
 }
 
 static purlin_status ask_for_code(purlin_ctx *ctx, const provider_metadata *provider, exchange_answer *out) {
@@ -112,7 +130,10 @@ PURLIN_ROUTE(device, "POST /api/v1/oidc/device",
   const oidc_configuration *configured;
   provider_metadata provider;
   exchange_answer answer;
+  char address[NETWORK_ROOM];
+  network_of(purlin_address(request), address);
   purlin_status status = oidc_configured(ctx, &configured);
+  if (status == PURLIN_OK) status = may_begin(ctx, address);
   if (status == PURLIN_OK) status = provider_get(ctx, &provider);
   if (status == PURLIN_OK) status = ask_for_code(ctx, &provider, &answer);
   if (status != PURLIN_OK) return status;
@@ -122,7 +143,7 @@ PURLIN_ROUTE(device, "POST /api/v1/oidc/device",
                         .expires_in = seconds(answer.expires_in, LONGEST_S / 3, 1, LONGEST_S)};
   if (answer.verification_uri_complete && rules_is_endpoint(answer.verification_uri_complete))
     begun.verification_uri_complete = (purlin_opt_text){PURLIN_SET, answer.verification_uri_complete};
-  status = keep(ctx, purlin_address(request), answer.device_code, &begun);
+  status = keep(ctx, address, answer.device_code, &begun);
   if (status == PURLIN_OK) status = purlin_set_header(ctx, request, "Cache-Control", "no-store");
   return status == PURLIN_OK ? purlin_respond(ctx, request, 200, device_begun_schema(), &begun) : status;
 }

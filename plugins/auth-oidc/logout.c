@@ -11,6 +11,7 @@ enum { LARGEST_BODY = 64 * 1024, SEEN_S = 3600, LOGOUT_MAX_AGE_S = 600 };
 
 #define LOGOUT_EVENT "http://schemas.openid.net/event/backchannel-logout"
 
+static const char FORGET_SEEN[] = "DELETE FROM auth_oidc_seen WHERE id = ?";
 static const char NOTE_SEEN[] = "INSERT INTO auth_oidc_seen (id, expires_at) VALUES (?, NOW(6) + INTERVAL ? SECOND)";
 
 static purlin_status no_good(purlin_ctx *ctx, const char *why) {
@@ -58,23 +59,46 @@ static purlin_status judge(purlin_ctx *ctx, token_claims *claims) {
 }
 
 /* Longer than it could come again: its age is bounded by exp, which is bounded here. */
-static purlin_status note(purlin_ctx *ctx, const token_claims *claims) {
-  char id[65];
+static purlin_status note(purlin_ctx *ctx, const token_claims *claims, char id[65]) {
   const char *both = purlin_format(ctx, "%s\n%s", claims->iss, claims->jti);
   if (!both) return PURLIN_TOO_LARGE;
   if (claims->exp.value - (double)(purlin_now_us() / 1000000) > SEEN_S) return no_good(ctx, "it holds too long (exp)");
   purlin_sha256(both, strlen(both), id);
-  purlin_status status = purlin_db_run(ctx, NOTE_SEEN, id, 2 * (int)SEEN_S);
+  purlin_status status = purlin_db_run(ctx, NOTE_SEEN, (const char *)id, 2 * (int)SEEN_S);
   return status == PURLIN_CONFLICT ? no_good(ctx, "it came before (jti)") : status;
 }
 
-static purlin_status verify(purlin_ctx *ctx, const char *token, token_claims *claims) {
+static purlin_status verify(purlin_ctx *ctx, const char *token, token_claims *claims, char seen[65]) {
   purlin_json json;
   purlin_status status = token_verify(ctx, token, "logout+jwt", &json, NULL);
   if (status == PURLIN_OK) status = claims_read(ctx, json, claims);
   if (status == PURLIN_UNAUTHENTICATED) return purlin_fail(ctx, PURLIN_INVALID, "%s", purlin_failure(ctx));
   if (status == PURLIN_OK) status = judge(ctx, claims);
-  return status == PURLIN_OK ? note(ctx, claims) : status;
+  return status == PURLIN_OK ? note(ctx, claims, seen) : status;
+}
+
+/* Whoever never was here has no sessions. */
+static purlin_status end_sessions(purlin_ctx *ctx, const token_claims *claims) {
+  const char *id = person_id(ctx, claims->iss, claims->sub);
+  const purlin_sessions *sessions = purlin_use(ctx, sessions, NULL);
+  if (!id || !sessions) return id ? PURLIN_UNAVAILABLE : PURLIN_TOO_LARGE;
+  purlin_status status = sessions->end_all(ctx, DIRECTORY, id);
+  if (status == PURLIN_NOT_FOUND) purlin_clear_failure(ctx);
+  return status == PURLIN_NOT_FOUND ? PURLIN_OK : status;
+}
+
+/* What had no effect may come again. */
+static purlin_status take(purlin_ctx *ctx, const char *token) {
+  token_claims claims;
+  char seen[65];
+  purlin_status status = verify(ctx, token, &claims, seen);
+  if (status != PURLIN_OK) return status;
+  status = end_sessions(ctx, &claims);
+  if (status == PURLIN_OK) return status;
+  const char *why = purlin_copy(ctx, purlin_failure(ctx));
+  if (purlin_db_run(ctx, FORGET_SEEN, (const char *)seen) != PURLIN_OK)
+    purlin_log(ctx, PURLIN_WARNING, "a logout that had no effect will not be taken when it comes again");
+  return purlin_fail(ctx, status, "%s", why ? why : "");
 }
 
 PURLIN_ROUTE(backchannel_logout, "POST /api/v1/oidc/backchannel-logout",
@@ -84,21 +108,13 @@ PURLIN_ROUTE(backchannel_logout, "POST /api/v1/oidc/backchannel-logout",
   const purlin_nothing nothing = {0};
   const char *body, *token = NULL;
   size_t size;
-  token_claims claims;
   purlin_status status = oidc_configured(ctx, &configured);
   if (status == PURLIN_OK) status = purlin_read_all(ctx, request, LARGEST_BODY, &body, &size);
   if (status == PURLIN_OK) status = purlin_set_header(ctx, request, "Cache-Control", "no-store");
   if (status != PURLIN_OK) return status;
   token = token_of(ctx, body);
   if (!token) return no_good(ctx, "there is none");
-  status = verify(ctx, token, &claims);
-  const char *id = status == PURLIN_OK ? person_id(ctx, claims.iss, claims.sub) : NULL;
-  const purlin_sessions *sessions = status == PURLIN_OK ? purlin_use(ctx, sessions, NULL) : NULL;
-  if (status != PURLIN_OK) return status;
-  if (!id || !sessions) return id ? PURLIN_UNAVAILABLE : PURLIN_TOO_LARGE;
-  status = sessions->end_all(ctx, DIRECTORY, id);
-  if (status == PURLIN_NOT_FOUND)
-    purlin_clear_failure(ctx), status = PURLIN_OK; /* whoever never was here has no sessions */
+  status = take(ctx, token);
   return status == PURLIN_OK ? purlin_respond(ctx, request, 200, purlin_nothing_schema(), &nothing) : status;
 }
 

@@ -300,6 +300,7 @@ def test_each_algorithm(sso, algorithm):
 
 
 def test_the_providers_keys_change(sso):
+    time.sleep(1.1)  # an earlier test may just have had them read again
     before = sso.provider.count("/jwks")
     sso.provider.control(rotate=True)
     assert sso.come_in("42")[1].status == 303  # nobody had to be told
@@ -430,6 +431,18 @@ def test_polling_is_polite(sso):
     client.close()
 
 
+def test_terminals_begin_in_bounds_and_the_provider_is_not_asked(sso):
+    sso.server.sql("INSERT INTO auth_oidc_devices SELECT SHA2(seq, 256), '', 5, NOW(6), '127.0.0.1', NOW(6) + INTERVAL 10 MINUTE FROM seq_1_to_50")
+    client, before = sso.server.client(), sso.provider.count("/device/auth")
+    refused = client.post("/api/v1/oidc/device", token=False)
+    assert refused.status == 429 and refused.headers["Retry-After"]
+    assert sso.provider.count("/device/auth") == before
+    sso.server.sql("DELETE FROM auth_oidc_devices")
+    assert client.post("/api/v1/oidc/device", token=False).status == 200 and sso.provider.count("/device/auth") == before + 1
+    sso.server.sql("DELETE FROM auth_oidc_devices")
+    client.close()
+
+
 def test_who_does_not_come_again_is_known_no_more(made):
     port = daemon.free_port()
     provider = made.provide(port)
@@ -499,6 +512,17 @@ def test_logout_tokens_are_judged(sso):
     page = tell(sso, good)
     assert page.status == 400 and "(jti)" in detail(page)
     assert tell(sso, sso.provider.control(logout_token=logout_token(sso, sub="nobody"))).status == 200
+
+
+def test_a_logout_that_had_no_effect_may_come_again(sso):
+    browser, _ = sso.come_in("49")
+    token = sso.provider.control(logout_token=logout_token(sso))
+    sso.server.sql("RENAME TABLE accounts_sessions TO accounts_sessions_gone")
+    assert tell(sso, token).status >= 500
+    sso.server.sql("RENAME TABLE accounts_sessions_gone TO accounts_sessions")
+    assert tell(sso, token).status == 200
+    daemon.wait_until(lambda: whoami(sso, browser).status == 401, 5, "the session goes on")
+    assert tell(sso, token).status == 400
 
 
 # ---- Setting it up ----------------------------------------------------------------------------------------------------------------------
