@@ -93,7 +93,7 @@ int audit_command(int count, char **arguments) {
     else fine = false;
   }
   if (fine && path) return verify(path, receipt, key);
-  bool help = count > 0 && strcmp(arguments[0], "--help") == 0;
+  bool help = asks_what_it_does(count, arguments);
   (void)fputs(
       "Usage: purlin audit verify FILE [--head RECEIPT] [--key PEM]\n"
       "\n"

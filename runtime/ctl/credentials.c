@@ -158,7 +158,8 @@ static void renew(session *s, credentials *c, const cJSON *entry) {
   if (text && session_request(s, "POST", "/api/v1/accounts/refresh", text, &http, &answer)) {
     cJSON *tokens = http == 200 ? cJSON_ParseWithLength(answer.data, answer.size) : NULL;
     if (tokens || http == 401) (void)credentials_put(c, s->server, buffer_end(&who), tokens);
-    if (http == 401) (void)fprintf(stderr, "purlin: the session at %s is over: 'purlin login' begins another\n", s->server);
+    s->over = http == 401;
+    if (s->over) (void)fprintf(stderr, "purlin: the session at %s is over: 'purlin login' begins another\n", s->server);
     cJSON_Delete(tokens);
   }
   cJSON_free(text);

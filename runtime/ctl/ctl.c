@@ -144,12 +144,15 @@ static int list_operations(const cJSON *document, const char *plugin) {
   if (l.count == 0) return refuse(document, plugin, NULL);
   catalogue_visit(document, print_operation, &l);
   (void)printf("\n'purlin %s OPERATION --help' lists the fields of one.\n", plugin);
+  if (strcmp(plugin, "audit") == 0) (void)puts("'purlin audit verify FILE' checks an exported log, without a server.");
   return CTL_FINE;
 }
 
 static bool is_help(const char *argument) {
   return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0 || strcmp(argument, "help") == 0;
 }
+
+bool asks_what_it_does(int count, char **arguments) { return count > 0 && is_help(arguments[0]); }
 
 static bool asks_for_help(int count, char **arguments) {
   for (int i = 0; i < count; i++)

@@ -36,12 +36,16 @@ typedef struct session {
   const char *token_file; /* given by hand; NULL: looked for in the usual places */
   const char *ca_file;    /* PEM: who vouches for the server; NULL: those that the machine trusts */
   const char *token;      /* NULL: none was found */
+  const char *token_from; /* where it was found, for people */
   const char *workspace;  /* NULL: the credential's */
   const char *project;    /* NULL: the credential's */
   bool json;              /* print JSON, never tables */
+  bool over;              /* somebody was logged in, until now: nobody else acts in their place */
   buffer server_text, token_text;
 } session;
 
+/* An environment variable; NULL where it is not set, or empty. */
+const char *session_variable(const char *name);
 /* Fills the server's address alone; then all that was not given. */
 void session_address(session *s);
 /* Fills what was not given from the environment and the usual places. False: said on stderr. */
@@ -86,6 +90,7 @@ size_t display_fit(const char *text, size_t size, size_t columns); /* bytes of i
 bool display_is_terminal(FILE *of);                                /* one that understands more than text */
 bool display_is_coloured(FILE *of);                                /* and NO_COLOR does not forbid */
 
+bool asks_what_it_does(int count, char **arguments); /* --help, -h or help is the first argument */
 int plugin_command(int count, char **arguments);
 int audit_command(int count, char **arguments); /* what follows `purlin audit verify` */
 

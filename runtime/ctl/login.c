@@ -66,6 +66,9 @@ static int keep(const session *s, const char *name, const buffer *answer) {
   (void)printf("Logged in to %s as ", s->server);
   display_text(stdout, name);
   (void)puts(".");
+  const char *first = session_variable("PURLIN_TOKEN") ? "PURLIN_TOKEN" : "PURLIN_TOKEN_FILE";
+  if (session_variable(first))
+    (void)fprintf(stderr, "purlin: %s is set and goes before this session: unset %s\n", first, first);
   return CTL_FINE;
 }
 
@@ -177,7 +180,7 @@ int login_command(session *s, int count, char **arguments) {
   char name[LONGEST_LINE], password[LONGEST_LINE];
   if (count == 1 && strcmp(arguments[0], "--sso") == 0) return login_elsewhere(s);
   if (count > 1 || (count == 1 && arguments[0][0] == '-')) {
-    bool help = strcmp(arguments[0], "--help") == 0;
+    bool help = asks_what_it_does(count, arguments);
     (void)fputs("Usage: purlin [--server URL] login [NAME]\n"
                 "       purlin [--server URL] login --sso\n\n"
                 "Asks for the password, or reads it from standard input; --sso has you log in with a browser, on any\n"
@@ -197,10 +200,12 @@ int login_command(session *s, int count, char **arguments) {
 /* ---- logout -------------------------------------------------------------------------------------------------------------------------------- */
 
 int logout_command(session *s, int count, char **arguments) {
-  (void)arguments;
   if (count > 0) {
-    (void)fputs("Usage: purlin [--server URL] logout\n", stderr);
-    return CTL_USAGE;
+    bool help = asks_what_it_does(count, arguments);
+    (void)fputs(
+        "Usage: purlin [--server URL] logout\n\nEnds the session that 'purlin login' began, and deletes its tokens here.\n",
+        help ? stdout : stderr);
+    return help ? CTL_FINE : CTL_USAGE;
   }
   credentials c;
   const cJSON *entry = credentials_open(&c, false) ? credentials_of(&c, s->server) : NULL;

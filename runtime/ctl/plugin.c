@@ -158,7 +158,7 @@ int plugin_command(int count, char **arguments) {
   } commands[] = {{"show", show}, {"check", check}, {"new", make}};
   for (size_t i = 0; count == 2 && i < sizeof commands / sizeof commands[0]; i++)
     if (strcmp(arguments[0], commands[i].name) == 0) return commands[i].run(arguments[1]);
-  bool help = count > 0 && (strcmp(arguments[0], "--help") == 0 || strcmp(arguments[0], "-h") == 0);
+  bool help = asks_what_it_does(count, arguments);
   (void)fprintf(help ? stdout : stderr,
                 "Usage: purlin plugin show FILE.so    its manifest as documentation\n"
                 "       purlin plugin check FILE.so   whether this release can load it\n"

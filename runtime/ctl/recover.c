@@ -31,8 +31,9 @@ int admin_command(int count, char **arguments) {
   bool right = count > 0 && strcmp(arguments[0], "recover") == 0;
   if (right && count == 1) return recover("/var/lib/purlin");
   if (right && count == 3 && strcmp(arguments[1], "--state") == 0) return recover(arguments[2]);
+  bool help = asks_what_it_does(count, arguments);
   (void)fputs("Usage: purlin admin recover [--state DIR]    a new administrator's key, at the server's next start\n"
               "\nOn the server's host, as who may write its state directory (default /var/lib/purlin).\n",
-              stderr);
-  return CTL_USAGE;
+              help ? stdout : stderr);
+  return help ? CTL_FINE : CTL_USAGE;
 }

@@ -36,10 +36,16 @@ static bool is_here(const char *url) {
   return false;
 }
 
+const char *session_variable(const char *name) {
+  const char *value = getenv(name);
+  return value && *value ? value : NULL;
+}
+
 static bool find_token(session *s) {
-  if (!s->token_file) s->token = getenv("PURLIN_TOKEN");
+  if (!s->token_file) s->token = session_variable("PURLIN_TOKEN");
+  s->token_from = "PURLIN_TOKEN";
   if (s->token) return true;
-  const char *named = s->token_file ? s->token_file : getenv("PURLIN_TOKEN_FILE");
+  const char *named = s->token_file ? s->token_file : session_variable("PURLIN_TOKEN_FILE");
   static const char *const usual[] = {"var/admin.token", "/var/lib/purlin/admin.token"};
   int error = named ? read_token(named, &s->token_text) : ENOENT;
   if (named && error != 0) {
@@ -47,9 +53,12 @@ static bool find_token(session *s) {
                   error == ENODATA ? "it is empty" : strerror(error));
     return false;
   }
+  s->token_from = named ? named : "'purlin login'";
   if (!named && credentials_token(s)) return true;
-  for (size_t i = 0; error != 0 && i < sizeof usual / sizeof usual[0] && is_here(s->server); i++)
+  for (size_t i = 0; error != 0 && i < sizeof usual / sizeof usual[0] && is_here(s->server) && !s->over; i++) {
     error = read_token(usual[i], &s->token_text);
+    s->token_from = usual[i];
+  }
   if (error == 0) s->token = buffer_end(&s->token_text);
   return true;
 }
@@ -211,8 +220,10 @@ void session_complain(const session *s, unsigned http, buffer *answer) {
     add(&text, ": ", member(error, "message"));
     buffer_char(&text, '\n');
   }
-  if (http == 401 && s->token) buffer_text(&text, "  the token that was sent is not one of this server, or no longer\n");
-  else if (http == 401)
+  if (http == 401 && s->token) {
+    add(&text, "  the token that was sent, from ", s->token_from);
+    buffer_text(&text, ", is not one of this server, or no longer\n");
+  } else if (http == 401)
     buffer_text(&text,
                 "  log in with 'purlin login', or give a token: --token-file FILE, PURLIN_TOKEN_FILE or PURLIN_TOKEN\n");
   if (http >= 500 && !member(problem, "detail"))

@@ -131,7 +131,8 @@ def test_no_server_exits_with_3():
 def test_wrong_and_missing_tokens(server):
     code, _, err = run("jobs", "list", server=server, PURLIN_TOKEN="purlin_wrong")
     assert code == 1 and "401" in err and "not one of this server" in err
-    bare = environment()
+    assert "from PURLIN_TOKEN, is" in err, "whose token it was"
+    bare = environment(PURLIN_TOKEN="", PURLIN_TOKEN_FILE="")  # an empty variable is none
     done = subprocess.run([str(PURLIN), "--server", f"http://127.0.0.1:{server.port}", "jobs", "list"], capture_output=True, text=True,
                           cwd="/", env=bare, timeout=30)
     if not pathlib.Path("/var/lib/purlin/admin.token").exists():

@@ -121,6 +121,36 @@ def test_the_terminal_does_not_show_the_password(server, home, user):
     assert f"as {user}".encode() in seen and GOOD.encode() not in seen
 
 
+def test_who_was_logged_in_does_not_become_the_administrator(server, client, home, user, tmp_path):
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "admin.token").write_text(server.token)
+    command = [str(PURLIN), "--server", f"http://127.0.0.1:{server.port}", "--json", "access", "whoami"]
+
+    def who():
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment(XDG_CONFIG_HOME=str(home)), cwd=tmp_path)
+
+    run(server, home, "login", user, stdin=GOOD)
+    assert json.loads(who().stdout)["actor"] == f"user:{user}"
+    client.op("accounts.disable_user", {"name": user})
+    change(home, expires_at=1)
+    done = who()
+    assert done.returncode == 1 and done.stdout == "" and "'purlin login' begins another" in done.stderr
+
+
+def test_a_login_says_what_goes_before_it(server, home, user):
+    for variable in ("PURLIN_TOKEN", "PURLIN_TOKEN_FILE"):
+        done = subprocess.run([str(PURLIN), "--server", f"http://127.0.0.1:{server.port}", "login", user], capture_output=True, text=True,
+                              timeout=30, input=GOOD, cwd="/", env=environment(XDG_CONFIG_HOME=str(home), **{variable: "x"}))
+        assert done.returncode == 0 and f"unset {variable}\n" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["login"], ["logout"], ["admin"], ["plugin"], ["audit", "verify"]], ids=" ".join)
+def test_help_is_an_answer(words):
+    for flag in ("--help", "-h"):
+        done = subprocess.run([str(PURLIN), *words, flag], capture_output=True, text=True, timeout=30, env=environment(), cwd="/")
+        assert done.returncode == 0 and f"purlin {words[0]}" in done.stdout.replace("[--server URL] ", "") and done.stderr == ""
+
+
 # ---- Who has lost everything --------------------------------------------------------------------------------------------------
 
 
