@@ -61,9 +61,14 @@ int call_help(const catalogue_entry *entry) {
   display_text(stdout, entry->id);
   (void)fputs(": ", stdout);
   display_text(stdout, entry->summary);
-  (void)fputs("\n\nNeeds the permission ", stdout);
-  display_text(stdout, entry->permission ? entry->permission : "");
-  (void)puts(".\n");
+  const char *permission = entry->permission ? entry->permission : "public";
+  if (strcmp(permission, "public") == 0) (void)puts("\n\nFor everybody.\n");
+  else if (strcmp(permission, "authenticated") == 0) (void)puts("\n\nFor whoever is logged in, or has a key.\n");
+  else {
+    (void)fputs("\n\nNeeds the permission ", stdout);
+    display_text(stdout, permission);
+    (void)puts(".\n");
+  }
   catalogue_fields(entry, measure_field, &widest);
   if (widest == 0) (void)puts("It takes nothing.");
   catalogue_fields(entry, print_field, &widest);

@@ -26,7 +26,7 @@ static const char USAGE[] =
     "                            server of this machine also var/admin.token and /var/lib/purlin/admin.token\n"
     "         --ca-file FILE     who vouches for an https server; default $PURLIN_CA_FILE, those that this machine trusts\n"
     "         --workspace NAME   where to act; default $PURLIN_WORKSPACE, that of the key or the one in which you have a role\n"
-    "         --project NAME     whose what is made shall be, by id or name; default $PURLIN_PROJECT, that of the key\n"
+    "         --project NAME     where what is made belongs, by id or name; default $PURLIN_PROJECT, that of the key\n"
     "         --json             print the answer as JSON, never as a table\n"
     "         --version, --help\n"
     "\n"

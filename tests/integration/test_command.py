@@ -84,6 +84,10 @@ def test_help_of_a_plugin_and_of_an_operation(server):
         code, out, _ = run(*arguments, server=server)
         assert code == 0 and "(default 50)" in out and "one of waiting, running" in out, arguments
     assert "(required)" in run("registry", "get-model", "--help", server=server)[1]
+    for words, who in [(("registry", "get-model"), "Needs the permission models:read."), (("access", "whoami"), "For whoever is logged in, or has a key."),
+                       (("accounts", "forgot-password"), "For everybody.")]:
+        assert f"\n{who}\n" in run(*words, "--help", server=server)[1], words
+    assert "purlin audit verify FILE" in run("audit", server=server)[1]
 
 
 # ---- mistakes
