@@ -249,6 +249,9 @@ static purlin_status find_key(purlin_ctx *ctx, const char *id, key *out) {
 static purlin_status find_to_change(purlin_ctx *ctx, const char *id, key *out) {
   purlin_status status = find_key(ctx, id, out);
   bool others = status == PURLIN_OK && strcmp(out->owner, purlin_actor(ctx)) != 0;
+  /* Otherwise its holder would rotate one that reaches everything, and have that. */
+  if (status == PURLIN_OK && ctx->who && ctx->who->bound && !(out->bound && strcmp(out->project, ctx->who->project) == 0))
+    return purlin_fail(ctx, PURLIN_FORBIDDEN, "the key that you show reaches its own project only");
   return others ? purlin_require_on(ctx, "access:write", NULL, NULL) : status;
 }
 

@@ -168,6 +168,11 @@ def test_a_key_of_a_project_reaches_no_other(client, made_key, project):
     inner = bound.op("access.create_key", {"name": "in", "permissions": ["*"]})
     assert inner.status == 201
     assert whoami(Client(bound.connection.port, inner.json["secret"])).json["grants"][0]["project"] == project["id"]
+    # Nor does it make one of a key of the same owner that reaches everything.
+    whole = client.op("access.create_key", {"name": "whole", "permissions": ["*"]}).json["id"]
+    assert [bound.op(f"access.{verb}_key", {"id": whole}).status for verb in ("rotate", "revoke")] == [403, 403]
+    rotated = bound.op("access.rotate_key", {"id": inner.json["id"]})
+    assert {g["project"] for g in whoami(Client(bound.connection.port, rotated.json["secret"])).json["grants"]} == {project["id"]}
 
 
 def test_a_role_for_an_object_reaches_that_object_alone(client, made_key, project):
