@@ -10,6 +10,9 @@
 #include <purlin/contracts/secrets.h>
 #include <purlin/purlin.h>
 
+/* Of a workspace. */
+#define SECRETS_MOST 5000
+
 /* A ':' would be a provider's (contracts/secrets.h). */
 #define SECRET_NAME .pattern = "[a-z0-9][a-z0-9._-]*", .max_length = 64
 

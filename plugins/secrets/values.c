@@ -13,6 +13,8 @@ static const char SELECT_PAGE[] =
     "SELECT " COLUMNS ", last_used_at FROM secrets_values WHERE workspace = ? AND name > ? ORDER BY name LIMIT ?";
 static const char DELETE[] = "DELETE FROM secrets_values WHERE workspace = ? AND name = ?";
 
+static const char COUNT[] = "SELECT COUNT(*) AS secrets FROM secrets_values WHERE workspace = ?";
+
 const char *secrets_sealed_as(purlin_ctx *ctx, const char *workspace, const char *name) {
   return purlin_seal_name(ctx, "secrets_values", 2, (const char *[]){workspace, name});
 }
@@ -57,6 +59,20 @@ PURLIN_SCHEMA(put_in, "A secret to keep",
     PURLIN_REQUIRED(name, "Unique in the workspace", .min_length = 1, SECRET_NAME),
     PURLIN_REQUIRED(value, "The value: never told, logged or audited", .min_length = 1, .max_length = 65536, .secret = true));
 
+typedef struct count_row {
+  int64_t secrets;
+} count_row;
+PURLIN_SCHEMA(count_row, "How many there are", PURLIN_REQUIRED(secrets, "Rows"));
+
+/* With the new one. Those that are kept at the same moment do not see each other, so it may be some more. */
+static purlin_status check_count(purlin_ctx *ctx) {
+  count_row row;
+  purlin_status status = purlin_db_row(ctx, count_row, &row, COUNT, purlin_workspace(ctx));
+  if (status != PURLIN_OK || row.secrets <= SECRETS_MOST) return status;
+  return purlin_fail(ctx, PURLIN_TOO_MANY, "the workspace has %d secrets already, which is all that it may have",
+                     SECRETS_MOST);
+}
+
 PURLIN_OPERATION(put, put_in, secret,
     .summary = "Keep a secret, in place of one of the same name", .permission = "secrets:write", .effect = PURLIN_CHANGES, .object = "get",
     .http = "PUT /api/v1/secrets/{name}") {
@@ -66,6 +82,8 @@ PURLIN_OPERATION(put, put_in, secret,
   purlin_status status = purlin_seal(ctx, of, in->value, strlen(in->value), &sealed);
   if (status != PURLIN_OK) return status;
   status = purlin_db_run(ctx, PUT, purlin_workspace(ctx), in->name, sealed, purlin_actor(ctx), purlin_actor(ctx));
+  bool made = status == PURLIN_OK && purlin_affected(ctx) == 1; /* 2: it was there */
+  if (made) status = check_count(ctx);
   return status == PURLIN_OK ? find(ctx, in->name, out) : status;
 }
 

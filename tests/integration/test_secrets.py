@@ -393,3 +393,16 @@ def test_neither_keys_nor_values_are_in_a_core_dump(sending, sink):
     copies = [image[at.start() - 60:at.end() + 60] for at in re.finditer(value.encode(), image)]
     assert not copies, "\n".join(map(repr, copies))
     client.close()
+
+
+def test_a_workspace_has_so_many_secrets(client, server):
+    server.sql("INSERT INTO secrets_values (workspace, name, sealed, created_at, created_by, updated_at, updated_by) SELECT 'default',"
+               " CONCAT('full-', seq), '', NOW(6), 'x', NOW(6), 'x' FROM seq_1_to_5000")
+    try:
+        refused = client.op("secrets.put", {"name": "one-more", "value": "x"})
+        assert refused.status == 429 and "5000 secrets already" in refused.json["detail"], refused
+        assert client.get("/api/v1/secrets/one-more").status == 404
+        put(client, "full-7", "another")
+    finally:
+        server.sql("DELETE FROM secrets_values WHERE workspace = 'default' AND name LIKE 'full-%'")
+    put(client, "one-more", "x")
