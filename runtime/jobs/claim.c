@@ -386,6 +386,14 @@ static group *take_next(claimer *c, groups *found) {
   return g;
 }
 
+/* A look that was full of what is not due yet: the next one sees others. */
+static void pass_over(const groups *found) {
+  if (found->count < MOST_GROUPS || count_workspaces(found) > 0) return;
+  (void)pthread_mutex_lock(&turn.lock);
+  (void)snprintf(turn.last, sizeof turn.last, "%s", found->items[found->count - 1].workspace);
+  (void)pthread_mutex_unlock(&turn.lock);
+}
+
 static void exhaust_workspace(groups *found, const char *workspace) {
   for (size_t i = 0; i < found->count; i++)
     if (strcmp(found->items[i].workspace, workspace) == 0) found->items[i].exhausted = true;
@@ -449,6 +457,7 @@ static purlin_status take_turn(purlin_ctx *ctx, claimer *c, uint64_t *wait_ms) {
     learn_turn(c);
     purlin_status status = look(ctx, c, found);
     if (status != PURLIN_OK) return status;
+    pass_over(found);
     uint64_t slice_end_ms = now_ms() + SLICE_MS;
     for (bool served = true; served && c->backlog == NULL && !atomic_load(&node.draining);) {
       if (now_ms() >= slice_end_ms) {

@@ -397,6 +397,22 @@ TEST_IN_DATABASE(lets_workspaces_take_turns) {
   stop_queue(1000);
 }
 
+/* More workspaces than one look sees have something that is not due yet. */
+TEST_IN_DATABASE(sees_what_is_due_behind_what_is_not) {
+  clear(ctx);
+  char name[16];
+  for (int i = 0; i < 300; i++) {
+    (void)snprintf(name, sizeof name, "a%03d", i);
+    (void)enqueue_in(ctx, name, "test.write_note", &(work){.text = "later"},
+                     &(purlin_enqueue_options){.delay_ms = 3600000});
+  }
+  (void)enqueue_in(ctx, "a999", "test.write_note", &(work){.text = "now"}, NULL);
+  start_queue(NULL);
+  for (int i = 0; i < 1000 && noted() == 0; i++) loop_sleep(5);
+  assert_true(noted() > 0);
+  stop_queue(1000);
+}
+
 TEST_IN_DATABASE(shares_free_slots_among_workspaces) {
   clear(ctx);
   for (int i = 0; i < 10; i++) (void)enqueue_in(ctx, "big", "test.hold", &(work){0}, NULL);
@@ -810,6 +826,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(starts_the_more_urgent_first),
       cmocka_unit_test(lets_kinds_take_turns),
       cmocka_unit_test(lets_workspaces_take_turns),
+      cmocka_unit_test(sees_what_is_due_behind_what_is_not),
       cmocka_unit_test(shares_free_slots_among_workspaces),
       cmocka_unit_test(keeps_to_the_quota_of_a_workspace),
       cmocka_unit_test(tries_again_with_backoff),
