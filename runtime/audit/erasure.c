@@ -9,9 +9,10 @@ enum { BATCH = 500 };
   "UPDATE audit_entries SET id = NULL, project = NULL, actor = NULL, credential = NULL, address = NULL, object = NULL,"    \
   " trace_id = NULL, input = NULL, input_bytes = 0, input_hash = NULL, `before` = NULL, `after` = NULL"
 
-static const char OLD[] =
-    "SELECT position AS number FROM audit_entries WHERE position > (SELECT forgot FROM audit_state WHERE id = 1)"
-    " AND at < NOW(6) - INTERVAL ? DAY AND leaf_index IS NOT NULL ORDER BY position LIMIT ?";
+/* No condition on `at`, which has no index: what is young ends the look, instead of all that is younger being looked through for more. */
+static const char NEXT[] =
+    "SELECT position AS number, leaf_index IS NOT NULL AND at < NOW(6) - INTERVAL ? DAY AS old FROM audit_entries"
+    " WHERE position > (SELECT forgot FROM audit_state WHERE id = 1) ORDER BY position LIMIT ?";
 static const char FORGET[] = ERASE " WHERE position = ?";
 static const char ADVANCE[] = "UPDATE audit_state SET forgot = ? WHERE id = 1";
 static const char OF_ACTOR[] =
@@ -23,6 +24,12 @@ typedef struct position_row {
 PURLIN_SCHEMA(position_row, "A position", PURLIN_REQUIRED(number, "It"));
 typedef PURLIN_LIST_OF(position_row) position_rows;
 
+typedef struct next_row {
+  int64_t number;
+  bool old;
+} next_row;
+PURLIN_SCHEMA(next_row, "What comes next", PURLIN_REQUIRED(number, "Its position"), PURLIN_REQUIRED(old, "Whether it is to be forgotten"));
+
 typedef struct forgetting {
   int64_t days;
   size_t count;
@@ -30,12 +37,17 @@ typedef struct forgetting {
 
 static purlin_status forget_some(purlin_ctx *ctx, void *argument) {
   forgetting *f = argument;
-  position_rows rows = {0};
-  purlin_status status = purlin_db_list(ctx, position_row, &rows, OLD, f->days, BATCH);
-  f->count = rows.count;
-  if (status != PURLIN_OK || rows.count == 0) return status;
-  status = purlin_db_bulk(ctx, position_row, rows.items, rows.count, FORGET);
-  return status == PURLIN_OK ? purlin_db_run(ctx, ADVANCE, rows.items[rows.count - 1].number) : status;
+  PURLIN_LIST_OF(next_row) rows = {0};
+  position_row old[BATCH];
+  f->count = 0;
+  purlin_status status = purlin_db_list(ctx, next_row, &rows, NEXT, f->days, BATCH);
+  while (f->count < rows.count && rows.items[f->count].old) {
+    old[f->count] = (position_row){rows.items[f->count].number};
+    f->count++;
+  }
+  if (status != PURLIN_OK || f->count == 0) return status;
+  status = purlin_db_bulk(ctx, position_row, old, f->count, FORGET);
+  return status == PURLIN_OK ? purlin_db_run(ctx, ADVANCE, old[f->count - 1].number) : status;
 }
 
 purlin_status audit_forget(purlin_ctx *ctx, int64_t days) {
@@ -49,9 +61,14 @@ purlin_status audit_forget(purlin_ctx *ctx, int64_t days) {
   return status;
 }
 
-/* What waits for its number gets it first, so that its hash stays. */
+static purlin_status number_first(purlin_ctx *ctx, void *argument) {
+  (void)argument;
+  return audit_sequence(ctx);
+}
+
+/* What waits for its number gets it first, so that its hash stays; apart, so that no node waits for numbers while the whole log is read. */
 purlin_status audit_erase_actor(purlin_ctx *ctx, const char *actor, int64_t *count) {
-  purlin_status status = audit_sequence(ctx);
+  purlin_status status = ctx->transaction_open ? audit_sequence(ctx) : purlin_transaction_apart(ctx, number_first, NULL);
   int64_t last = 0;
   *count = 0;
   for (size_t some = BATCH; status == PURLIN_OK && some == BATCH;) {

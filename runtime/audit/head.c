@@ -13,6 +13,9 @@
 
 enum { SIGNATURE_BYTES = 64, MOST_PEM = 4096, LONGEST_LINE = 1024 };
 
+#define HEADS "audit.heads"
+#define OLDER_HEADS "audit.heads.1"
+
 /* ---- What is signed ------------------------------------------------------------------------------------------------------------------ */
 
 void head_text(const audit_head *head, buffer *out) {
@@ -171,11 +174,11 @@ bool head_sign(audit_head *head, arena *memory) {
 
 /* ---- STATE/audit.heads --------------------------------------------------------------------------------------------------------------------- */
 
-/* Its last whole line: a crash may have left half of one behind it. */
-bool head_last_kept(const char *state, arena *memory, audit_head *head) {
+/* A file's last whole line: a crash may have left half of one behind it. */
+static bool last_of(const char *state, const char *name, arena *memory, audit_head *head) {
   char path[PATH_MAX], tail[2 * LONGEST_LINE];
   struct stat about;
-  if (!path_in(state, "audit.heads", path)) return false;
+  if (!path_in(state, name, path)) return false;
   int file = open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0) return false;
   bool fine = fstat(file, &about) == 0;
@@ -189,11 +192,24 @@ bool head_last_kept(const char *state, arena *memory, audit_head *head) {
   return head_read(tail + begin, (size_t)(size - 1 - begin), memory, head);
 }
 
+/* Before the first line of a new file there is none in it. */
+bool head_last_kept(const char *state, arena *memory, audit_head *head) {
+  return last_of(state, HEADS, memory, head) || last_of(state, OLDER_HEADS, memory, head);
+}
+
+/* Each head proves what those before it do, so the oldest may go. */
+static bool turn_over(const char *state, const char *path) {
+  char older[PATH_MAX];
+  struct stat about;
+  if (stat(path, &about) != 0 || about.st_size < HEAD_MOST_FILE_BYTES) return true;
+  return path_in(state, OLDER_HEADS, older) && rename(path, older) == 0;
+}
+
 /* A line's end goes before the line when the last one was not finished. */
 bool head_keep(const char *state, const char *line, size_t size) {
   char path[PATH_MAX], last = '\n', text[LONGEST_LINE + 2];
   struct stat about;
-  if (!path_in(state, "audit.heads", path) || size > LONGEST_LINE) return false;
+  if (!path_in(state, HEADS, path) || size > LONGEST_LINE || !turn_over(state, path)) return false;
   int file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (file < 0) return false;
   bool fine = fstat(file, &about) == 0 && (about.st_size == 0 || pread(file, &last, 1, about.st_size - 1) == 1);

@@ -41,7 +41,10 @@ const char *head_key_id(void);
 /* Signs: fills signer and signature, which live in the arena. False: OpenSSL or memory failed. */
 bool head_sign(audit_head *head, arena *memory);
 
-/* STATE/audit.heads: a line for each head that this node has seen. The last one; false: none, or the file cannot be read. */
+/* STATE/audit.heads: a line for each head that this node has seen. When the file is as large as this it becomes audit.heads.1, in place of
+ * the one before: a log that grows all day has 7 MB of heads. */
+enum { HEAD_MOST_FILE_BYTES = 8 * 1024 * 1024 };
+/* The last one; false: none, or the files cannot be read. */
 bool head_last_kept(const char *state, arena *memory, audit_head *head);
 /* Adds a line and flushes it. Blocks. */
 bool head_keep(const char *state, const char *line, size_t size);

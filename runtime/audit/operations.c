@@ -220,7 +220,7 @@ PURLIN_SCHEMA(erased, "What was erased", PURLIN_REQUIRED(entries, "Entries whose
 
 PURLIN_OPERATION(audit_erase, erase_in, erased,
     .summary = "Erase what the log tells of one actor", .permission = "audit:write", .effect = PURLIN_CHANGES,
-    .http = "POST /api/v1/audit/erase",
+    .http = "POST /api/v1/audit/erase", .timeout_ms = 3600000,
     .description = "Of their entries in this workspace time, operation, outcome and hash stay: every head and proof still holds.") {
   return audit_erase_actor(ctx, in->actor, &out->entries);
 }

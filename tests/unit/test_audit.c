@@ -41,18 +41,30 @@ PURLIN_OPERATION(make_quietly, thing, thing, .summary = "Makes one without an en
   return purlin_db_run(ctx, "INSERT INTO things VALUES (?)", in->id);
 }
 
+static int looks;
+
 PURLIN_OPERATION(look, thing, thing, .summary = "Reads", .permission = "public") {
+  (void)ctx;
+  looks++;
   out->id = in->id;
   return PURLIN_OK;
 }
 
+PURLIN_OPERATION(change, thing, thing, .summary = "Changes one", .permission = "public", .effect = PURLIN_CHANGES, .object = "look") {
+  out->id = in->id;
+  if (in->fails) return purlin_fail(ctx, PURLIN_CONFLICT, "no");
+  return purlin_db_run(ctx, "INSERT INTO things VALUES (?)", in->id);
+}
+
 static int setup(void **state) {
   static const purlin_operation *const all[] = {&make_operation, &make_two_operation, &make_quietly_operation,
-                                                &look_operation};
+                                                &look_operation, &change_operation};
   buffer why = {0};
   if (start_server(state) != 0) return -1;
   purlin_status status = PURLIN_OK;
-  for (size_t i = 0; i < 4 && status == PURLIN_OK; i++) status = operations_register("test", NULL, all[i], &why);
+  for (size_t i = 0; i < sizeof all / sizeof all[0] && status == PURLIN_OK; i++)
+    status = operations_register("test", NULL, all[i], &why);
+  if (status == PURLIN_OK) status = operations_link(&why);
   buffer_free(&why);
   audit_enable();
   return status == PURLIN_OK ? 0 : -1;
@@ -145,6 +157,24 @@ TEST_IN_DATABASE(an_entry_goes_with_its_change) {
   is(ctx, "TRUE", 2);
   is(ctx, "operation = 'test.make_two'", 1);
   assert_int_equal(number_of(ctx, "SELECT COUNT(*) AS number FROM things"), 4);
+}
+
+static purlin_status change_in_vain_and_write(purlin_ctx *ctx, void *argument) {
+  (void)argument;
+  assert_int_equal(call(ctx, "test.change", (thing){.id = "a", .fails = 1}), PURLIN_CONFLICT);
+  purlin_clear_failure(ctx);
+  return purlin_db_run(ctx, "INSERT INTO things VALUES ('b')");
+}
+
+/* Nobody asks any more what it would have changed: it is over, and its input gone. */
+TEST_IN_DATABASE(what_failed_before_it_wrote_is_forgotten) {
+  clear(ctx);
+  looks = 0;
+  OK(ctx, call(ctx, "test.change", (thing){.id = "a"}));
+  assert_int_equal(looks, 1);
+  OK(ctx, purlin_transaction(ctx, change_in_vain_and_write, NULL));
+  assert_int_equal(looks, 1);
+  is(ctx, "TRUE", 1);
 }
 
 TEST_IN_DATABASE(without_an_entry_there_is_no_change) {
@@ -327,12 +357,36 @@ TEST_IN_DATABASE(erased_content_leaves_its_hash) {
   RUN(ctx, "UPDATE audit_entries SET at = NOW(6) - INTERVAL 40 DAY WHERE leaf_index = 0");
   OK(ctx, audit_forget(ctx, 30));
   is(ctx, "id IS NULL", 2);
+  /* One that a slower clock wrote is young when what follows it is old: it waits, and is not passed over. */
+  RUN(ctx, "UPDATE audit_entries SET at = NOW(6) - INTERVAL 40 DAY WHERE leaf_index = 2");
+  OK(ctx, audit_forget(ctx, 30));
+  is(ctx, "id IS NULL", 2);
+  RUN(ctx, "UPDATE audit_entries SET at = NOW(6) - INTERVAL 31 DAY WHERE leaf_index = 1");
+  OK(ctx, audit_forget(ctx, 30));
+  is(ctx, "id IS NULL", 3);
   tree_hash path[TREE_MOST_PATH];
   size_t steps;
   OK(ctx, audit_prove_inclusion(ctx, 1, 3, path, &steps));
   OK(ctx, purlin_audit(ctx, &(purlin_audit_entry){.operation = "test.x"}));
   seal(ctx); /* the next head continues the last one */
   assert_int_equal(newest(ctx).size, 4);
+}
+
+static purlin_status erase_nobody(purlin_ctx *ctx, void *argument) {
+  int64_t erased = 0;
+  OK(ctx, audit_erase_actor(ctx, "user:nobody", &erased));
+  *(bool *)argument = ctx->transaction_open;
+  return PURLIN_OK;
+}
+
+/* The tree is locked while entries get their numbers, not while the whole log is read for one actor. */
+TEST_IN_DATABASE(an_erasure_holds_nobody_up) {
+  clear(ctx);
+  OK(ctx, purlin_audit(ctx, &(purlin_audit_entry){.operation = "test.x"}));
+  bool locks = true;
+  OK(ctx, purlin_transaction(ctx, erase_nobody, &locks));
+  assert_false(locks);
+  is(ctx, "leaf_index = 0", 1);
 }
 
 TEST_IN_DATABASE(old_heads_are_thinned_out) {
@@ -400,6 +454,41 @@ TEST_IN_DATABASE(a_node_keeps_no_head_that_forgets_the_last) {
   assert_int_equal(lines_of_heads(ctx), 1);
 }
 
+static bool keep(purlin_ctx *ctx, int size) {
+  const char *line = purlin_format(ctx,
+                                   "{\"origin\":\"o\",\"size\":%d,\"root\":\"%064d\",\"at\":\"2026-01-02T03:04:05Z\","
+                                   "\"signer\":\"%064d\",\"signature\":\"x\"}",
+                                   size, 0, 0);
+  return head_keep(test_directory, line, strlen(line));
+}
+
+static int64_t last_kept(purlin_ctx *ctx) {
+  audit_head head;
+  return head_last_kept(test_directory, &ctx->memory, &head) ? head.size : -1;
+}
+
+TEST_IN_DATABASE(a_full_file_of_heads_makes_room) {
+  clear(ctx);
+  const char *path = purlin_format(ctx, "%s/audit.heads", test_directory), *older = purlin_format(ctx, "%s.1", path);
+  assert_true(keep(ctx, 7));
+  assert_int_equal(truncate(path, HEAD_MOST_FILE_BYTES - 1), 0);
+  assert_true(keep(ctx, 8)); /* a byte is missing: not full yet */
+  assert_int_not_equal(access(older, F_OK), 0);
+  assert_true(keep(ctx, 9));
+  assert_int_equal(access(older, F_OK), 0);
+  assert_int_equal(lines_of_heads(ctx), 1);
+  assert_int_equal(last_kept(ctx), 9);
+  /* A crash before the new file's first line: what that was to follow is in the older one. */
+  assert_int_equal(truncate(path, 0), 0);
+  assert_int_equal(last_kept(ctx), 8);
+  assert_int_equal(unlink(path), 0);
+  assert_int_equal(last_kept(ctx), 8);
+  assert_true(keep(ctx, 9));
+  assert_int_equal(last_kept(ctx), 9);
+  assert_int_equal(unlink(path) | unlink(older), 0);
+  assert_int_equal(last_kept(ctx), -1);
+}
+
 TEST_IN_DATABASE(the_key_is_the_nodes_own) {
   clear(ctx);
   seal(ctx);
@@ -424,6 +513,7 @@ TEST_IN_DATABASE(the_key_is_the_nodes_own) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(an_entry_goes_with_its_change),
+                                     cmocka_unit_test(what_failed_before_it_wrote_is_forgotten),
                                      cmocka_unit_test(without_an_entry_there_is_no_change),
                                      cmocka_unit_test(a_long_input_is_cut_and_hashed_whole),
                                      cmocka_unit_test(before_and_after_are_kept_and_cut),
@@ -432,9 +522,11 @@ int main(void) {
                                      cmocka_unit_test(refusals_are_bounded_and_what_is_dropped_is_told),
                                      cmocka_unit_test(what_is_numbered_is_proven),
                                      cmocka_unit_test(erased_content_leaves_its_hash),
+                                     cmocka_unit_test(an_erasure_holds_nobody_up),
                                      cmocka_unit_test(old_heads_are_thinned_out),
                                      cmocka_unit_test(what_an_older_version_left_is_numbered),
                                      cmocka_unit_test(a_node_keeps_no_head_that_forgets_the_last),
+                                     cmocka_unit_test(a_full_file_of_heads_makes_room),
                                      cmocka_unit_test(the_key_is_the_nodes_own)};
   return cmocka_run_group_tests(tests, setup, stop_server);
 }
