@@ -2,6 +2,8 @@
 #include "operation/once.h"
 #include "access/access.h"
 #include "audit/audit.h"
+#include "core/schema.h"
+#include "core/text.h"
 #include "db/db.h"
 #include <string.h>
 
@@ -132,6 +134,17 @@ static const operation *find_or_fail(purlin_ctx *ctx, const char *name, purlin_s
   return op;
 }
 
+/* With its secrets, since it goes nowhere but to the operation; to be wiped. */
+static purlin_status encode_whole(purlin_ctx *ctx, const purlin_schema *schema, const void *value, purlin_json *out) {
+  buffer text = {.limit = CONTEXT_DEFAULT_LIMIT};
+  schema_encode(schema, value, SCHEMA_WITH_SECRETS, &text);
+  const char *kept = text.failed ? NULL : purlin_copy_bytes(ctx, text.data, text.size);
+  *out = (purlin_json){kept, kept ? text.size : 0};
+  if (text.size > 0) text_wipe(text.data, text.size);
+  buffer_free(&text);
+  return kept ? PURLIN_OK : purlin_fail(ctx, PURLIN_TOO_LARGE, "the input does not fit into memory");
+}
+
 purlin_status purlin_call(purlin_ctx *ctx, const char *name, const purlin_schema *in_schema, const void *in,
                           const purlin_schema *out_schema, void *out) {
   purlin_status status = PURLIN_OK;
@@ -141,8 +154,9 @@ purlin_status purlin_call(purlin_ctx *ctx, const char *name, const purlin_schema
     return operation_run(ctx, op, in, out);
   /* Built against another version of the contract: by name, field by field, through JSON. */
   purlin_json asked, answered = {0};
-  status = purlin_encode(ctx, in_schema, in, &asked);
+  status = encode_whole(ctx, in_schema, in, &asked);
   if (status == PURLIN_OK) status = operation_run_json(ctx, op, asked, &answered);
+  if (asked.size > 0) text_wipe((char *)(uintptr_t)asked.text, asked.size);
   if (status == PURLIN_OK) status = purlin_decode_stored(ctx, out_schema, answered.text, answered.size, out);
   return status;
 }
