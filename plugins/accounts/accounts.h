@@ -40,7 +40,7 @@ typedef struct accounts_configuration {
   const char *registration, *registration_role;
   const char *smtp_url, *smtp_user, *smtp_password, *smtp_ca_file, *mail_from, *link_url;
   int64_t browser_idle_s, browser_session_s, sessions_per_user;
-  bool smtp_starttls;
+  bool smtp_starttls, granted_names;
 } accounts_configuration;
 PURLIN_SCHEMA(accounts_configuration, "People, passwords and sessions",
     PURLIN_DEFAULT(issuer, "\"purlin\"", "Who issues access tokens (iss); best the server's https:// address, the same on all nodes", .min_length = 1, .max_length = 200),
@@ -54,6 +54,7 @@ PURLIN_SCHEMA(accounts_configuration, "People, passwords and sessions",
     PURLIN_DEFAULT(sessions_per_user, "20", "How many browsers, and how many programs, a user is logged in with; the one not used for longest ends", .min = 1, .max = 10000),
     PURLIN_DEFAULT(directory_check_s, "300", "How long a directory's answer is good for: whoever goes on after it is looked up again", .min = 1, .max = 86400),
     PURLIN_DEFAULT(directory_grace_s, "3600", "How much longer, while the directory cannot be asked", .min = 0, .max = 604800),
+    PURLIN_DEFAULT(granted_names, "true", "Whether somebody of a directory has what was granted to their name before they came; false: where people choose their own names, they do not come in by such a name"),
     PURLIN_DEFAULT(registration, "\"closed\"", "Who makes themselves users: nobody, anybody, or whoever takes a letter", .choices = "closed, open, verified"),
     PURLIN_DEFAULT(registration_role, "\"\"", "The role that they are granted in the workspace 'default'; empty: none", .max_length = 64),
     PURLIN_DEFAULT(smtp_url, "\"\"", "Where mail goes out: smtp://mail.example.org:587, smtps://...; empty: no mail", .pattern = "(smtps?://[^ ]+)?", .max_length = 500),

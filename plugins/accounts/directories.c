@@ -125,14 +125,25 @@ static purlin_status update(purlin_ctx *ctx, const profile *p, const kept_row *r
   return status == PURLIN_OK && !same ? note(ctx, "accounts.update_user", p->directory, row->id, row->name) : status;
 }
 
+/* Where people choose their own names, one that something was given to is nobody's who comes by it first. */
+static purlin_status may_have_name(purlin_ctx *ctx, const char *name) {
+  bool granted = false;
+  if (accounts_configured()->granted_names) return PURLIN_OK;
+  const char *actor = purlin_format(ctx, USER_PREFIX "%s", name);
+  purlin_status status = actor ? purlin_is_granted(ctx, actor, &granted) : PURLIN_TOO_LARGE;
+  return status == PURLIN_OK && granted ? PURLIN_CONFLICT : status;
+}
+
 /* "admin" is whom the first key acts for: a directory does not make an owner of the server. */
 static purlin_status create(purlin_ctx *ctx, const profile *p) {
   const char *id = purlin_new_id(ctx, "usr"), *by = purlin_format(ctx, "directory:%s", p->directory);
   if (!id || !by) return PURLIN_TOO_LARGE;
   if (!is_name(p->name)) return purlin_fail(ctx, PURLIN_INVALID, "'%s' is no name for a user", p->name);
   if (strcmp(p->name, "admin") == 0) return PURLIN_CONFLICT;
-  purlin_status status = purlin_db_run(ctx, INSERT_PERSON, id, p->name, p->display_name, p->email, p->verified,
-                                       p->directory, p->id, p->groups, by);
+  purlin_status status = may_have_name(ctx, p->name);
+  if (status == PURLIN_OK)
+    status = purlin_db_run(ctx, INSERT_PERSON, id, p->name, p->display_name, p->email, p->verified, p->directory, p->id,
+                           p->groups, by);
   return status == PURLIN_OK ? note(ctx, "accounts.create_user", p->directory, id, p->name) : status;
 }
 

@@ -1,7 +1,10 @@
 #include "sessions.h"
 #include <string.h>
+#include <strings.h>
 
 enum { LARGEST_BODY = 16 * 1024 };
+
+#define JSON_TYPE "application/json"
 
 typedef struct login_in {
   const char *name, *password;
@@ -16,10 +19,20 @@ typedef struct refresh_in {
 PURLIN_SCHEMA(refresh_in, "What goes on, or ends",
     PURLIN_REQUIRED(refresh_token, "The latest refresh token of the session", .max_length = 200, .secret = true));
 
+/* Any page can have a browser send text; JSON to another origin only after a preflight. Else it would fail logins, or register, from the
+ * addresses of those who look at it. Who is no browser may say what they like. */
+static purlin_status check_type(purlin_ctx *ctx, const purlin_request *request) {
+  const char *type = purlin_header(request, "content-type");
+  bool browser = purlin_header(request, "sec-fetch-site") || purlin_header(request, "origin");
+  if (!browser || (type && strncasecmp(type, JSON_TYPE, sizeof JSON_TYPE - 1) == 0)) return PURLIN_OK;
+  return purlin_fail(ctx, PURLIN_UNSUPPORTED, "send " JSON_TYPE);
+}
+
 purlin_status accounts_read(purlin_ctx *ctx, purlin_request *request, const purlin_schema *schema, void *in) {
-  const char *body;
-  size_t size;
-  purlin_status status = purlin_read_all(ctx, request, LARGEST_BODY, &body, &size);
+  const char *body = NULL;
+  size_t size = 0;
+  purlin_status status = check_type(ctx, request);
+  if (status == PURLIN_OK) status = purlin_read_all(ctx, request, LARGEST_BODY, &body, &size);
   if (status == PURLIN_OK) status = purlin_decode(ctx, schema, body, size, in);
   if (size > 0) explicit_bzero((char *)(uintptr_t)body, size);
   return status;

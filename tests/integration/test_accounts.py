@@ -286,6 +286,17 @@ def test_a_refresh_token_that_is_none(client, token):
     assert refresh(client, token).status in (400, 401)
 
 
+@pytest.mark.parametrize("way", ["login", "refresh", "logout"])
+@pytest.mark.parametrize("says", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
+def test_other_sites_pages_cannot_fail_for_who_looks_at_them(client, way, says):
+    """What a page may send anywhere without asking first is not taken; JSON, of which the browser asks first, is, and so is what curl sends."""
+    body = b'{"name":"nobody-here","password":"not the right one"}' if way == "login" else b'{"refresh_token":"refresh_none"}'
+    for sort in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        assert client.call("POST", f"/api/v1/accounts/{way}", body, headers={"Content-Type": sort, **says}, token=False).status == 415, sort
+    for taken in ({"Content-Type": "Application/JSON; charset=utf-8", **says}, {"Content-Type": "application/x-www-form-urlencoded"}):
+        assert client.call("POST", f"/api/v1/accounts/{way}", body, headers=taken, token=False).status != 415
+
+
 def test_an_access_token_does_not_refresh_and_a_refresh_token_does_not_open(client, session):
     assert refresh(client, session["access_token"][:200]).status == 401
     assert whoami(client, session["refresh_token"]).status == 401

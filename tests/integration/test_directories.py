@@ -111,6 +111,20 @@ def test_the_first_login_makes_a_user(books, admin, nobody):
     assert len(mine) == 1 and mine[0]["actor"] == "directory:phonebook"
 
 
+def test_a_name_that_something_was_granted_to_is_not_for_who_chooses_it(books, new_daemon):
+    own = new_daemon(plugins=books.folder / "plugins", configuration='plugin "accounts" { granted_names = false }\n')
+    client, nobody = own.client(), Client(own.port, None)
+    granted, keyed, free = (person(client) for _ in range(3))
+    assert client.op("access.grant_role", {"subject": f"user:{granted['name']}", "role": "owner"}).status == 201
+    assert client.op("access.create_key", {"name": "k", "owner": f"user:{keyed['name']}", "permissions": ["*"]}).status == 201
+    assert [log_in(nobody, of).status for of in (granted, keyed, free)] == [401, 401, 200]
+    assert nobody.post(f"/phonebook/enter?id={granted['id']}").status == 409
+    assert client.op("access.grant_role", {"subject": f"user:{free['name']}", "role": "viewer"}).status == 201
+    assert log_in(nobody, free).status == 200  # theirs since they came
+    for one in (client, nobody):
+        one.close()
+
+
 def test_first_logins_at_once_make_one_user(books, admin):
     of = person(admin)
     answers = []
