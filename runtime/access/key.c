@@ -168,6 +168,19 @@ PURLIN_SCHEMA(create_key_in, "A key to make",
         .pattern = "(user|service):[A-Za-z0-9._@+-]+", .max_length = 200),
     PURLIN_DEFAULT(days, "90", "How long it lives; 0: without end", .min = 0, .max = 3650));
 
+/* Whether the key that is shown permits all of this itself; what shows none is not narrowed. */
+static purlin_status check_scope(purlin_ctx *ctx, purlin_texts permissions) {
+  const struct identity *who = ctx->who;
+  for (size_t i = 0; who && i < permissions.count; i++) {
+    bool within = who->scope.count == 0;
+    for (size_t j = 0; j < who->scope.count && !within; j++)
+      within = access_covers(who->scope.items[j], permissions.items[i]);
+    if (!within)
+      return purlin_fail(ctx, PURLIN_FORBIDDEN, "the key that you show does not permit '%s' itself", permissions.items[i]);
+  }
+  return PURLIN_OK;
+}
+
 /* A key never permits more than its owner is granted; and who is narrowed cannot make one that is not. */
 static purlin_status check_key(purlin_ctx *ctx, const create_key_in *in) {
   const struct identity *who = ctx->who;
@@ -177,15 +190,7 @@ static purlin_status check_key(purlin_ctx *ctx, const create_key_in *in) {
                          "for somebody else you can make keys only of what you hold in the whole workspace");
     return purlin_require_on(ctx, "access:write", NULL, NULL);
   }
-  for (size_t i = 0; i < in->permissions.count; i++) {
-    bool within = who->scope.count == 0;
-    for (size_t j = 0; j < who->scope.count && !within; j++)
-      within = access_covers(who->scope.items[j], in->permissions.items[i]);
-    if (!within)
-      return purlin_fail(ctx, PURLIN_FORBIDDEN, "the key that you show does not permit '%s' itself",
-                         in->permissions.items[i]);
-  }
-  return PURLIN_OK;
+  return check_scope(ctx, in->permissions);
 }
 
 PURLIN_OPERATION(access_create_key, create_key_in, made_key,
@@ -252,7 +257,8 @@ static purlin_status find_to_change(purlin_ctx *ctx, const char *id, key *out) {
   /* Otherwise its holder would rotate one that reaches everything, and have that. */
   if (status == PURLIN_OK && ctx->who && ctx->who->bound && !(out->bound && strcmp(out->project, ctx->who->project) == 0))
     return purlin_fail(ctx, PURLIN_FORBIDDEN, "the key that you show reaches its own project only");
-  return others ? purlin_require_on(ctx, "access:write", NULL, NULL) : status;
+  if (status != PURLIN_OK) return status;
+  return others ? purlin_require_on(ctx, "access:write", NULL, NULL) : check_scope(ctx, out->permissions);
 }
 
 PURLIN_OPERATION(access_get_key, key_in, key,

@@ -55,6 +55,15 @@ def test_a_key_permits_what_it_is_narrowed_to(made_key):
     assert made_key(["models:*"]).get("/api/v1/jobs").status == 403
 
 
+def test_a_narrow_key_ends_no_wider_one(made_key):
+    narrow, wide = made_key(["models:read"]), made_key(["models:*"])
+    for verb in ("revoke", "rotate"):
+        assert narrow.op(f"access.{verb}_key", {"id": wide.id}).status == 403
+    assert whoami(wide).status == 200
+    assert wide.op("access.revoke_key", {"id": narrow.id}).status == 200
+    assert wide.op("access.revoke_key", {"id": wide.id}).status == 200  # itself
+
+
 @pytest.mark.parametrize("wanted", ["*", "models:*", "*:read", "models:write", "models:readx", "mode"])
 def test_a_narrow_key_makes_no_wider_one(made_key, wanted):
     narrow = made_key(["models:read", "datasets:*"])
