@@ -29,13 +29,15 @@ purlin_status audit_wait(purlin_ctx *ctx, const audit_entry *entry) {
   purlin_json text;
   purlin_status status = purlin_encode(ctx, audit_entry_schema(), &flat, &text);
   if (status != PURLIN_OK) return status;
-  const purlin_value values[VALUES] = {purlin_value_text(INSERT), purlin_value_json(text), purlin_value_json(entry->input),
-                                       purlin_value_json(entry->before), purlin_value_json(entry->after)};
-  purlin_value *ending = purlin_alloc_array(ctx, VALUES, sizeof *ending);
-  if (!ending) return PURLIN_TOO_LARGE;
-  memcpy(ending, values, sizeof values);
-  ending[0] = purlin_value_text(INSERT_AND_COMMIT);
-  return db_end_with(ctx, ending, VALUES) ? PURLIN_OK : purlin_db_run_(ctx, values, VALUES);
+  purlin_value values[VALUES] = {{0},
+                                 purlin_value_json(text),
+                                 purlin_value_json(entry->input),
+                                 purlin_value_json(entry->before),
+                                 purlin_value_json(entry->after)};
+  values[0] = purlin_value_text(INSERT_AND_COMMIT);
+  if (db_end_with(ctx, values, VALUES)) return PURLIN_OK;
+  values[0] = purlin_value_text(INSERT);
+  return purlin_db_run_(ctx, values, VALUES);
 }
 
 /* ---- Reading ---------------------------------------------------------------------------------------------------------------------------- */

@@ -67,8 +67,8 @@ PURLIN_CHECKED purlin_status db_after_commit(purlin_ctx *ctx, void (*call)(void 
 
 /* Lets the running transaction end with this statement instead of COMMIT, which it has in itself: "BEGIN NOT ATOMIC INSERT ...; COMMIT;
  * END". That is one round trip for both, and when the INSERT fails nothing is committed. False: no transaction has begun, or it has such
- * an ending already; then the statement is to be run as any other. The SQL (the first value, as in purlin_db_run_) and the values are
- * borrowed until the transaction has ended: in the context's arena, or constants. Does not park. */
+ * an ending already; then the statement is to be run as any other. The SQL (the first value, as in purlin_db_run_) is a constant; the
+ * values are copied, since loops within the transaction reset the arena. Does not park. */
 bool db_end_with(purlin_ctx *ctx, const purlin_value *sql_and_values, size_t count);
 
 /* Puts a fence around whatever the context writes: `check` runs in each of its transactions, last before the commit, and its

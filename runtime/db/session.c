@@ -4,6 +4,7 @@
 #include <errmsg.h>
 #include <mysqld_error.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/text.h"
@@ -173,6 +174,8 @@ purlin_status db_session_fail(purlin_ctx *ctx, db_session *session, const char *
   return status;
 }
 
+static void drop_ending(db_session *session);
+
 void db_session_end(purlin_ctx *ctx) {
   db_session *session = ctx->db;
   if (!session) return;
@@ -181,6 +184,7 @@ void db_session_end(purlin_ctx *ctx) {
   give_back(ctx, session);
   ctx->transaction_open = false;
   ctx->db = NULL;
+  drop_ending(session);
   db_pool_recycle_session(session);
 }
 
@@ -216,12 +220,37 @@ static void roll_back(purlin_ctx *ctx, db_session *session) {
   finish(ctx, session);
 }
 
+static bool has_data(const purlin_value *value) { return value->type == PURLIN_V_TEXT || value->type == PURLIN_V_BYTES; }
+
+/* The values and, behind them, what they point to. NULL: no memory. */
+static purlin_value *copy_values(const purlin_value *values, size_t count) {
+  size_t size = count * sizeof *values;
+  for (size_t i = 1; i < count; i++)
+    if (has_data(&values[i])) size += values[i].size;
+  purlin_value *copy = malloc(size);
+  if (!copy) return NULL;
+  memcpy(copy, values, count * sizeof *values);
+  char *at = (char *)(copy + count);
+  for (size_t i = 1; i < count; i++) {
+    if (!has_data(&copy[i])) continue;
+    if (copy[i].size > 0) memcpy(at, copy[i].as.data, copy[i].size);
+    copy[i].as.data = at;
+    at += copy[i].size;
+  }
+  return copy;
+}
+
 bool db_end_with(purlin_ctx *ctx, const purlin_value *sql_and_values, size_t count) {
   db_session *session = ctx->db;
   if (!session || !session->begun || session->doomed || session->lost || session->ending) return false;
-  session->ending = sql_and_values;
+  session->ending = copy_values(sql_and_values, count);
   session->ending_count = count;
-  return true;
+  return session->ending != NULL;
+}
+
+static void drop_ending(db_session *session) {
+  free(session->ending);
+  session->ending = NULL;
 }
 
 static bool execute_ending(db_connection *c, const purlin_value *ending, size_t count) {
@@ -288,7 +317,7 @@ static purlin_status run_once(purlin_ctx *ctx, db_session *session, purlin_statu
   *again = session->doomed;
   session->opening = NULL;
   session->transactional = session->doomed = session->lost = false;
-  session->ending = NULL;
+  drop_ending(session);
   return status;
 }
 

@@ -31,7 +31,7 @@ typedef struct db_session {
   bool lost;   /* its connection broke or a statement was interrupted: it can only fail */
   uint64_t affected;
   int64_t inserted;
-  const purlin_value *ending; /* the statement that commits instead of COMMIT, and its values; NULL: COMMIT */
+  purlin_value *ending; /* owned: the statement that commits instead of COMMIT, and its values; NULL: COMMIT */
   size_t ending_count;
   after_commit *first_hook, *last_hook;
   purlin_status (*fence)(purlin_ctx *ctx, void *argument); /* NULL: none */

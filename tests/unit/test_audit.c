@@ -255,6 +255,26 @@ static purlin_status write_and_fail(purlin_ctx *ctx, void *argument) {
   return purlin_fail(ctx, PURLIN_CONFLICT, "no");
 }
 
+static purlin_status write_in_a_loop(purlin_ctx *ctx, void *argument) {
+  (void)argument;
+  OK(ctx, purlin_db_run(ctx, "INSERT INTO things VALUES ('a')"));
+  for (int i = 0; i < 2; i++) {
+    purlin_mark mark = purlin_arena_mark(ctx);
+    const char *object = purlin_format(ctx, "{\"number\":%d}", i);
+    OK(ctx, purlin_audit(ctx, &(purlin_audit_entry){.operation = "test.loop", .after = {object, strlen(object)}}));
+    purlin_arena_reset(ctx, mark);
+    for (int more = 0; more < 100; more++) memset(purlin_alloc(ctx, 32), 'x', 32);
+  }
+  return PURLIN_OK;
+}
+
+/* The entry goes with the COMMIT, when the arena has been used for something else. */
+TEST_IN_DATABASE(a_loop_may_reset_the_arena) {
+  clear(ctx);
+  OK(ctx, purlin_transaction(ctx, write_in_a_loop, NULL));
+  is(ctx, "operation = 'test.loop' AND `after` IN ('{\"number\":0}', '{\"number\":1}')", 2);
+}
+
 TEST_IN_DATABASE(plugins_write_their_own) {
   clear(ctx);
   OK(ctx, purlin_audit(
@@ -518,6 +538,7 @@ int main(void) {
                                      cmocka_unit_test(a_long_input_is_cut_and_hashed_whole),
                                      cmocka_unit_test(before_and_after_are_kept_and_cut),
                                      cmocka_unit_test(an_entry_without_them_has_the_hash_that_it_had),
+                                     cmocka_unit_test(a_loop_may_reset_the_arena),
                                      cmocka_unit_test(plugins_write_their_own),
                                      cmocka_unit_test(refusals_are_bounded_and_what_is_dropped_is_told),
                                      cmocka_unit_test(what_is_numbered_is_proven),
