@@ -47,8 +47,9 @@ static purlin_status pretend_to_bind(call *c, line *l, const char *password) {
   char why[sizeof c->why];
   memcpy(why, c->why, sizeof why);
   char *dn = expand(&c->memory, "cn=nobody of this name,@", "@", c->settings->base);
-  purlin_status status = dn ? connection_ensure(c, &l->people, false) : PURLIN_UNAVAILABLE;
-  if (status == PURLIN_OK) status = connection_bind(c, &l->people, dn, password);
+  bool bound = dn && connection_ensure(c, &l->people, false) == PURLIN_OK &&
+               connection_bind(c, &l->people, dn, password) == PURLIN_OK;
+  (void)bound; /* whatever came of it */
   c->lost = false;
   memcpy(c->why, why, sizeof why);
   return PURLIN_NOT_FOUND;

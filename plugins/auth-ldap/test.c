@@ -58,7 +58,8 @@ static bool note(inspection *i, const char *name, purlin_status status, const ch
   noted *n = &i->steps[i->step_count++];
   n->step = name;
   n->fine = status == PURLIN_OK;
-  n->milliseconds = (double)((now - i->step_began_ns) / 10000) / 100;
+  uint64_t hundredths = (now - i->step_began_ns) / 10000;
+  n->milliseconds = (double)hundredths / 100;
   va_list arguments;
   va_start(arguments, format);
   (void)vsnprintf(n->detail, sizeof n->detail, format, arguments);

@@ -62,7 +62,7 @@ static purlin_status judge(purlin_ctx *ctx, token_claims *claims) {
 static purlin_status note(purlin_ctx *ctx, const token_claims *claims, char id[65]) {
   const char *both = purlin_format(ctx, "%s\n%s", claims->iss, claims->jti);
   if (!both) return PURLIN_TOO_LARGE;
-  if (claims->exp.value - (double)(purlin_now_us() / 1000000) > SEEN_S) return no_good(ctx, "it holds too long (exp)");
+  if (claims->exp.value - (double)purlin_now_us() / 1e6 > SEEN_S) return no_good(ctx, "it holds too long (exp)");
   purlin_sha256(both, strlen(both), id);
   purlin_status status = purlin_db_run(ctx, NOTE_SEEN, (const char *)id, 2 * (int)SEEN_S);
   return status == PURLIN_CONFLICT ? no_good(ctx, "it came before (jti)") : status;
