@@ -21,7 +21,7 @@ static uint64_t now_ms(void) { return purlin_ticks_ns() / 1000000; }
 
 uint64_t call_deadline(uint64_t milliseconds) { return now_ms() + milliseconds; }
 
-purlin_status call_fails(call *c, purlin_status status, const char *format, ...) {
+purlin_status(call_fails)(call *c, purlin_status status, const char *format, ...) {
   char text[sizeof c->why]; /* what is said now may quote what was said before */
   va_list arguments;
   va_start(arguments, format);

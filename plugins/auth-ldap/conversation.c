@@ -77,7 +77,7 @@ static char *template_dn(call *c, const char *name) {
 /* Whoever logs in searches for themselves. That the entry which is found is theirs, a bind as it says. */
 static purlin_status check_by_template(call *c, line *l, const question *q, answer *out) {
   entry e;
-  const char *dn = template_dn(c, q->name);
+  const char *dn = q->name ? template_dn(c, q->name) : NULL;
   if (!dn) return call_fails(c, PURLIN_UNAUTHENTICATED, "this name cannot be put into bind_template");
   purlin_status status = connection_ensure(c, &l->people, false);
   if (status == PURLIN_OK) status = connection_bind(c, &l->people, dn, q->password);

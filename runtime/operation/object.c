@@ -121,8 +121,9 @@ bool object_is_answered(const operation *op) {
 purlin_status object_change_end(purlin_ctx *ctx, object_change *c, purlin_status status, const void *out) {
   /* It may be part of a transaction that goes on, and writes when `c` is no more. */
   if (c->op->shown && (c->if_match || c->recorded) && !c->looked) db_at_first_write(ctx, NULL, NULL);
-  if (c->refused != PURLIN_OK) return status == c->refused ? status : compare(ctx, c); /* whatever was made of it */
-  if (status == PURLIN_OK && c->if_match && !c->looked) status = look(ctx, c);         /* it has written nothing */
+  if (c->if_match && c->refused != PURLIN_OK)
+    return status == c->refused ? status : compare(ctx, c);                    /* whatever was made of it */
+  if (status == PURLIN_OK && c->if_match && !c->looked) status = look(ctx, c); /* it has written nothing */
   if (status != PURLIN_OK || !c->recorded) return status;
   bool tells = object_is_answered(c->op) || c->op->declared->effect == PURLIN_CREATES;
   if (tells && !c->op->declared->answers_secret) return object_text(ctx, c->op->out, out, &c->after);
