@@ -197,8 +197,10 @@ engine *engine_of(loop *l) {
 
 CURL *engine_take_easy(engine *e) { return e->idle_count > 0 ? e->idle[--e->idle_count] : curl_easy_init(); }
 
-void engine_give_easy(engine *e, CURL *easy) {
-  if (e->idle_count == CLIENT_IDLE_HANDLES || e->stopped) {
+/* libcurl 7.88 keeps the buffer of a handle whose name did not resolve, and then refuses to set its size: only what has worked is used
+ * again. */
+void engine_give_easy(engine *e, CURL *easy, bool answered) {
+  if (!answered || e->idle_count == CLIENT_IDLE_HANDLES || e->stopped) {
     curl_easy_cleanup(easy);
     return;
   }

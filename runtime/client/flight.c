@@ -89,7 +89,7 @@ static breaker_verdict verdict_of(const client_call *call) {
 static void give_back(client_call *call) {
   curl_slist_free_all(call->headers);
   call->headers = NULL;
-  engine_give_easy(call->engine, call->easy);
+  engine_give_easy(call->engine, call->easy, call->end == END_ANSWER);
   call->easy = NULL;
 }
 
@@ -110,8 +110,9 @@ static bool launch(client_call *call) {
   bool begun = call->easy != NULL && request_prepare(call) && curl_multi_add_handle(e->multi, call->easy) == CURLM_OK;
   if (!begun) {
     breaker_report(call->origin, call->trial, BREAKER_NEUTRAL);
+    bool running = fail_locally(call);
     if (call->easy != NULL) give_back(call);
-    return fail_locally(call);
+    return running;
   }
   call->phase = PHASE_RUNNING;
   call->launched_ms = loop_now_ms(e->home);

@@ -142,7 +142,7 @@ struct engine {
 /* The engine of this loop, begun; NULL: stopped, or no memory. */
 engine *engine_of(loop *l);
 CURL *engine_take_easy(engine *e);
-void engine_give_easy(engine *e, CURL *easy);
+void engine_give_easy(engine *e, CURL *easy, bool answered);
 /* What every easy handle needs: where its sockets come from. */
 bool engine_own_sockets(client_call *call);
 /* On the loop itself, in its own level. */

@@ -272,6 +272,8 @@ static void unknown_names(purlin_ctx *ctx, void *unused) {
       purlin_http(ctx, &(purlin_http_call){.url = "http://no-such-host.invalid/", .timeout_ms = 300}, &a);
   CHECK(status == PURLIN_UNAVAILABLE || status == PURLIN_TIMEOUT); /* the latter where a resolver does not answer */
   CHECK(now_ms() - start < 3000);
+  /* The next call has nothing to do with that one. */
+  CHECK(purlin_http(ctx, &(purlin_http_call){.url = url_of(ctx, "/ok")}, &a) == PURLIN_OK);
 }
 
 static void unknown_names_do_not_block(void **unused) {
