@@ -29,6 +29,7 @@ static const struct {
     {ER_CHECKREAD, PURLIN_UNAVAILABLE},
     {ER_UNKNOWN_COM_ERROR, PURLIN_UNAVAILABLE}, /* a Galera node that is not in the cluster now */
     {ER_STATEMENT_TIMEOUT, PURLIN_TIMEOUT},
+    {ER_REGEXP_ERROR, PURLIN_INVALID}, /* a pattern is a client's */
     {ER_QUERY_INTERRUPTED, PURLIN_UNAVAILABLE}, /* not by us: an administrator's KILL */
     {ER_RECORD_FILE_FULL, PURLIN_NO_SPACE},
     {ER_DISK_FULL, PURLIN_NO_SPACE},
@@ -165,6 +166,7 @@ purlin_status db_session_fail(purlin_ctx *ctx, db_session *session, const char *
     purlin_retry_after(ctx, 1);
     (void)purlin_fail(ctx, status, "the database: %s (%u)", c->error_text, c->error);
     break;
+  case PURLIN_INVALID: (void)purlin_fail(ctx, status, "%s", c->error_text); break;
   default:
     (void)purlin_fail(ctx, status, "the database: %s (%u); statement: %.*s", c->error_text, c->error,
                       (int)(size < 1000 ? size : 1000), sql);

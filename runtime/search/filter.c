@@ -1,0 +1,256 @@
+#include "search/search.h"
+#include "core/text.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Operators, as clients write them and as SQL. `%s` stands for the column, `?` for the value. */
+typedef struct operator{
+  const char *word; /* of two words: the second follows the first */
+  const char *sql;
+  bool text, number; /* for which values */
+  bool differs;
+}
+operator;
+
+static const operator operators[] = {
+    {"=", "%s = ?", true, true, false},          {"==", "%s = ?", true, true, false},
+    {"!=", "%s <> ?", true, true, true},         {"<>", "%s <> ?", true, true, true},
+    {"<", "%s < ?", false, true, false},         {"<=", "%s <= ?", false, true, false},
+    {">", "%s > ?", false, true, false},         {">=", "%s >= ?", false, true, false},
+    {"LIKE", "%s LIKE ?", true, false, false},   {"ILIKE", "LOWER(%s) LIKE LOWER(?)", true, false, false},
+    {"RLIKE", "%s RLIKE ?", true, false, false},
+};
+
+typedef struct compiler {
+  search_reader reader;
+  search_sql *sql;
+  const purlin_search *search;
+  unsigned depth;
+} compiler;
+
+/* ---- Values ------------------------------------------------------------------------------------------------------------------------ */
+
+static const char *described(purlin_ctx *ctx, const search_name *name) {
+  const char *entity = search_first_name(ctx, name->entity->names);
+  const char *key = name->key ? search_first_name(ctx, name->key->names) : name->name;
+  const char *all = entity && key ? purlin_format(ctx, "%s '%s'", entity, key) : NULL;
+  return all ? all : "it";
+}
+
+static purlin_status wrong_value(compiler *c, const search_name *name) {
+  const search_word *word = &c->reader.word;
+  c->reader.failed = true;
+  return purlin_fail(c->reader.ctx, PURLIN_INVALID, "Expected a %s value for %s. Found %.*s",
+                     name->type == PURLIN_SEARCH_TEXT ? "quoted string" : "numeric", described(c->reader.ctx, name),
+                     word->kind == WORD_END ? 7 : (int)(word->size < 100 ? word->size : 100),
+                     word->kind == WORD_END ? "the end" : word->at);
+}
+
+static purlin_status take_text(compiler *c, const search_word *word) {
+  char *text = purlin_copy_bytes(c->reader.ctx, word->at + 1, word->size - 2);
+  if (!text) return PURLIN_TOO_LARGE;
+  size_t to = 0;
+  for (size_t from = 0; from < word->size - 2; from++) {
+    text[to++] = text[from];
+    if (text[from] == word->at[0]) from++; /* a doubled one */
+  }
+  text[to] = '\0';
+  search_value(c->sql, purlin_value_text(text));
+  return PURLIN_OK;
+}
+
+static purlin_status take_number(compiler *c, const search_name *name, const search_word *word) {
+  char digits[64];
+  if (word->size >= sizeof digits) return wrong_value(c, name);
+  memcpy(digits, word->at, word->size);
+  digits[word->size] = '\0';
+  char *end;
+  double value = strtod(digits, &end);
+  if (*end != '\0' || !isfinite(value)) return wrong_value(c, name);
+  if (name->type == PURLIN_SEARCH_NUMBER) {
+    search_value(c->sql, purlin_value_double(value));
+    return PURLIN_OK;
+  }
+  /* Milliseconds; beyond the years that a DATETIME holds, its border. */
+  double most = 253402300799999.0;
+  int64_t ms = value > most ? (int64_t)most : value < 1 ? 0 : (int64_t)value;
+  search_value(c->sql, purlin_value_time((purlin_time){ms > 0 ? ms * 1000 : 1}));
+  return PURLIN_OK;
+}
+
+static purlin_status take_value(compiler *c, const search_name *name) {
+  search_word word = c->reader.word;
+  bool text = name->type == PURLIN_SEARCH_TEXT;
+  if (c->reader.failed) return PURLIN_INVALID;
+  if (word.kind != (text ? WORD_TEXT : WORD_NUMBER)) return wrong_value(c, name);
+  purlin_status status = text ? take_text(c, &word) : take_number(c, name, &word);
+  if (status == PURLIN_OK) search_next(&c->reader);
+  return status;
+}
+
+/* ---- Comparisons --------------------------------------------------------------------------------------------------------------------- */
+
+/* What is written for "%s = ?". */
+static void put_comparison(buffer *out, const char *pattern, const char *column) {
+  for (const char *at = pattern; *at; at++) {
+    if (at[0] == '%' && at[1] == 's') {
+      buffer_text(out, column);
+      at++;
+    } else buffer_char(out, *at);
+  }
+}
+
+/* Of an entity of rows: whether there is one of that name, whose value ... */
+static void open_rows(compiler *c, const search_name *name, bool exists) {
+  buffer_format(&c->sql->text, "%sEXISTS (SELECT 1 FROM %s x WHERE x.%s = %s AND x.name = ?", exists ? "" : "NOT ",
+                name->entity->table, name->entity->owner, c->search->id);
+  search_value(c->sql, purlin_value_text(name->name));
+}
+
+static const operator* find_operator(compiler *c) {
+  const search_word *word = &c->reader.word;
+  if (c->reader.failed || (word->kind != WORD_SIGN && word->kind != WORD_NAME)) return NULL;
+  for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++)
+    if (word->size == strlen(operators[i].word) && strncasecmp(word->at, operators[i].word, word->size) == 0)
+      return &operators[i];
+  return NULL;
+}
+
+static purlin_status compare(compiler *c, const search_name *name) {
+  const operator* found = find_operator(c);
+  if (!found) return search_expected(&c->reader, "a comparison operator");
+  if (name->type == PURLIN_SEARCH_TEXT ? !found->text : !found->number) {
+    c->reader.failed = true;
+    return purlin_fail(c->reader.ctx, PURLIN_INVALID, "Invalid comparator '%s' for %s", found->word,
+                       described(c->reader.ctx, name));
+  }
+  search_next(&c->reader);
+  buffer *out = &c->sql->text;
+  if (name->key) {
+    put_comparison(out, found->sql, name->key->sql);
+    return take_value(c, name);
+  }
+  bool lenient = found->differs && name->entity->lenient; /* there is none that is equal */
+  open_rows(c, name, !lenient);
+  buffer_text(out, " AND ");
+  put_comparison(out, lenient ? "%s = ?" : found->sql, "x.value");
+  purlin_status status = take_value(c, name);
+  buffer_char(out, ')');
+  return status;
+}
+
+static purlin_status take_list(compiler *c, const search_name *name) {
+  buffer *out = &c->sql->text;
+  if (!search_take(&c->reader, "(")) return search_expected(&c->reader, "a list in parentheses");
+  buffer_text(out, " IN (");
+  for (bool first = true;; first = false) {
+    buffer_text(out, first ? "?" : ",?");
+    purlin_status status = take_value(c, name);
+    if (status != PURLIN_OK) return status;
+    if (!search_take(&c->reader, ",")) break;
+  }
+  buffer_char(out, ')');
+  return search_take(&c->reader, ")") ? PURLIN_OK : search_expected(&c->reader, "',' or ')'");
+}
+
+static purlin_status compare_with_list(compiler *c, const search_name *name, bool within) {
+  buffer *out = &c->sql->text;
+  if (name->key) {
+    buffer_format(out, "%s%s", name->key->sql, within ? "" : " NOT");
+    return take_list(c, name);
+  }
+  bool lenient = !within && name->entity->lenient;
+  open_rows(c, name, !lenient);
+  buffer_text(out, " AND x.value");
+  if (!within && !lenient) buffer_text(out, " NOT");
+  purlin_status status = take_list(c, name);
+  buffer_char(out, ')');
+  return status;
+}
+
+static purlin_status compare_with_null(compiler *c, const search_name *name) {
+  bool there = search_take(&c->reader, "NOT");
+  if (!search_take(&c->reader, "NULL")) return search_expected(&c->reader, "NULL or NOT NULL");
+  if (name->key) {
+    buffer_format(&c->sql->text, "%s IS %sNULL", name->key->sql, there ? "NOT " : "");
+    return PURLIN_OK;
+  }
+  open_rows(c, name, there);
+  buffer_char(&c->sql->text, ')');
+  return PURLIN_OK;
+}
+
+static purlin_status comparison(compiler *c) {
+  search_name name;
+  purlin_status status = search_name_of(&c->reader, c->search, &name);
+  if (status != PURLIN_OK) return status;
+  if (search_take(&c->reader, "IS")) return compare_with_null(c, &name);
+  if (search_take(&c->reader, "IN")) return compare_with_list(c, &name, true);
+  if (!search_take(&c->reader, "NOT")) return compare(c, &name);
+  if (!search_take(&c->reader, "IN")) return search_expected(&c->reader, "IN");
+  return compare_with_list(c, &name, false);
+}
+
+/* ---- Conditions ------------------------------------------------------------------------------------------------------------------------ */
+
+static purlin_status any_of(compiler *c);
+
+static purlin_status nested(compiler *c, purlin_status (*inner)(compiler *c)) {
+  if (++c->depth > SEARCH_DEEPEST) {
+    c->reader.failed = true;
+    return purlin_fail(c->reader.ctx, PURLIN_INVALID, "Invalid filter: nested more than %d deep", SEARCH_DEEPEST);
+  }
+  purlin_status status = inner(c);
+  c->depth--;
+  return status;
+}
+
+static purlin_status one(compiler *c) {
+  if (search_take(&c->reader, "NOT")) {
+    buffer_text(&c->sql->text, "NOT ");
+    return nested(c, one);
+  }
+  buffer_char(&c->sql->text, '(');
+  purlin_status status;
+  if (search_take(&c->reader, "(")) {
+    status = nested(c, any_of);
+    if (status == PURLIN_OK && !search_take(&c->reader, ")")) status = search_expected(&c->reader, "')'");
+  } else status = comparison(c);
+  buffer_char(&c->sql->text, ')');
+  return status;
+}
+
+static purlin_status all_of(compiler *c) {
+  purlin_status status = one(c);
+  while (status == PURLIN_OK && search_take(&c->reader, "AND")) {
+    buffer_text(&c->sql->text, " AND ");
+    status = one(c);
+  }
+  return status;
+}
+
+static purlin_status any_of(compiler *c) {
+  purlin_status status = all_of(c);
+  while (status == PURLIN_OK && search_take(&c->reader, "OR")) {
+    buffer_text(&c->sql->text, " OR ");
+    status = all_of(c);
+  }
+  return status;
+}
+
+purlin_status search_filter(search_sql *sql, const purlin_search *search, const char *condition) {
+  compiler c = {.sql = sql, .search = search};
+  search_read(&c.reader, sql->ctx, condition ? condition : "");
+  if (c.reader.failed) return PURLIN_INVALID;
+  if (c.reader.word.kind == WORD_END) return PURLIN_OK;
+  buffer_text(&sql->text, " AND (");
+  purlin_status status = any_of(&c);
+  buffer_char(&sql->text, ')');
+  if (status == PURLIN_OK && (c.reader.failed || c.reader.word.kind != WORD_END))
+    status = search_expected(&c.reader, "AND, OR or the end");
+  if (status == PURLIN_OK && sql->too_many)
+    status = purlin_fail(sql->ctx, PURLIN_INVALID, "Invalid filter: more than %d values", SEARCH_MOST_VALUES);
+  return status;
+}
