@@ -195,8 +195,7 @@ purlin_status identity_comes_in(purlin_ctx *ctx, const char *actor) {
   purlin_status status = PURLIN_NOT_FOUND;
   for (size_t i = 0; i < authenticator_count && status == PURLIN_NOT_FOUND; i++) {
     const authenticator *a = &authenticators[i];
-    bool tells = a->functions->size >= offsetof(purlin_authenticator, comes_in) + sizeof a->functions->comes_in;
-    if (!tells || !a->functions->comes_in) continue;
+    if (!HAS(a->functions, comes_in)) continue;
     operation_frame frame = context_enter(ctx, a->plugin, a->owner, "comes_in");
     status = a->functions->comes_in(ctx, actor);
     context_leave(ctx, frame);

@@ -84,11 +84,8 @@ bool http_another_page_asks(const purlin_request *request) {
 }
 
 bool http_browser_may_read(const purlin_request *request) {
-  const char *site = purlin_header(request, "sec-fetch-site"), *origin = purlin_header(request, "origin");
-  if (is(site, "same-origin") || is(site, "none")) return true;
-  if (cors_shares(request)) return true;
-  if (site == NULL) return origin == NULL || is_own_origin(request, origin);
+  if (!http_another_page_asks(request) || cors_shares(request)) return true;
   /* A link on another page leads here: its page does not see what comes. */
   return is(purlin_header(request, "sec-fetch-mode"), "navigate") &&
-         is(purlin_header(request, "sec-fetch-dest"), "document");
+         is(purlin_header(request, "sec-fetch-dest"), "document") && purlin_header(request, "sec-fetch-site") != NULL;
 }

@@ -49,14 +49,8 @@ static purlin_status wrong_value(compiler *c, const search_name *name) {
 }
 
 static purlin_status take_text(compiler *c, const search_word *word) {
-  char *text = purlin_copy_bytes(c->reader.ctx, word->at + 1, word->size - 2);
+  const char *text = search_unquoted(c->reader.ctx, word->at, word->size);
   if (!text) return PURLIN_TOO_LARGE;
-  size_t to = 0;
-  for (size_t from = 0; from < word->size - 2; from++) {
-    text[to++] = text[from];
-    if (text[from] == word->at[0]) from++; /* a doubled one */
-  }
-  text[to] = '\0';
   search_value(c->sql, purlin_value_text(text));
   return PURLIN_OK;
 }

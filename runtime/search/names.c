@@ -16,8 +16,7 @@ const char *search_first_name(purlin_ctx *ctx, const char *names) {
   return purlin_copy_bytes(ctx, names, strcspn(names, ","));
 }
 
-/* Without its quotes, if it has any; a doubled quote within is one. Arena. */
-static const char *unquoted(purlin_ctx *ctx, const char *text, size_t size) {
+const char *search_unquoted(purlin_ctx *ctx, const char *text, size_t size) {
   char quote = size >= 2 ? text[0] : '\0';
   bool quoted = (quote == '`' || quote == '"' || quote == '\'') && text[size - 1] == quote;
   char *out = purlin_copy_bytes(ctx, quoted ? text + 1 : text, quoted ? size - 2 : size);
@@ -31,22 +30,21 @@ static const char *unquoted(purlin_ctx *ctx, const char *text, size_t size) {
   return out;
 }
 
-/* "['metric', 'parameter']": as clients know it from elsewhere. */
+/* "'metric', 'parameter'", and one more: as clients know it from elsewhere. NULL: no memory. */
+static const char *with_name(purlin_ctx *ctx, const char *list, const char *names) {
+  const char *name = list ? search_first_name(ctx, names) : NULL;
+  return name ? purlin_format(ctx, "%s%s'%s'", list, *list ? ", " : "", name) : NULL;
+}
+
 static const char *list_entities(purlin_ctx *ctx, const purlin_search *search) {
   const char *list = "";
-  for (size_t i = 0; i < search->entity_count && list; i++) {
-    const char *name = search_first_name(ctx, search->entities[i].names);
-    list = name ? purlin_format(ctx, "%s%s'%s'", list, i ? ", " : "", name) : NULL;
-  }
+  for (size_t i = 0; i < search->entity_count; i++) list = with_name(ctx, list, search->entities[i].names);
   return list ? list : "";
 }
 
 static const char *list_keys(purlin_ctx *ctx, const purlin_search_entity *entity) {
   const char *list = "";
-  for (size_t i = 0; i < entity->key_count && list; i++) {
-    const char *name = search_first_name(ctx, entity->keys[i].names);
-    list = name ? purlin_format(ctx, "%s%s'%s'", list, i ? ", " : "", name) : NULL;
-  }
+  for (size_t i = 0; i < entity->key_count; i++) list = with_name(ctx, list, entity->keys[i].names);
   return list ? list : "";
 }
 
@@ -84,7 +82,7 @@ purlin_status search_name_of(search_reader *r, const purlin_search *search, sear
   /* The entity ends at the first dot, unless the word begins with a quote. */
   const char *dot = word.at[0] == '`' ? NULL : memchr(word.at, '.', word.size);
   const char *key = dot ? dot + 1 : word.at;
-  const char *name = unquoted(r->ctx, key, word.size - (size_t)(key - word.at));
+  const char *name = search_unquoted(r->ctx, key, word.size - (size_t)(key - word.at));
   const char *entity = dot ? purlin_copy_bytes(r->ctx, word.at, (size_t)(dot - word.at)) : NULL;
   if (!name || (dot && !entity)) return r->failed = true, PURLIN_TOO_LARGE;
   purlin_status status = entity ? find_entity(r, search, entity, out) : PURLIN_OK;

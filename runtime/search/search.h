@@ -62,6 +62,9 @@ purlin_status search_expected(search_reader *reader, const char *what);
 
 /* ---- Names ---- */
 
+/* A word without its quotes, if it has any; a doubled quote within is one. Arena; NULL: no memory. */
+const char *search_unquoted(purlin_ctx *ctx, const char *text, size_t size);
+
 typedef struct search_name {
   const purlin_search_entity *entity;
   const purlin_search_key *key; /* NULL: of an entity of rows */
