@@ -19,8 +19,8 @@ static unsigned fill_error(purlin_status status, unsigned http_status, const cha
   return http_status;
 }
 
-const purlin_dialect open_inference = {sizeof(purlin_dialect), "Open Inference Protocol", inference_error_schema,
-                                       fill_error};
+const purlin_dialect open_inference = {
+    .size = sizeof(purlin_dialect), .name = "Open Inference Protocol", .error = inference_error_schema, .fill = fill_error};
 
 /* ---- The server ----------------------------------------------------------------------------------------------------------------------------- */
 

@@ -29,7 +29,7 @@ static const struct {
     {ER_CHECKREAD, PURLIN_UNAVAILABLE},
     {ER_UNKNOWN_COM_ERROR, PURLIN_UNAVAILABLE}, /* a Galera node that is not in the cluster now */
     {ER_STATEMENT_TIMEOUT, PURLIN_TIMEOUT},
-    {ER_REGEXP_ERROR, PURLIN_INVALID}, /* a pattern is a client's */
+    {ER_REGEXP_ERROR, PURLIN_INVALID},          /* a pattern is a client's */
     {ER_QUERY_INTERRUPTED, PURLIN_UNAVAILABLE}, /* not by us: an administrator's KILL */
     {ER_RECORD_FILE_FULL, PURLIN_NO_SPACE},
     {ER_DISK_FULL, PURLIN_NO_SPACE},

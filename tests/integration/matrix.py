@@ -36,6 +36,10 @@ PUBLIC = "+ +++++ +++++ ..... ."
 CALLBACK = "1 11111 11111 11111 1"
 
 ROWS = {
+    # ---- mlflow: what a client asks of the server itself ---------------------------------------------------------------------------
+    "mlflow.health": row(PUBLIC),
+    "mlflow.version": row(PUBLIC),
+    "mlflow.describe_server": row(PUBLIC),
     # ---- access: the runtime's own ------------------------------------------------------------------------------------------------
     "access.whoami": row("1 +++++ +++++ ..... ."),
     "access.list_grants": row("1 +++++ +++++ ..... ."),

@@ -39,7 +39,9 @@ typedef struct purlin_operation {
   const char *summary;    /* one line; required */
   const char *permission; /* such as "models:write"; required: an operation without one is refused at start */
   purlin_effect effect;
-  const char *http;              /* "METHOD /path/{field}", or NULL; always reachable as POST /api/v1/op/PLUGIN.NAME */
+  const char
+      *http; /* "METHOD /path/{field}", or NULL; always reachable as POST /api/v1/op/PLUGIN.NAME. Since 0.2 several, with
+                       commas between: "POST /x, GET /x" */
   const char *description;       /* more than a line, for the documentation; may be NULL */
   uint32_t timeout_ms;           /* 0: the server's default */
   const purlin_dialect *dialect; /* of errors at .http; NULL: problem+json */
@@ -53,6 +55,8 @@ typedef struct purlin_operation {
                          taken from this one's by name. With it If-Match holds the object to what the client has read (412 when not), the
                          answer has an ETag, and the audit log tells how the object was before and after. NULL: none */
   bool answers_secret; /* its answer holds a secret that is shown once: it is not kept for a repeated Idempotency-Key */
+  const char
+      *binds; /* since 0.2; of a binding: the operation that it leads to, "tracking.create_run" (see PURLIN_BINDING) */
 } purlin_operation;
 
 #ifdef __cplusplus
@@ -79,6 +83,25 @@ typedef struct purlin_operation {
   PURLIN_DECLARE_(function##_operation);                                                                                   \
   static purlin_status function(PURLIN_MAYBE_UNUSED purlin_ctx *ctx, PURLIN_MAYBE_UNUSED const in_type *in,                \
                                 PURLIN_MAYBE_UNUSED out_type *out)
+
+/* A binding: a further address of an operation, in the words of another protocol. Its function turns the input of that protocol into the
+ * operation's, calls it by purlin_call, and turns the answer back:
+ *
+ *   PURLIN_BINDING(create_run, mlflow_create_run, mlflow_run_answer, "POST /api/2.0/mlflow/runs/create", "tracking.create_run",
+ *       .dialect = &mlflow)
+ *   {
+ *     tracking_create_run ask = {.experiment_id = in->experiment_id, ...};
+ *     tracking_run made = {0};
+ *     purlin_status status = purlin_call(ctx, "tracking.create_run", tracking_create_run_schema(), &ask, tracking_run_schema(), &made);
+ *     return status == PURLIN_OK ? tell_run(ctx, &made, &out->run) : status;
+ *   }
+ *
+ * It is no operation by itself: it has no name to call it by, it needs what the operation needs (.permission, .by_project), runs in a
+ * transaction when that does (.effect), and what it does is audited as that. It answers 200. Several addresses stand with commas
+ * between them. It may call others than the one that it names, which then ask for their permissions themselves. The operation's plugin
+ * must be there: PURLIN_NEEDS_PLUGIN. Since 0.2. */
+#define PURLIN_BINDING(function, in_type, out_type, http_, binds_, ...)                                                    \
+  PURLIN_OPERATION(function, in_type, out_type, .http = http_, .binds = binds_, __VA_ARGS__)
 
 /* Calls an operation of any plugin by its full name, with the permissions of the calling context, inside its transaction
  * if there is one. `in` (borrowed) and `out` (zeroed; what it points to is arena) are of the given schemas; where the operation was
