@@ -16,6 +16,7 @@ typedef struct schema_reading {
   schema_complain *complain;
   void *complain_to;
   bool tolerant;      /* unknown members ignored, null for a default means absent */
+  bool lenient;       /* numbers and booleans may be texts, "True" is true */
   const char *prefix; /* put before field paths; may be NULL */
   /* Of the outermost object, when the caller gathers it from several places: schema_decode then neither zeroes it nor fills
    * defaults, refuses members whose bit is set ("is given twice"), sets the bits of those it read, and leaves the rest to
@@ -48,6 +49,10 @@ purlin_status schema_set_text(const schema_reading *reading, const purlin_field 
 /* Starts such a struct: zeroes it. Ends it: fills defaults and complains of required fields that were not set.
  * `was_set` has one bit per field, as schema_set_text's callers keep it (bit i of was_set[i/64]). */
 purlin_status schema_finish(const schema_reading *reading, const purlin_schema *schema, void *out, const uint64_t *was_set);
+
+/* Checks a struct that was filled by code against every rule of its schema: limits, choices, patterns, what is required. Returns PURLIN_OK
+ * or PURLIN_INVALID (complaints were made). */
+purlin_status schema_validate(const schema_reading *reading, const purlin_schema *schema, const void *value);
 
 typedef enum schema_encoding { SCHEMA_PUBLIC = 0, SCHEMA_WITH_SECRETS = 1 } schema_encoding;
 void schema_encode(const purlin_schema *schema, const void *value, schema_encoding how, buffer *out);

@@ -36,6 +36,7 @@ typedef bool decode_function(schema_decoding *d, const purlin_field *field, json
                              const schema_path *path);
 
 static bool decode_bool(schema_decoding *d, const purlin_field *field, json_kind kind, void *at, const schema_path *path) {
+  if (kind == JSON_TEXT && d->reading->lenient) return schema_take_text(d, field, at, path);
   if (kind != JSON_TRUE && kind != JSON_FALSE) return mismatch(d, schema_type_of(field->type)->name, kind, path);
   *(bool *)at = kind == JSON_TRUE;
   return true;
@@ -43,6 +44,7 @@ static bool decode_bool(schema_decoding *d, const purlin_field *field, json_kind
 
 static bool decode_int(schema_decoding *d, const purlin_field *field, json_kind kind, void *at, const schema_path *path) {
   int64_t value = d->json.integer;
+  if (kind == JSON_TEXT && d->reading->lenient) return schema_take_text(d, field, at, path);
   if (kind == JSON_DOUBLE) { /* 5.0 and 1e3 are integers too, as far as a double is exact */
     double number = d->json.number;
     if (fabs(number) > 9007199254740992.0)
@@ -58,10 +60,12 @@ static bool decode_int(schema_decoding *d, const purlin_field *field, json_kind 
 
 static bool decode_double(schema_decoding *d, const purlin_field *field, json_kind kind, void *at,
                           const schema_path *path) {
-  if (kind == JSON_NULL && d->reading->tolerant) { /* what NaN became when it was stored */
+  if (kind == JSON_NULL && d->reading->tolerant && !d->reading->lenient) { /* what NaN became when it was stored */
     *(double *)at = (double)NAN;
     return true;
   }
+  if (kind == JSON_TEXT && field->non_finite && text_to_non_finite(d->json.text, d->json.text_size, at)) return true;
+  if (kind == JSON_TEXT && d->reading->lenient) return schema_take_text(d, field, at, path);
   if (kind != JSON_INT && kind != JSON_DOUBLE) return mismatch(d, "a number", kind, path);
   if (schema_rule_double(d, field, d->json.number, path)) *(double *)at = d->json.number;
   return schema_goes_on(d);
@@ -198,6 +202,7 @@ bool schema_decode_value(schema_decoding *d, const purlin_field *field, json_kin
 /* Whether null stands for an absent member. */
 static bool null_is_absent(const schema_decoding *d, const purlin_field *field) {
   const schema_type *type = schema_type_of(field->type);
+  if (d->reading->lenient && type->base == field->type) return true;
   if (field->required != 0 || field->type == PURLIN_T_JSON || type->base != field->type) return false;
   return field->initial == NULL || d->reading->tolerant;
 }
@@ -235,7 +240,7 @@ static bool decode_member(schema_decoding *d, const purlin_schema *schema, size_
   json_kind kind = json_next(&d->json);
   if (again) return schema_say(d, path, "is given twice") || pass(d, kind);
   if (kind == JSON_NULL && null_is_absent(d, field)) {
-    if (field->initial == NULL) was_set[index / 64] |= bit;
+    if (field->initial == NULL && field->required == 0) was_set[index / 64] |= bit;
     return true;
   }
   was_set[index / 64] |= bit;

@@ -100,7 +100,8 @@ static bool put_value(const purlin_field *field, buffer *out) {
     put_range(field, out);
     return true;
   case PURLIN_T_DOUBLE:
-    put_type("number", nullable, out);
+    if (field->non_finite) buffer_format(out, "\"type\":[\"number\",\"string\"%s]", nullable ? ",\"null\"" : "");
+    else put_type("number", nullable, out);
     put_range(field, out);
     return true;
   case PURLIN_T_TEXT:

@@ -1,6 +1,7 @@
 #include "core/schema_parts.h"
 #include "core/text.h"
 
+#include <math.h>
 #include <string.h>
 
 static void encode_members(const purlin_schema *schema, const void *value, schema_encoding how, buffer *out);
@@ -69,11 +70,16 @@ static void encode_list(const purlin_schema *schema, const schema_list *list, sc
   buffer_char(out, ']');
 }
 
+static void encode_double(const purlin_field *field, double value, buffer *out) {
+  if (isfinite(value) || !field->non_finite) buffer_double(out, value);
+  else buffer_text(out, isnan(value) ? "\"NaN\"" : value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
+}
+
 static void encode_value(const purlin_field *field, uint32_t type, const void *at, schema_encoding how, buffer *out) {
   switch (type) {
   case PURLIN_T_BOOL: buffer_text(out, *(const bool *)at ? "true" : "false"); break;
   case PURLIN_T_INT: buffer_int(out, *(const int64_t *)at); break;
-  case PURLIN_T_DOUBLE: buffer_double(out, *(const double *)at); break;
+  case PURLIN_T_DOUBLE: encode_double(field, *(const double *)at, out); break;
   case PURLIN_T_TEXT: encode_text(*(const char *const *)at, out); break;
   case PURLIN_T_ENUM: encode_enum(field, at, out); break;
   case PURLIN_T_TIME: encode_time(((const purlin_time *)at)->unix_us, out); break;

@@ -7,6 +7,7 @@
  *   schema_rule.c     complaints, and the rules that one value must keep
  *   schema_decode.c   from JSON
  *   schema_text.c     from single texts
+ *   schema_validate.c a struct that is there already
  *   schema_encode.c   to JSON
  *   schema_secret.c   wiping what is secret
  *   schema_document.c to JSON Schema */
@@ -93,6 +94,8 @@ typedef struct schema_automaton schema_automaton;
 schema_automaton *schema_automaton_compile(const char *pattern);
 bool schema_automaton_matches(const schema_automaton *automaton, const char *text, size_t size);
 
+/* The text that json has just read, for a member of another type. false: nothing more can be decoded. */
+bool schema_take_text(schema_decoding *d, const purlin_field *field, void *at, const schema_path *path);
 /* Decodes the value whose first token is `kind` into the member at `at`. false: nothing more can be decoded. */
 bool schema_decode_value(schema_decoding *d, const purlin_field *field, json_kind kind, void *at, const schema_path *path);
 /* The fields of `out` that `was_set` does not have. false: as above. */

@@ -4,7 +4,11 @@
 
 #include <string.h>
 
-static bool text_to_bool(const char *text, size_t size, bool *value) {
+static bool text_to_bool(const char *text, size_t size, bool lenient, bool *value) {
+  if (lenient && size > 0 && (*text == 'T' || *text == 'F')) { /* as Python spells it */
+    *value = *text == 'T';
+    return *value ? size == 4 && memcmp(text, "True", 4) == 0 : size == 5 && memcmp(text, "False", 5) == 0;
+  }
   *value = (size == 4 && memcmp(text, "true", 4) == 0) || (size == 1 && *text == '1');
   return *value || (size == 5 && memcmp(text, "false", 5) == 0) || (size == 1 && *text == '0');
 }
@@ -83,7 +87,7 @@ static void set_scalar(schema_decoding *d, const purlin_field *field, uint32_t t
                        size_t size, const schema_path *path) {
   switch (type) {
   case PURLIN_T_BOOL:
-    if (!text_to_bool(text, size, at)) (void)expected(d, field, path);
+    if (!text_to_bool(text, size, d->reading->lenient, at)) (void)expected(d, field, path);
     break;
   case PURLIN_T_INT: {
     int64_t value;
@@ -93,6 +97,7 @@ static void set_scalar(schema_decoding *d, const purlin_field *field, uint32_t t
   }
   case PURLIN_T_DOUBLE: {
     double value;
+    if (field->non_finite && text_to_non_finite(text, size, at)) break;
     if (!text_to_double(text, size, &value)) (void)expected(d, field, path);
     else if (schema_rule_double(d, field, value, path)) *(double *)at = value;
     break;
@@ -115,6 +120,11 @@ static void set_scalar(schema_decoding *d, const purlin_field *field, uint32_t t
   case PURLIN_T_DOUBLES: set_item(d, field, at, text, size, path); break;
   default: set_json(d, field, at, text, size, path); break;
   }
+}
+
+bool schema_take_text(schema_decoding *d, const purlin_field *field, void *at, const schema_path *path) {
+  set_scalar(d, field, schema_type_of(field->type)->base, at, d->json.text, d->json.text_size, path);
+  return schema_goes_on(d);
 }
 
 purlin_status schema_set_text(const schema_reading *reading, const purlin_field *field, void *out, const char *text,

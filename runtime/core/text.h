@@ -12,6 +12,8 @@ bool text_to_int(const char *text, size_t size, int64_t *value);
 bool text_to_uint(const char *text, size_t size, uint64_t *value);
 /* Decimal, with or without a point and an exponent, of at most 1000 bytes; finite only; knows no locale. */
 bool text_to_double(const char *text, size_t size, double *value);
+/* "NaN", "Infinity", "-Infinity": what JSON has no number for. */
+bool text_to_non_finite(const char *text, size_t size, double *value);
 size_t text_from_int(int64_t value, char out[24]);   /* returns the length; no NUL */
 size_t text_from_double(double value, char out[32]); /* shortest that reads back the same; finite only */
 

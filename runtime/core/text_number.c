@@ -114,6 +114,19 @@ static bool split(const char *at, const char *end, decimal *d) {
   return true;
 }
 
+bool text_to_non_finite(const char *text, size_t size, double *value) {
+  static const struct {
+    const char *name;
+    double value;
+  } known[] = {{"NaN", (double)NAN}, {"Infinity", (double)INFINITY}, {"-Infinity", -(double)INFINITY}};
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    if (size != strlen(known[i].name) || memcmp(text, known[i].name, size) != 0) continue;
+    *value = known[i].value;
+    return true;
+  }
+  return false;
+}
+
 bool text_to_double(const char *text, size_t size, double *value) {
   decimal d;
   if (size == 0 || size > LONGEST_NUMBER || !split(text, text + size, &d)) return false;

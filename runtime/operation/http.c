@@ -1,8 +1,8 @@
+#include "operation/fault.h"
 #include "operation/object.h"
 #include "operation/once.h"
 #include "access/access.h"
 #include "audit/audit.h"
-#include "core/status.h"
 #include "core/text.h"
 #include "http/server.h"
 #include <stdlib.h>
@@ -86,6 +86,7 @@ static purlin_status take_path(gathering *g, const purlin_request *request) {
 static void take_query_pair(void *to, const char *name, const char *value, size_t size) {
   gathering *g = to;
   const purlin_field *field = schema_find(g->schema, name, strlen(name));
+  if (!field && g->reading.tolerant) return;
   if (!field) {
     complain(g->reading.complain_to, name, "unknown parameter");
     g->status = PURLIN_INVALID;
@@ -107,7 +108,7 @@ static purlin_status decode(void *argument) {
 
 /* A large body takes up to 50 ns a byte: not on a loop, where everybody else would wait. */
 static purlin_status take_body(gathering *g, purlin_ctx *ctx, purlin_request *request) {
-  const char *type = purlin_header(request, "content-type");
+  const char *type = g->reading.lenient ? NULL : purlin_header(request, "content-type");
   if (type && strncasecmp(type, "application/json", 16) != 0)
     return purlin_fail(ctx, PURLIN_UNSUPPORTED, "send application/json, not %.100s", type);
   const char *body = "";
@@ -122,8 +123,9 @@ static purlin_status take_body(gathering *g, purlin_ctx *ctx, purlin_request *re
 }
 
 static purlin_status gather(gathering *g, purlin_ctx *ctx, purlin_request *request, bool by_name) {
-  if (takes_body(purlin_method(request))) g->status = take_body(g, ctx, request);
-  else http_query_each(ctx, request, take_query_pair, g);
+  bool both = g->reading.lenient, body = takes_body(purlin_method(request));
+  if (both || body) g->status = take_body(g, ctx, request);
+  if (both || !body) http_query_each(ctx, request, take_query_pair, g);
   if (g->status != PURLIN_OK && g->status != PURLIN_INVALID) return g->status; /* no input at all */
   /* Called by its name, the address holds that and nothing of the input. */
   purlin_status path = by_name ? PURLIN_OK : take_path(g, request);
@@ -181,13 +183,23 @@ static purlin_status answer_object(purlin_ctx *ctx, purlin_request *request, con
 static purlin_status answer_operation(purlin_ctx *ctx, purlin_request *request, const operation *op, bool by_name) {
   void *in = purlin_alloc(ctx, op->in->struct_size), *out = purlin_alloc(ctx, op->out->struct_size);
   if (!in || !out) return PURLIN_TOO_LARGE;
-  gathering g = {.reading = {.memory = &ctx->memory, .complain = complain, .complain_to = ctx}, .schema = op->in, .in = in};
+  const purlin_dialect *dialect = by_name ? NULL : op->declared->dialect;
+  bool lenient = dialect && dialect->lenient;
+  gathering g = {.reading = {.memory = &ctx->memory,
+                             .complain = complain,
+                             .complain_to = ctx,
+                             .tolerant = lenient,
+                             .lenient = lenient},
+                 .schema = op->in,
+                 .in = in};
   if (op->takes_secrets) http_request_wipes(request);
   purlin_status status = gather(&g, ctx, request, by_name);
   ctx->if_match = op->declared->effect == PURLIN_READS ? NULL : purlin_header(request, "if-match");
   if (status == PURLIN_OK) status = run_request(ctx, request, op, in, out);
   audit_refused(ctx, op->name, status); /* by itself, for this very object */
-  unsigned http = op->declared->effect == PURLIN_CREATES ? 201 : 200;
+  if (status == PURLIN_INVALID && ctx->field_count > 0 && dialect && dialect->explain)
+    status = fault_explain(ctx, request, dialect, g.body, g.body_size);
+  unsigned http = op->declared->effect == PURLIN_CREATES && !op->binding ? 201 : 200;
   if (status == PURLIN_OK)
     status = object_is_answered(op) ? answer_object(ctx, request, op, http, out)
                                     : purlin_respond(ctx, request, http, op->out, out);
@@ -240,42 +252,41 @@ static http_target *keep(const http_target *what) {
   return &kept->target;
 }
 
-/* ---- Failures in a dialect --------------------------------------------------------------------------------------------------------------- */
-
-/* The failure's text; of one about fields, each with its name. */
-static const char *failure_text(purlin_ctx *ctx, const status_info *info) {
-  if (info->http >= 500 && !ctx->failure_is_told) return info->title; /* what went wrong inside is in the log */
-  const char *text = purlin_failure(ctx);
-  if (ctx->field_count > 0) text = "";
-  for (size_t i = 0; i < ctx->field_count && text; i++)
-    text = purlin_format(ctx, "%s%s%s: %s", text, i ? "; " : "", ctx->fields[i].field, ctx->fields[i].message);
-  return text && *text ? text : info->title;
-}
-
-static void fail_in_dialect(purlin_ctx *ctx, purlin_request *request, purlin_status status, const void *argument) {
-  const purlin_dialect *dialect = argument;
-  if (status == PURLIN_OK || status >= PURLIN_STATUS_COUNT) status = PURLIN_INTERNAL;
-  const status_info *info = status_describe(status);
-  const purlin_schema *schema = dialect->error();
-  void *error = purlin_alloc(ctx, schema->struct_size);
-  const char *message = failure_text(ctx, info);
-  if (!error) return; /* a problem then, which takes no memory */
-  http_retry_after(ctx, request);
-  unsigned http = dialect->fill(status, info->http, message, error);
-  if (purlin_respond(ctx, request, http, schema, error) != PURLIN_OK)
-    purlin_log(ctx, PURLIN_ERROR, "an error of %s could not be told: %s", dialect->name, purlin_failure(ctx));
-}
-
 typedef struct routing {
   http_router *router;
   buffer *why;
   purlin_status status;
 } routing;
 
+/* An address, and the one that mirrors it: "/api/ /ajax-api/" says that whatever begins so is also where it begins like that. */
+static purlin_status add_address(routing *r, const char *address, http_target *target) {
+  purlin_status status = http_router_add(r->router, address, target, r->why);
+  const purlin_dialect *dialect = target->dialect;
+  const char *mirror = dialect ? dialect->mirror : NULL, *path = strchr(address, ' ');
+  size_t size = mirror ? strcspn(mirror, " ") : 0;
+  if (status != PURLIN_OK || !mirror || !path || strncmp(path + 1, mirror, size) != 0) return status;
+  buffer other = {0};
+  buffer_add(&other, address, (size_t)(path + 1 - address));
+  buffer_text(&other, mirror + size + 1);
+  buffer_text(&other, path + 1 + size);
+  status = other.failed ? PURLIN_UNAVAILABLE : http_router_add(r->router, buffer_end(&other), target, r->why);
+  buffer_free(&other);
+  return status;
+}
+
+/* `http` lists addresses with commas between. */
 static void add_target(routing *r, const char *http, const http_target *what, const purlin_declaration *at) {
   if (r->status != PURLIN_OK) return;
   http_target *target = keep(what);
-  r->status = target ? http_router_add(r->router, http, target, r->why) : PURLIN_UNAVAILABLE;
+  if (!target) r->status = PURLIN_UNAVAILABLE;
+  while (r->status == PURLIN_OK && *http) {
+    size_t size = strcspn(http, ",");
+    char *address = strndup(http, size);
+    r->status = address ? add_address(r, address, target) : PURLIN_UNAVAILABLE;
+    free(address);
+    http += size;
+    http += strspn(http, ", ");
+  }
   if (r->status != PURLIN_OK && at) buffer_format(r->why, " (%s:%u)", at->file, at->line);
 }
 
@@ -289,7 +300,7 @@ static void add_operation(void *to, const operation *op) {
                               .argument = op,
                               .max_body = LARGEST_BODY,
                               .timeout_ms = op->declared->timeout_ms,
-                              .fail = op->declared->dialect ? fail_in_dialect : NULL,
+                              .fail = op->declared->dialect ? fault_answer : NULL,
                               .dialect = op->declared->dialect};
   add_target(to, op->declared->http, &target, &op->declared->declared);
 }
@@ -297,6 +308,7 @@ static void add_operation(void *to, const operation *op) {
 purlin_status operations_route(http_router *router, buffer *why) {
   routing r = {router, why, operations_link(why)};
   operations_visit(add_operation, &r);
+  bindings_visit(add_operation, &r);
   for (const registered_route *registered = routes_first(); registered; registered = registered->next) {
     const purlin_route *route = registered->route;
     const http_target target = {.name = registered->name,
@@ -308,7 +320,7 @@ purlin_status operations_route(http_router *router, buffer *why) {
                                 .argument = registered,
                                 .max_body = route->max_body,
                                 .timeout_ms = route->timeout_ms,
-                                .fail = route->dialect ? fail_in_dialect : NULL,
+                                .fail = route->dialect ? fault_answer : NULL,
                                 .dialect = route->dialect};
     add_target(&r, route->http, &target, &route->declared);
   }

@@ -2,6 +2,7 @@
 #include "operation/registry.h"
 #include "core/status.h"
 #include "http/server.h"
+#include <stdio.h>
 #include <string.h>
 
 /* Schemas that were written already, by name and number. */
@@ -155,9 +156,20 @@ static void describe(document *d, const char *method, const char *path, const de
 
 static const char *const effects[] = {[PURLIN_READS] = "reads", [PURLIN_CHANGES] = "changes", [PURLIN_CREATES] = "creates"};
 
+/* Ids are unique in a document: of several addresses only the first has the plain name. */
+static const char *id_at(const operation *op, const char *method, const char *path, char *id, size_t size) {
+  const char *http = op->declared->http;
+  size_t first = http ? strcspn(http, ",") : 0;
+  (void)snprintf(id, size, "%s %s", method, path);
+  if (first == 0 || (strlen(id) == first && memcmp(id, http, first) == 0)) return op->name;
+  (void)snprintf(id, size, "%s %s %s", op->name, method, path);
+  return id;
+}
+
 static void describe_operation(document *d, const char *method, const char *path, const operation *op) {
+  char id[512];
   bool body = strcmp(method, "GET") != 0 && strcmp(method, "DELETE") != 0;
-  described what = {.id = op->name,
+  described what = {.id = id_at(op, method, path, id, sizeof id),
                     .plugin = op->plugin,
                     .summary = op->declared->summary,
                     .description = op->declared->description,
@@ -172,7 +184,8 @@ static void describe_operation(document *d, const char *method, const char *path
                     .effect = effects[op->declared->effect],
                     .changes_object = op->shown != NULL,
                     .answers_object = object_is_answered(op),
-                    .success = op->declared->effect == PURLIN_CREATES ? 201 : 200};
+                    .success = op->declared->effect == PURLIN_CREATES && !op->binding ? 201 : 200};
+  if (op->binding) buffer_format(d->out, "\"x-binds\":\"%s\",", op->declared->binds);
   describe(d, method, path, &what);
 }
 
@@ -218,16 +231,28 @@ static const registered_route *route_of(const http_target *target) {
   return NULL;
 }
 
+static const operation *operation_of(const http_target *target) {
+  const operation *op = target->argument ? operation_find(target->name) : NULL;
+  return op || !target->argument ? op : binding_find(target->name);
+}
+
+/* Whether an address only mirrors another one, which is described. */
+static bool is_mirror(const http_target *target, const char *path) {
+  const purlin_dialect *dialect = target->dialect;
+  const char *mirror = dialect && dialect->mirror ? strchr(dialect->mirror, ' ') : NULL;
+  return mirror && strncmp(path, mirror + 1, strlen(mirror + 1)) == 0;
+}
+
 static void add_path(void *to, const char *method, const char *path, const http_target *target) {
   document *d = to;
   const registered_route *route = route_of(target);
-  const operation *op = route || !target->argument ? NULL : operation_find(target->name);
-  if (!route && !op) return;
+  const operation *op = route ? NULL : operation_of(target);
+  if ((!route && !op) || is_mirror(target, path)) return;
   open_path(d, path);
   buffer_char(d->out, '"');
   for (const char *at = method; *at; at++) buffer_char(d->out, (char)(*at | 0x20));
   buffer_text(d->out, "\":{");
-  if (op) buffer_text(d->out, "\"x-operation\":true,");
+  if (op && !op->binding) buffer_text(d->out, "\"x-operation\":true,");
   if (op) describe_operation(d, method, path, op);
   else describe_route(d, method, path, route);
   buffer_char(d->out, '}');
@@ -252,6 +277,7 @@ static void add_operation_schemas(void *to, const operation *op) {
 
 static void add_schemas(document *d) {
   operations_visit(add_operation_schemas, d);
+  bindings_visit(add_operation_schemas, d);
   for (const registered_route *r = routes_first(); r; r = r->next) {
     if (r->route->in) schema_visit(r->route->in(), add_schema, d);
     if (r->route->out) schema_visit(r->route->out(), add_schema, d);

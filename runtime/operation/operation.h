@@ -1,9 +1,11 @@
 /* operation.h: the registry of operations and everything that is derived from one.
  *
  * operation/registry.c   full name -> operation
+ * operation/binding.c    further addresses of operations
  * operation/object.c     what an operation changes: ETag, If-Match, before and after
  * operation/run.c        one call: nesting, permission, policy, transaction, span, metrics
  * operation/http.c       routes and POST /api/v1/op/NAME
+ * operation/fault.c      failures in a dialect
  * operation/openapi.c    /openapi.json
  * operation/policy.c     policy points
  * operation/builtin.c    the runtime's own operations: operations, plugins, jobs, events */
@@ -27,6 +29,7 @@ typedef struct operation {
   bool takes_secrets;              /* its input is wiped when it has been answered */
   const struct operation *shown;   /* the operation that shows the object that this one changes; NULL: none */
   bool shows;                      /* it is such a one */
+  purlin_operation *binding;       /* of a binding: what `declared` is, completed from what it binds; NULL: an operation */
   struct operation *next;
 } operation;
 
@@ -37,9 +40,12 @@ PURLIN_CHECKED purlin_status operations_register(const char *plugin, struct plug
 PURLIN_CHECKED purlin_status operations_register_route(const char *plugin, struct plugin *owner, const purlin_route *route,
                                                        buffer *why);
 PURLIN_CHECKED purlin_status operations_register_policy(const char *plugin, const purlin_policy *policy, buffer *why);
-/* Once after all of them: finds the operations that show what others change. `why` names file:line of what does not fit. */
+/* Once after all of them: finds the operations that show what others change, and those that bindings lead to. `why` names file:line of what does not fit. */
 PURLIN_CHECKED purlin_status operations_link(buffer *why);
 const operation *operation_find(const char *name);
+/* Further addresses of operations, in the words of other protocols: no operations by themselves. */
+const operation *binding_find(const char *name);
+void bindings_visit(void (*visit)(void *to, const operation *op), void *to);
 void operations_visit(void (*visit)(void *to, const operation *op), void *to); /* by name */
 
 /* Runs one with decoded input, as the caller of ctx: checks the permission, enters the plugin, opens the transaction. May park. */

@@ -62,7 +62,9 @@ static operation **place_of(const char *name) {
 
 purlin_status operations_register(const char *plugin, struct plugin *owner, const purlin_operation *declared, buffer *why) {
   const purlin_declaration *at = &declared->declared;
-  purlin_status status = check_words(why, at, "the operation", declared->name, declared->summary, declared->permission);
+  bool binding = declared->binds != NULL; /* says the rest by what it leads to */
+  purlin_status status = check_words(why, at, "the operation", declared->name, binding ? "-" : declared->summary,
+                                     binding ? "-" : declared->permission);
   if (status == PURLIN_OK && (!declared->run || !declared->in || !declared->out))
     status = refuse(why, at, "the operation", declared->name, "lacks a function or a schema");
   /* Browsers, caches and links ask by GET without being told to. */
@@ -82,8 +84,8 @@ purlin_status operations_register(const char *plugin, struct plugin *owner, cons
     free(series);
     return PURLIN_UNAVAILABLE;
   }
-  operation **place = place_of(name);
-  if (*place) {
+  operation **place = binding ? NULL : place_of(name);
+  if (place && *place) {
     const purlin_declaration *other = &(*place)->declared->declared;
     buffer_format(why, "%s:%u: the operation '%s' exists already, from %s:%u", at->file, at->line, name, other->file,
                   other->line);
@@ -100,6 +102,7 @@ purlin_status operations_register(const char *plugin, struct plugin *owner, cons
                     .out = declared->out(),
                     .takes_secrets = schema_holds_secrets(declared->in()),
                     .series = series};
+  if (binding) return binding_register(op, why);
   *place = op;
   return PURLIN_OK;
 }
@@ -160,7 +163,7 @@ purlin_status operations_link(buffer *why) {
   purlin_status status = PURLIN_OK;
   for (size_t i = 0; i < OPERATION_BUCKETS && status == PURLIN_OK; i++)
     for (operation *op = operations[i]; op && status == PURLIN_OK; op = op->next) status = link_object(op, why);
-  return status;
+  return status == PURLIN_OK ? bindings_link(why) : status;
 }
 
 const operation *operation_find(const char *name) { return *place_of(name); }

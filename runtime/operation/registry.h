@@ -29,6 +29,10 @@ typedef struct registered_policy {
   struct registered_policy *next;
 } registered_policy;
 
+/* Takes an operation that was declared as a binding; and once all are known, finds what each leads to. `why` names file:line. */
+PURLIN_CHECKED purlin_status binding_register(operation *binding, buffer *why);
+PURLIN_CHECKED purlin_status bindings_link(buffer *why);
+
 const registered_route *routes_first(void);
 const registered_policy *policies_first(void);
 const registered_policy *policy_of(const purlin_policy *declared);

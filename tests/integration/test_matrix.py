@@ -176,7 +176,8 @@ def bindings_of(document):
     found = {}
     for path, methods in document["paths"].items():
         for method, what in methods.items():
-            found.setdefault(what["operationId"], []).append((method.upper(), path))
+            name = what["operationId"].split(" ")[0]  # of a further address, that follows
+            found.setdefault(name, []).append((method.upper(), path))
             if what.get("x-operation") and not path.startswith("/api/v1/op/"):
                 found[what["operationId"]].append(("POST", f"/api/v1/op/{what['operationId']}"))
     return found

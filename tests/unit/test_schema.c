@@ -422,6 +422,71 @@ static void copies_are_deep(void **state) {
   arena_free(&other);
 }
 
+typedef struct {
+  double value;
+  purlin_opt_double limit;
+} any_number;
+PURLIN_SCHEMA(any_number, "Also what JSON cannot say", PURLIN_REQUIRED(value, "It", .non_finite = true, .max = 10),
+              PURLIN_OPTIONAL(limit, "Another", .non_finite = true));
+
+static void numbers_that_are_not_finite_are_texts_where_the_field_says_so(void **state) {
+  (void)state;
+  any_number n;
+  assert_int_equal(decode(any_number_schema(), "{\"value\":\"NaN\",\"limit\":\"-Infinity\"}", &n), PURLIN_OK);
+  assert_true(isnan(n.value) && isinf(n.limit.value) && n.limit.value < 0);
+  assert_encodes(any_number_schema(), &n, "{\"value\":\"NaN\",\"limit\":\"-Infinity\"}");
+  assert_int_equal(decode(any_number_schema(), "{\"value\":\"nan\"}", &n), PURLIN_INVALID);
+  assert_int_equal(decode(any_number_schema(), "{\"value\":\"1\"}", &n), PURLIN_INVALID);
+  assert_int_equal(
+      decode(metric_in_schema(), "{\"key\":\"k\",\"value\":\"NaN\",\"at\":\"2024-05-01T12:00:00Z\"}", &(metric_in){0}),
+      PURLIN_INVALID);
+}
+
+static void foreign_protocols_are_read_leniently(void **state) {
+  (void)state;
+  const char json[] = "{\"a_bool\":\"True\",\"an_int\":\"12\",\"a_double\":\"0.5\",\"opt_int\":\"3\",\"unknown\":{},"
+                      "\"a_text\":null,\"an_object\":{\"kind\":\"run\"}}";
+  everything e;
+  schema_reading how = reading();
+  assert_int_equal(schema_decode(&how, everything_schema(), json, sizeof json - 1, &e), PURLIN_INVALID);
+  how = reading();
+  how.tolerant = how.lenient = true;
+  assert_int_equal(schema_decode(&how, everything_schema(), json, sizeof json - 1, &e), PURLIN_OK);
+  assert_true(e.a_bool && e.an_int == 12 && e.a_double == 0.5 && e.opt_int.value == 3 && !e.a_text);
+  const char nulls[] = "{\"key\":null,\"value\":null,\"step\":null,\"at\":\"2024-05-01T12:00:00Z\"}";
+  metric_in m;
+  how = reading();
+  how.tolerant = how.lenient = true;
+  assert_int_equal(schema_decode(&how, metric_in_schema(), nulls, sizeof nulls - 1, &m), PURLIN_INVALID);
+  assert_string_equal(buffer_end(&complaints), "key: is required; value: is required");
+}
+
+static void assert_invalid(const create_model_in *in, const char *why) {
+  schema_reading how = reading();
+  assert_int_equal(schema_validate(&how, create_model_in_schema(), in), *why ? PURLIN_INVALID : PURLIN_OK);
+  assert_string_equal(buffer_end(&complaints), why);
+}
+
+static void rules_hold_for_what_code_has_filled(void **state) {
+  (void)state;
+  metric_in metrics[] = {{.key = "a", .value = 1}, {.value = 2, .step = -1}};
+  create_model_in in = {.name = "m", .source = {.kind = "run"}};
+  assert_invalid(&in, "");
+  in.metrics.items = metrics;
+  in.metrics.count = 1;
+  assert_invalid(&in, "");
+  in.metrics.count = 2;
+  assert_invalid(&in, "metrics[1].key: is required; metrics[1].step: must be at least 0");
+  in.metrics.count = 0;
+  in.name = "a/b";
+  in.threshold = 2;
+  in.source.kind = "moon";
+  in.keep_days = (purlin_opt_int){PURLIN_SET, 0};
+  in.tags = (purlin_texts){(const char *const[]){"x", NULL}, 2};
+  assert_invalid(&in, "name: does not match [^/:]+; keep_days: must be at least 1; threshold: must be at most 1;"
+                      " tags[1]: is required; source.kind: must be one of: run, upload, import");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(decodes_a_model),
@@ -442,6 +507,9 @@ int main(void) {
       TEST(encodes_what_json_cannot_say),
       TEST(encoding_into_a_full_buffer_fails_cleanly),
       TEST(copies_are_deep),
+      TEST(numbers_that_are_not_finite_are_texts_where_the_field_says_so),
+      TEST(foreign_protocols_are_read_leniently),
+      TEST(rules_hold_for_what_code_has_filled),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   arena_thread_end();
