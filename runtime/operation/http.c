@@ -107,13 +107,13 @@ static purlin_status decode(void *argument) {
 }
 
 /* A large body takes up to 50 ns a byte: not on a loop, where everybody else would wait. */
-static purlin_status take_body(gathering *g, purlin_ctx *ctx, purlin_request *request) {
+static purlin_status take_body(gathering *g, purlin_ctx *ctx, purlin_request *request, size_t largest) {
   const char *type = g->reading.lenient ? NULL : purlin_header(request, "content-type");
   if (type && strncasecmp(type, "application/json", 16) != 0)
     return purlin_fail(ctx, PURLIN_UNSUPPORTED, "send application/json, not %.100s", type);
   const char *body = "";
   size_t size = 0;
-  purlin_status status = purlin_read_all(ctx, request, LARGEST_BODY, &body, &size);
+  purlin_status status = purlin_read_all(ctx, request, largest, &body, &size);
   if (status != PURLIN_OK || size == 0) return status;
   g->body = body;
   g->body_size = size;
@@ -122,9 +122,11 @@ static purlin_status take_body(gathering *g, purlin_ctx *ctx, purlin_request *re
   return size <= LARGEST_DECODED_HERE ? decode(&d) : purlin_offload(ctx, PURLIN_POOL_CPU, decode, &d);
 }
 
-static purlin_status gather(gathering *g, purlin_ctx *ctx, purlin_request *request, bool by_name) {
+static size_t largest_body(const operation *op) { return op->declared->max_body ? op->declared->max_body : LARGEST_BODY; }
+
+static purlin_status gather(gathering *g, purlin_ctx *ctx, purlin_request *request, const operation *op, bool by_name) {
   bool both = g->reading.lenient, body = takes_body(purlin_method(request));
-  if (both || body) g->status = take_body(g, ctx, request);
+  if (both || body) g->status = take_body(g, ctx, request, largest_body(op));
   if (both || !body) http_query_each(ctx, request, take_query_pair, g);
   if (g->status != PURLIN_OK && g->status != PURLIN_INVALID) return g->status; /* no input at all */
   /* Called by its name, the address holds that and nothing of the input. */
@@ -193,7 +195,7 @@ static purlin_status answer_operation(purlin_ctx *ctx, purlin_request *request, 
                  .schema = op->in,
                  .in = in};
   if (op->takes_secrets) http_request_wipes(request);
-  purlin_status status = gather(&g, ctx, request, by_name);
+  purlin_status status = gather(&g, ctx, request, op, by_name);
   ctx->if_match = op->declared->effect == PURLIN_READS ? NULL : purlin_header(request, "if-match");
   if (status == PURLIN_OK) status = run_request(ctx, request, op, in, out);
   audit_refused(ctx, op->name, status); /* by itself, for this very object */
@@ -298,7 +300,7 @@ static void add_operation(void *to, const operation *op) {
                               .by_project = op->declared->by_project,
                               .handle = handle_operation,
                               .argument = op,
-                              .max_body = LARGEST_BODY,
+                              .max_body = largest_body(op),
                               .timeout_ms = op->declared->timeout_ms,
                               .fail = op->declared->dialect ? fault_answer : NULL,
                               .dialect = op->declared->dialect};

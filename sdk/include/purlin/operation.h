@@ -57,6 +57,7 @@ typedef struct purlin_operation {
   bool answers_secret; /* its answer holds a secret that is shown once: it is not kept for a repeated Idempotency-Key */
   const char
       *binds; /* since 0.2; of a binding: the operation that it leads to, "tracking.create_run" (see PURLIN_BINDING) */
+  uint32_t max_body; /* since 0.2; bytes of a request's body; 0: 8 MiB. All of it is in memory while it is decoded. */
 } purlin_operation;
 
 #ifdef __cplusplus
