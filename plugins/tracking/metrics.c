@@ -5,7 +5,7 @@
 /* Writes nothing where there is no such run within reach; counts one also where the same value is there already. */
 static const char ADD_METRIC[] =
     "INSERT INTO tracking_metrics (workspace, project, run_id, name, step, at, value)"
-    " SELECT r.workspace, r.project, r.id, ?, ?, ?, ? FROM tracking_runs r WHERE r.id = ? AND r.workspace = ? AND " PURLIN_VISIBLE(
+    " SELECT r.workspace, r.project, r.id, ?, ?, ?, ? FROM tracking_runs r WHERE r.id = ? AND r.workspace = ? AND r.lifecycle = 'active' AND " PURLIN_VISIBLE(
         "r.project", "r.experiment_id") " ON DUPLICATE KEY UPDATE value = VALUES(value)";
 static const char INSERT_METRIC[] =
     "INSERT INTO tracking_metrics (workspace, project, run_id, name, step, at, value) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -56,44 +56,24 @@ PURLIN_OPERATION(log_metric, log_metric_in, purlin_nothing,
                                        PURLIN_VISIBLE_TO(ctx, "runs:write"));
   if (status != PURLIN_OK) return status;
   run_place place;
-  if (purlin_affected(ctx) == 0) status = tracking_run(ctx, in->run_id, "runs:write", &place); /* says why not */
+  if (purlin_affected(ctx) == 0) status = run_writable(ctx, in->run_id, &place); /* says why not */
   if (status != PURLIN_OK) return status;
   return purlin_db_run(ctx, ADD_LATEST, in->key, in->step, at, in->value, in->run_id);
 }
 
 /* ---- Many at once: a statement for each table, not for each row ---------------------------------------------------------------------- */
 
-/* What a client sends: `at` may be left out. */
-typedef struct metric_in {
-  const char *key;
-  double value;
-  int64_t step;
-  purlin_time at;
-} metric_in;
-PURLIN_SCHEMA(metric_in, "A measured value",
-    PURLIN_REQUIRED(key, "What was measured", .min_length = 1, .max_length = 250),
-    PURLIN_REQUIRED(value, "The value"),
-    PURLIN_DEFAULT(step, "0", "At which step", .min = -9e15, .max = 9e15),
-    PURLIN_OPTIONAL(at, "When; now, if it is left out"));
-
-typedef struct parameter_in {
-  const char *key, *value;
-} parameter_in;
-PURLIN_SCHEMA(parameter_in, "A parameter",
-    PURLIN_REQUIRED(key, "Its name", .min_length = 1, .max_length = 250),
-    PURLIN_REQUIRED(value, "Its value", .max_length = 6000));
-
 typedef struct log_batch_in {
   const char *run_id;
-  PURLIN_LIST_OF(metric_in) metrics;
-  PURLIN_LIST_OF(parameter_in) parameters;
-  PURLIN_LIST_OF(pair) tags;
+  PURLIN_LIST_OF(tracking_metric) metrics;
+  PURLIN_LIST_OF(tracking_pair) parameters;
+  PURLIN_LIST_OF(tracking_pair) tags;
 } log_batch_in;
 PURLIN_SCHEMA(log_batch_in, "Metrics, parameters and tags of a run, all or nothing",
     PURLIN_REQUIRED(run_id, "The run", .max_length = 64),
-    PURLIN_LIST(metrics, metric_in, "Measured values", .max_length = 1000),
-    PURLIN_LIST(parameters, parameter_in, "Parameters", .max_length = 100),
-    PURLIN_LIST(tags, pair, "Tags", .max_length = 100));
+    PURLIN_LIST(metrics, tracking_metric, "Measured values", .max_length = 1000),
+    PURLIN_LIST(parameters, tracking_pair, "Parameters", .max_length = 100),
+    PURLIN_LIST(tags, tracking_pair, "Tags", .max_length = 100));
 
 typedef struct metric_row {
   const char *workspace, *project, *run_id, *name;
@@ -109,16 +89,6 @@ PURLIN_SCHEMA(metric_row, "A row of tracking_metrics",
     PURLIN_REQUIRED(step, "step"),
     PURLIN_REQUIRED(at, "time"),
     PURLIN_REQUIRED(value, "value"));
-typedef struct pair_row {
-  const char *workspace, *project, *run_id, *name, *value;
-} pair_row;
-PURLIN_SCHEMA(pair_row, "A row of tracking_parameters or tracking_tags",
-    PURLIN_REQUIRED(workspace, "workspace"),
-    PURLIN_REQUIRED(project, "project"),
-    PURLIN_REQUIRED(run_id, "run"),
-    PURLIN_REQUIRED(name, "key"),
-    PURLIN_REQUIRED(value, "value"));
-
 /* By key, the latest first. In the same order for everybody, so that two batches of a run do not wait for each other. */
 static int latest_first(const void *a, const void *b) {
   const metric_row *x = a, *y = b;
@@ -134,7 +104,7 @@ static purlin_status write_metrics(purlin_ctx *ctx, const char *project, const l
   metric_row *rows = purlin_alloc_array(ctx, count, sizeof *rows);
   if (!rows) return PURLIN_TOO_LARGE;
   for (size_t i = 0; i < count; i++) {
-    const metric_in *m = &in->metrics.items[i];
+    const tracking_metric *m = &in->metrics.items[i];
     rows[i] = (metric_row){purlin_workspace(ctx), project, in->run_id, m->key, m->step, now_unless(m->at), m->value};
   }
   qsort(rows, count, sizeof *rows, latest_first);
@@ -145,9 +115,9 @@ static purlin_status write_metrics(purlin_ctx *ctx, const char *project, const l
 }
 
 /* Written once; the same value again is nothing, another one is a conflict. */
-static purlin_status check_parameter(purlin_ctx *ctx, const char *run_id, const parameter_in *p) {
-  pair old;
-  purlin_status status = purlin_db_row(ctx, pair, &old, SELECT_PARAMETER, run_id, p->key);
+static purlin_status check_parameter(purlin_ctx *ctx, const char *run_id, const tracking_pair *p) {
+  tracking_pair old;
+  purlin_status status = purlin_db_row(ctx, tracking_pair, &old, SELECT_PARAMETER, run_id, p->key);
   if (status == PURLIN_OK && strcmp(old.value, p->value) != 0)
     return purlin_fail(ctx, PURLIN_CONFLICT, "the parameter '%s' is '%.500s' already and cannot change", p->key, old.value);
   return status;
@@ -182,7 +152,7 @@ PURLIN_OPERATION(log_batch, log_batch_in, purlin_nothing,
     .summary = "Log metrics, parameters and tags of a run, all or nothing", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES,
     .http = "POST /api/v1/runs/{run_id}/batch", .unaudited = "what a run measures; its creation and its end are entries") {
   run_place of;
-  purlin_status status = tracking_run(ctx, in->run_id, "runs:write", &of);
+  purlin_status status = run_writable(ctx, in->run_id, &of);
   if (status == PURLIN_OK) status = write_metrics(ctx, of.project, in);
   if (status == PURLIN_OK) status = write_parameters(ctx, of.project, in);
   return status == PURLIN_OK ? write_tags(ctx, of.project, in) : status;
@@ -198,15 +168,15 @@ PURLIN_SCHEMA(history_in, "Which metric",
     PURLIN_DEFAULT(after, "-9000000000000000", "Steps after this one", .min = -9e15, .max = 9e15),
     PURLIN_DEFAULT(limit, "1000", "At most so many", .min = 1, .max = 25000));
 typedef struct history {
-  PURLIN_LIST_OF(metric) metrics;
+  PURLIN_LIST_OF(tracking_metric) metrics;
 } history;
-PURLIN_SCHEMA(history, "Values, by step", PURLIN_LIST(metrics, metric, "The values"));
+PURLIN_SCHEMA(history, "Values, by step", PURLIN_LIST(metrics, tracking_metric, "The values"));
 
 PURLIN_OPERATION(metric_history, history_in, history,
     .summary = "The values of a metric", .permission = "runs:read", .by_project = true, .http = "GET /api/v1/runs/{run_id}/metrics/{key}") {
   run_place of;
-  purlin_status status = tracking_run(ctx, in->run_id, "runs:read", &of);
+  purlin_status status = run_find(ctx, in->run_id, "runs:read", &of);
   return status == PURLIN_OK
-             ? purlin_db_list(ctx, metric, &out->metrics, HISTORY, in->run_id, in->key, in->after, in->limit)
+             ? purlin_db_list(ctx, tracking_metric, &out->metrics, HISTORY, in->run_id, in->key, in->after, in->limit)
              : status;
 }

@@ -1,89 +1,145 @@
 #include "tracking.h"
+#include <string.h>
 
 PURLIN_QUOTA(runs, .summary = "Runs that exist", .unit = "runs",
     .count = "SELECT COUNT(*) AS used FROM tracking_runs WHERE workspace = ?");
 
-#define COLUMNS "r.id, e.name AS experiment, r.name, r.status, r.created_at, r.ended_at, r.created_by"
+#define COLUMNS                                                                                                            \
+  "r.id, r.experiment_id, e.name AS experiment, r.project, r.name, r.status, r.user, COALESCE(r.artifact_uri,"             \
+  " CONCAT('mlflow-artifacts:/', r.experiment_id, '/', r.id, '/artifacts')) AS artifact_uri, r.lifecycle, r.created_at,"   \
+  " r.started_at, r.ended_at, r.created_by"
 #define FROM_RUNS " FROM tracking_runs r JOIN tracking_experiments e ON e.id = r.experiment_id"
 
-static const char INSERT[] =
-    "INSERT INTO tracking_runs (id, workspace, project, experiment_id, name, status, created_at, created_by)"
-    " VALUES (?, ?, ?, ?, ?, 'running', NOW(6), ?)";
+static const char INSERT[] = "INSERT INTO tracking_runs (id, workspace, project, experiment_id, name, status, user,"
+                             " artifact_uri, created_at, started_at, created_by)"
+                             " VALUES (?, ?, ?, ?, ?, 'running', ?, ?, NOW(6), COALESCE(?, NOW(6)), ?)";
 static const char SELECT_ONE[] = "SELECT " COLUMNS FROM_RUNS " WHERE r.id = ? AND r.workspace = ?";
-static const char SELECT_PAGE[] =
-    "SELECT " COLUMNS FROM_RUNS " WHERE r.experiment_id = ? ORDER BY r.created_at DESC, r.id LIMIT ? OFFSET ?";
-static const char SELECT_PLACE[] = "SELECT project, experiment_id FROM tracking_runs WHERE id = ? AND workspace = ?";
+static const char SELECT_PAGE[] = "SELECT " COLUMNS FROM_RUNS " WHERE r.experiment_id = ? AND r.lifecycle = 'active'"
+                                  " ORDER BY r.started_at DESC, r.id LIMIT ? OFFSET ?";
+static const char SELECT_PLACE[] =
+    "SELECT project, experiment_id, lifecycle FROM tracking_runs WHERE id = ? AND workspace = ?";
 static const char FINISH[] =
-    "UPDATE tracking_runs SET status = ?, ended_at = NOW(6) WHERE id = ? AND workspace = ? AND status = 'running'";
+    "UPDATE tracking_runs SET status = ?, ended_at = NOW(6) WHERE id = ? AND status IN ('running', 'scheduled')";
+/* Assigned from left to right: `status` is the new one in what follows it. */
+static const char UPDATE[] =
+    "UPDATE tracking_runs SET name = COALESCE(?, name), status = COALESCE(?, status),"
+    " ended_at = COALESCE(?, ended_at, IF(status IN ('running', 'scheduled'), NULL, NOW(6))) WHERE id = ?";
+static const char SET_LIFECYCLE[] =
+    "UPDATE tracking_runs SET lifecycle = ?, deleted_at = IF(lifecycle = 'deleted', NOW(6), NULL) WHERE id = ?";
+static const char UPSERT_TAG[] =
+    "INSERT INTO tracking_tags (workspace, project, run_id, name, value) VALUES (?, ?, ?, ?, ?)"
+    " ON DUPLICATE KEY UPDATE value = VALUES(value)";
 static const char LATEST[] =
     "SELECT name AS `key`, value, step, at FROM tracking_latest_metrics WHERE run_id = ? ORDER BY name LIMIT 10000";
 static const char PARAMETERS[] =
     "SELECT name AS `key`, value FROM tracking_parameters WHERE run_id = ? ORDER BY name LIMIT 10000";
 static const char TAGS[] = "SELECT name AS `key`, value FROM tracking_tags WHERE run_id = ? ORDER BY name LIMIT 10000";
 
-typedef struct run {
-  const char *id, *experiment, *name, *status;
-  purlin_time created_at, ended_at;
-  const char *created_by;
-  PURLIN_LIST_OF(metric) metrics;
-  PURLIN_LIST_OF(pair) parameters;
-  PURLIN_LIST_OF(pair) tags;
-} run;
-PURLIN_SCHEMA(run, "A run of an experiment",
-    PURLIN_REQUIRED(id, "Its id"),
-    PURLIN_REQUIRED(experiment, "The experiment"),
-    PURLIN_REQUIRED(name, "Its name"),
-    PURLIN_REQUIRED(status, "Where it stands", .choices = "running, finished, failed, killed"),
-    PURLIN_REQUIRED(created_at, "When it began"),
-    PURLIN_OPTIONAL(ended_at, "When it ended"),
-    PURLIN_REQUIRED(created_by, "By whom"),
-    PURLIN_LIST(metrics, metric, "The latest value of each metric"),
-    PURLIN_LIST(parameters, pair, "Its parameters"),
-    PURLIN_LIST(tags, pair, "Its tags"));
+enum { MOST_NAME = 250, MOST_KEY = 250, MOST_TAG = 8000, MOST_URI = 2048 };
 
-purlin_status tracking_run(purlin_ctx *ctx, const char *run_id, const char *permission, run_place *out) {
+/* ---- Finding -------------------------------------------------------------------------------------------------------------------- */
+
+static purlin_status not_found(purlin_ctx *ctx, const char *run_id) {
+  return purlin_fail(ctx, PURLIN_NOT_FOUND, "Run with id=%s not found", run_id);
+}
+
+purlin_status run_find(purlin_ctx *ctx, const char *run_id, const char *permission, run_place *out) {
   purlin_status status = purlin_db_row(ctx, run_place, out, SELECT_PLACE, run_id, purlin_workspace(ctx));
   if (status == PURLIN_OK) status = purlin_reach(ctx, permission, "runs:read", out->project, out->experiment_id);
-  return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no run '%s'", run_id) : status;
+  return status == PURLIN_NOT_FOUND ? not_found(ctx, run_id) : status;
 }
 
-static purlin_status find(purlin_ctx *ctx, const char *id, run *out) {
-  purlin_status status = purlin_db_row(ctx, run, out, SELECT_ONE, id, purlin_workspace(ctx));
-  return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no run '%s'", id) : status;
+purlin_status run_writable(purlin_ctx *ctx, const char *run_id, run_place *out) {
+  purlin_status status = run_find(ctx, run_id, "runs:write", out);
+  if (status != PURLIN_OK || strcmp(out->lifecycle, "active") == 0) return status;
+  return purlin_fail(ctx, PURLIN_CONFLICT, "The run %s must be in the 'active' state. Current state is %s.", run_id,
+                     out->lifecycle);
 }
 
-typedef struct create_run_in {
-  const char *experiment, *name;
-} create_run_in;
-PURLIN_SCHEMA(create_run_in, "A run to begin",
-    PURLIN_REQUIRED(experiment, "The experiment", .max_length = 500),
-    PURLIN_DEFAULT(name, "\"\"", "A name for people", .max_length = 250));
+/* Without what was logged in it. */
+static purlin_status read_run(purlin_ctx *ctx, const char *id, const char *permission, tracking_run *out) {
+  purlin_status status = purlin_db_row(ctx, tracking_run, out, SELECT_ONE, id, purlin_workspace(ctx));
+  if (status == PURLIN_OK) status = purlin_reach(ctx, permission, "runs:read", out->project, out->experiment_id);
+  return status == PURLIN_NOT_FOUND ? not_found(ctx, id) : status;
+}
 
-PURLIN_OPERATION(create_run, create_run_in, run,
+static purlin_status read_tags(purlin_ctx *ctx, tracking_run *run) {
+  return purlin_db_list(ctx, tracking_pair, &run->tags, TAGS, run->id);
+}
+
+/* ---- Begun ------------------------------------------------------------------------------------------------------------------------ */
+
+/* The name that it is given, by itself or as a tag; a random one otherwise. */
+static purlin_status choose_name(purlin_ctx *ctx, const tracking_create_run *in, const char **name) {
+  const char *tagged = NULL;
+  for (size_t i = 0; i < in->tags.count; i++)
+    if (strcmp(in->tags.items[i].key, RUN_NAME_TAG) == 0) tagged = in->tags.items[i].value;
+  if (tagged && !*tagged) tagged = NULL;
+  *name = in->name && *in->name ? in->name : tagged ? tagged : random_name(ctx);
+  if (!*name) return PURLIN_TOO_LARGE;
+  if (tagged && strcmp(*name, tagged) != 0)
+    return purlin_fail(ctx, PURLIN_INVALID,
+                       "Both 'run_name' argument and '" RUN_NAME_TAG "' tag are specified, but with different values "
+                       "(run_name='%.300s', " RUN_NAME_TAG "='%.300s').",
+                       *name, tagged);
+  return text_fits(ctx, "run_name", *name, MOST_NAME);
+}
+
+/* Its tags, and its name as one. */
+static purlin_status write_tags(purlin_ctx *ctx, const tracking_create_run *in, const char *project, const char *id,
+                                const char *name) {
+  size_t count = 0;
+  pair_row *rows = purlin_alloc_array(ctx, in->tags.count + 1, sizeof *rows);
+  if (!rows) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < in->tags.count; i++) {
+    const tracking_pair *tag = &in->tags.items[i];
+    purlin_status status = text_fits(ctx, "key", tag->key, MOST_KEY);
+    if (status == PURLIN_OK) status = text_fits(ctx, "value", tag->value, MOST_TAG);
+    if (status != PURLIN_OK) return status;
+    if (strcmp(tag->key, RUN_NAME_TAG) == 0) continue;
+    rows[count++] = (pair_row){purlin_workspace(ctx), project, id, tag->key, tag->value};
+  }
+  rows[count++] = (pair_row){purlin_workspace(ctx), project, id, RUN_NAME_TAG, name};
+  return purlin_db_bulk(ctx, pair_row, rows, count, UPSERT_TAG);
+}
+
+/* NULL: the usual place. */
+static purlin_status place_files(purlin_ctx *ctx, const tracking_experiment *of, const char *id, const char **uri) {
+  static const char usual[] = "mlflow-artifacts:";
+  size_t size = strlen(of->artifact_location);
+  *uri = NULL;
+  if (strncmp(of->artifact_location, usual, sizeof usual - 1) == 0) return PURLIN_OK;
+  const char *slash = size > 0 && of->artifact_location[size - 1] == '/' ? "" : "/";
+  *uri = purlin_format(ctx, "%s%s%s/artifacts", of->artifact_location, slash, id);
+  return *uri ? text_fits(ctx, "artifact_uri", *uri, MOST_URI) : PURLIN_TOO_LARGE;
+}
+
+PURLIN_OPERATION(create_run, tracking_create_run, tracking_run,
     .summary = "Begin a run", .permission = "runs:write", .by_project = true, .effect = PURLIN_CREATES, .http = "POST /api/v1/experiments/{experiment}/runs") {
-  experiment of;
-  purlin_status status = tracking_experiment(ctx, in->experiment, "runs:write", &of);
-  if (status != PURLIN_OK) return status;
-  const char *id = purlin_new_id(ctx, "run");
-  status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), of.project, of.id, in->name, purlin_actor(ctx));
-  if (status == PURLIN_OK) status = find(ctx, id, out);
+  tracking_experiment of;
+  const char *name = NULL, *uri = NULL, *id = purlin_new_id(ctx, "run");
+  const char *user = in->user && *in->user ? in->user : purlin_actor(ctx);
+  purlin_status status = id ? experiment_for_runs(ctx, in->experiment, in->experiment_id, &of) : PURLIN_TOO_LARGE;
+  if (status == PURLIN_OK) status = choose_name(ctx, in, &name);
+  if (status == PURLIN_OK) status = text_fits(ctx, "user_id", user, 256);
+  if (status == PURLIN_OK) status = place_files(ctx, &of, id, &uri);
+  if (status == PURLIN_OK)
+    status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), of.project, of.id, name, user, uri, in->started_at,
+                           purlin_actor(ctx));
+  if (status == PURLIN_OK) status = write_tags(ctx, in, of.project, id, name);
+  if (status == PURLIN_OK) status = read_run(ctx, id, "runs:write", out);
+  if (status == PURLIN_OK) status = read_tags(ctx, out);
   return status == PURLIN_OK ? purlin_quota_take(ctx, runs, 1) : status;
 }
 
-typedef struct get_run_in {
-  const char *run_id;
-} get_run_in;
-PURLIN_SCHEMA(get_run_in, "Which run", PURLIN_REQUIRED(run_id, "Its id", .max_length = 64));
+/* ---- Read ------------------------------------------------------------------------------------------------------------------------- */
 
-PURLIN_OPERATION(get_run, get_run_in, run,
+PURLIN_OPERATION(get_run, tracking_which_run, tracking_run,
     .summary = "A run with its parameters, tags and the latest of each metric", .permission = "runs:read", .by_project = true, .http = "GET /api/v1/runs/{run_id}") {
-  run_place place;
-  purlin_status status = tracking_run(ctx, in->run_id, "runs:read", &place);
-  if (status == PURLIN_OK) status = find(ctx, in->run_id, out);
-  if (status == PURLIN_OK) status = purlin_db_list(ctx, metric, &out->metrics, LATEST, in->run_id);
-  if (status == PURLIN_OK) status = purlin_db_list(ctx, pair, &out->parameters, PARAMETERS, in->run_id);
-  if (status == PURLIN_OK) status = purlin_db_list(ctx, pair, &out->tags, TAGS, in->run_id);
-  return status;
+  purlin_status status = read_run(ctx, in->run_id, "runs:read", out);
+  if (status == PURLIN_OK) status = purlin_db_list(ctx, tracking_metric, &out->metrics, LATEST, in->run_id);
+  if (status == PURLIN_OK) status = purlin_db_list(ctx, tracking_pair, &out->parameters, PARAMETERS, in->run_id);
+  return status == PURLIN_OK ? read_tags(ctx, out) : status;
 }
 
 typedef struct list_runs_in {
@@ -91,20 +147,23 @@ typedef struct list_runs_in {
   int64_t offset, limit;
 } list_runs_in;
 PURLIN_SCHEMA(list_runs_in, "Which page",
-    PURLIN_REQUIRED(experiment, "The experiment", .max_length = 500),
+    PURLIN_REQUIRED(experiment, "The experiment", .max_length = 2000),
     PURLIN_DEFAULT(offset, "0", "Skip so many", .min = 0, .max = 100000),
     PURLIN_DEFAULT(limit, "100", "At most so many", .min = 1, .max = 1000));
 typedef struct run_page {
-  PURLIN_LIST_OF(run) runs;
+  PURLIN_LIST_OF(tracking_run) runs;
 } run_page;
-PURLIN_SCHEMA(run_page, "Runs, newest first", PURLIN_LIST(runs, run, "The runs"));
+PURLIN_SCHEMA(run_page, "Runs, newest first", PURLIN_LIST(runs, tracking_run, "The runs, without what was logged in them"));
 
 PURLIN_OPERATION(list_runs, list_runs_in, run_page,
     .summary = "The runs of an experiment", .permission = "runs:read", .by_project = true, .http = "GET /api/v1/experiments/{experiment}/runs") {
-  experiment of;
-  purlin_status status = tracking_experiment(ctx, in->experiment, "runs:read", &of);
-  return status == PURLIN_OK ? purlin_db_list(ctx, run, &out->runs, SELECT_PAGE, of.id, in->limit, in->offset) : status;
+  tracking_experiment of;
+  purlin_status status = experiment_find(ctx, in->experiment, NULL, "runs:read", &of);
+  return status == PURLIN_OK ? purlin_db_list(ctx, tracking_run, &out->runs, SELECT_PAGE, of.id, in->limit, in->offset)
+                             : status;
 }
+
+/* ---- Changed ------------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct finish_run_in {
   const char *run_id, *status;
@@ -113,15 +172,47 @@ PURLIN_SCHEMA(finish_run_in, "How a run ended",
     PURLIN_REQUIRED(run_id, "The run", .max_length = 64),
     PURLIN_DEFAULT(status, "\"finished\"", "How it ended", .choices = "finished, failed, killed"));
 
-PURLIN_OPERATION(finish_run, finish_run_in, run,
+PURLIN_OPERATION(finish_run, finish_run_in, tracking_run,
     .summary = "End a run", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES, .object = "get_run", .http = "POST /api/v1/runs/{run_id}/finish") {
   run_place place;
-  purlin_status status = tracking_run(ctx, in->run_id, "runs:write", &place);
-  if (status == PURLIN_OK) status = purlin_db_run(ctx, FINISH, in->status, in->run_id, purlin_workspace(ctx));
+  purlin_status status = run_writable(ctx, in->run_id, &place);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, FINISH, in->status, in->run_id);
   if (status != PURLIN_OK) return status;
   bool ended_now = purlin_affected(ctx) > 0;
-  status = find(ctx, in->run_id, out);
+  status = read_run(ctx, in->run_id, "runs:write", out);
   if (status == PURLIN_OK && !ended_now)
     return purlin_fail(ctx, PURLIN_CONFLICT, "the run has ended already, as %s", out->status);
   return status;
+}
+
+PURLIN_OPERATION(update_run, tracking_update_run, tracking_run,
+    .summary = "Change the name, the status or the end of a run", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES,
+    .object = "get_run", .http = "PATCH /api/v1/runs/{run_id}") {
+  run_place place;
+  const char *name = in->name && *in->name ? in->name : NULL, *to = in->status && *in->status ? in->status : NULL;
+  purlin_status status = run_writable(ctx, in->run_id, &place);
+  if (status == PURLIN_OK) status = text_fits(ctx, "run_name", name, MOST_NAME);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, UPDATE, name, to, in->ended_at, in->run_id);
+  if (status == PURLIN_OK && name)
+    status = purlin_db_run(ctx, UPSERT_TAG, purlin_workspace(ctx), place.project, in->run_id, RUN_NAME_TAG, name);
+  return status == PURLIN_OK ? read_run(ctx, in->run_id, "runs:write", out) : status;
+}
+
+static purlin_status set_lifecycle(purlin_ctx *ctx, const char *run_id, const char *lifecycle, tracking_run *out) {
+  run_place place;
+  purlin_status status = run_find(ctx, run_id, "runs:write", &place);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, SET_LIFECYCLE, lifecycle, run_id);
+  return status == PURLIN_OK ? read_run(ctx, run_id, "runs:write", out) : status;
+}
+
+PURLIN_OPERATION(delete_run, tracking_which_run, tracking_run,
+    .summary = "Delete a run; it can come back until it is purged", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES,
+    .object = "get_run", .http = "DELETE /api/v1/runs/{run_id}") {
+  return set_lifecycle(ctx, in->run_id, "deleted", out);
+}
+
+PURLIN_OPERATION(restore_run, tracking_which_run, tracking_run,
+    .summary = "Bring a deleted run back", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES, .object = "get_run",
+    .http = "POST /api/v1/runs/{run_id}/restore") {
+  return set_lifecycle(ctx, in->run_id, "active", out);
 }

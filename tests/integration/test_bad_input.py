@@ -238,6 +238,8 @@ def test_empty_body_misses_what_is_required(client, operations):
             check(answer, operation.name, (400,), operation.required[0])
         elif operation.name.startswith("accounts."):  # the first administrator is a key, and no user; and there is no mail
             assert answer.status in (200, 201, 403, 409), f"{operation.name}: {answer}"
+        elif operation.name.startswith("tracking.") and answer.status == 400:
+            assert "its name or its id" in check(answer, operation.name)["detail"]
         else:
             assert answer.status in (200, 201), f"{operation.name}: {answer}"
 

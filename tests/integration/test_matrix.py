@@ -69,6 +69,7 @@ class World:
         post("/api/v1/endpoints", {"name": o.endpoint, "model": o.model, "version": "1"})
         self.insert(o)
         o.spare, o.key, o.grant, o.role, o.dead = name("spare"), "key_none", "grt_none", "none", "ded_none"
+        o.trial, o.trial_id, o.trial_run = name("trial"), "exp_none", "run_none"
         o.user = "none"
         o.secret = f"secret-{o.letter}-none"
         return o
@@ -98,7 +99,8 @@ class World:
     def missing_of(o):
         """As long as the names of what is there, and never made."""
         gone = Objects(**vars(o))
-        for kind in ("project", "model", "dataset", "experiment", "endpoint", "run", "training", "job", "spare", "key", "grant", "role", "dead", "secret"):
+        for kind in ("project", "model", "dataset", "experiment", "endpoint", "run", "training", "job", "spare", "key", "grant", "role", "dead", "secret",
+                     "trial", "trial_id", "trial_run"):
             setattr(gone, kind, getattr(o, kind)[:-4] + "zzzz")
         gone.sha256, gone.csv_sha256 = (hashlib.sha256(o.project.encode() + salt).hexdigest() for salt in (b"1", b"2"))
         return gone
@@ -113,6 +115,17 @@ class World:
 
     def fresh_alias(self, o):
         self.ok(o.client.put(f"/api/v1/models/{o.model}/aliases/gone", {"version": 1}, headers=o.header))
+
+    def fresh_trial(self, o):
+        """An experiment with a run and tags, to be changed and deleted."""
+        o.trial = o.new("trial")
+        tags = [{"key": "gone", "value": "x"}]
+        o.trial_id = self.ok(o.client.post("/api/v1/experiments", {"name": o.trial, "tags": tags}, headers=o.header))["id"]
+        o.trial_run = self.ok(o.client.post(f"/api/v1/experiments/{o.trial}/runs", {"tags": tags}))["id"]
+
+    def fresh_deleted_trial(self, o):
+        self.fresh_trial(o)
+        self.ok(o.client.delete(f"/api/v1/experiments/{o.trial}"))
 
     def fresh_grant(self, o):
         body = {"subject": o.new("user:u"), "role": "viewer", "project": o.project}

@@ -13,7 +13,7 @@ CREATE TABLE tracking_experiment_tags (
   project       VARCHAR(64)   NOT NULL,
   experiment_id VARCHAR(64)   NOT NULL,
   name          VARCHAR(250)  CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-  value         VARCHAR(5000) NOT NULL,
+  value         MEDIUMTEXT    NOT NULL COMMENT 'at most 20,000 characters',
   PRIMARY KEY (experiment_id, name)
 ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 

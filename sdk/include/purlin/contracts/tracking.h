@@ -66,6 +66,141 @@ PURLIN_SCHEMA(tracking_which_experiment, "Which experiment",
     PURLIN_DEFAULT(name, "\"\"", "Its name, or", .max_length = 2000),
     PURLIN_DEFAULT(id, "\"\"", "its id", .max_length = 64));
 
+/* tracking.create_experiment: the experiment. Also POST /api/2.0/mlflow/experiments/create. */
+typedef struct tracking_create_experiment {
+  const char *name;
+  purlin_opt_text description;
+  const char *artifact_location;
+  PURLIN_LIST_OF(tracking_pair) tags;
+} tracking_create_experiment;
+PURLIN_SCHEMA(tracking_create_experiment, "An experiment to begin",
+    PURLIN_REQUIRED(name, "Unique in the workspace, at most 500 characters", .min_length = 1, .max_length = 2000),
+    PURLIN_OPTIONAL(description, "What is tried", .max_length = 5000),
+    PURLIN_DEFAULT(artifact_location, "\"\"", "Where clients keep the files of its runs, such as s3://bucket/folder; here without it", .max_length = 2048),
+    PURLIN_LIST(tags, tracking_pair, "Its tags", .max_length = 100));
+
+/* tracking.update_experiment: the experiment as it is now. */
+typedef struct tracking_update_experiment {
+  const char *name, *id, *new_name;
+} tracking_update_experiment;
+PURLIN_SCHEMA(tracking_update_experiment, "What an experiment is called",
+    PURLIN_DEFAULT(name, "\"\"", "Its name, or", .max_length = 2000),
+    PURLIN_DEFAULT(id, "\"\"", "its id", .max_length = 64),
+    PURLIN_REQUIRED(new_name, "Its new name", .min_length = 1, .max_length = 2000));
+
+/* tracking.set_experiment_tag and tracking.delete_experiment_tag: nothing. A value of NULL is the empty text. */
+typedef struct tracking_experiment_tag {
+  const char *name, *id, *key, *value;
+} tracking_experiment_tag;
+PURLIN_SCHEMA(tracking_experiment_tag, "A tag of an experiment",
+    PURLIN_DEFAULT(name, "\"\"", "The experiment's name, or", .max_length = 2000),
+    PURLIN_DEFAULT(id, "\"\"", "its id", .max_length = 64),
+    PURLIN_REQUIRED(key, "The key, at most 250 characters", .min_length = 1, .max_length = 1000),
+    PURLIN_DEFAULT(value, "\"\"", "The value, at most 20,000 characters", .max_length = 60000));
+
+/* ---- Runs -------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct tracking_metric {
+  const char *key;
+  double value;
+  int64_t step;
+  purlin_time at;
+} tracking_metric;
+PURLIN_SCHEMA(tracking_metric, "A measured value",
+    PURLIN_REQUIRED(key, "What was measured", .min_length = 1, .max_length = 1000),
+    PURLIN_REQUIRED(value, "The value", .non_finite = true),
+    PURLIN_DEFAULT(step, "0", "At which step"),
+    PURLIN_OPTIONAL(at, "When; now, if it is left out"));
+
+/* What a run read. The source says where it is, in the words of its type. */
+typedef struct tracking_dataset_input {
+  const char *name, *digest, *source_type, *source, *schema, *profile;
+  PURLIN_LIST_OF(tracking_pair) tags;
+} tracking_dataset_input;
+PURLIN_SCHEMA(tracking_dataset_input, "A dataset that a run read",
+    PURLIN_REQUIRED(name, "Its name, at most 500 characters", .min_length = 1, .max_length = 2000),
+    PURLIN_REQUIRED(digest, "Which content, at most 36 characters", .min_length = 1, .max_length = 144),
+    PURLIN_DEFAULT(source_type, "\"\"", "What kind of source", .max_length = 144),
+    PURLIN_DEFAULT(source, "\"\"", "Where it is", .max_length = 65535),
+    PURLIN_OPTIONAL(schema, "Its columns", .max_length = 1048575),
+    PURLIN_OPTIONAL(profile, "What is known of its content", .max_length = 16777215),
+    PURLIN_LIST(tags, tracking_pair, "What it was read for", .max_length = 100));
+
+/* A logged model that a run used or made. */
+typedef struct tracking_model_link {
+  const char *model_id;
+  int64_t step;
+} tracking_model_link;
+PURLIN_SCHEMA(tracking_model_link, "A logged model",
+    PURLIN_REQUIRED(model_id, "Its id", .min_length = 1, .max_length = 64),
+    PURLIN_DEFAULT(step, "0", "At which step"));
+
+#define TRACKING_STATUSES "running, scheduled, finished, failed, killed"
+
+typedef struct tracking_run {
+  const char *id, *experiment_id, *experiment, *project, *name, *status, *user, *artifact_uri, *lifecycle;
+  purlin_time created_at, started_at, ended_at;
+  const char *created_by;
+  PURLIN_LIST_OF(tracking_metric) metrics;
+  PURLIN_LIST_OF(tracking_pair) parameters;
+  PURLIN_LIST_OF(tracking_pair) tags;
+  PURLIN_LIST_OF(tracking_dataset_input) datasets;
+  PURLIN_LIST_OF(tracking_model_link) model_inputs;
+  PURLIN_LIST_OF(tracking_model_link) model_outputs;
+} tracking_run;
+PURLIN_SCHEMA(tracking_run, "A run of an experiment",
+    PURLIN_REQUIRED(id, "Its id"),
+    PURLIN_REQUIRED(experiment_id, "The id of the experiment"),
+    PURLIN_REQUIRED(experiment, "The name of the experiment"),
+    PURLIN_REQUIRED(project, "Its project"),
+    PURLIN_REQUIRED(name, "Its name"),
+    PURLIN_REQUIRED(status, "Where it stands", .choices = TRACKING_STATUSES),
+    PURLIN_REQUIRED(user, "Whose it is, as the client says"),
+    PURLIN_REQUIRED(artifact_uri, "Where its files are"),
+    PURLIN_REQUIRED(lifecycle, "Whether it was deleted", .choices = TRACKING_LIFECYCLES),
+    PURLIN_REQUIRED(created_at, "When it was made"),
+    PURLIN_REQUIRED(started_at, "When it began, as the client says"),
+    PURLIN_OPTIONAL(ended_at, "When it ended"),
+    PURLIN_REQUIRED(created_by, "By whom it was made"),
+    PURLIN_LIST(metrics, tracking_metric, "The latest value of each metric"),
+    PURLIN_LIST(parameters, tracking_pair, "Its parameters"),
+    PURLIN_LIST(tags, tracking_pair, "Its tags"),
+    PURLIN_LIST(datasets, tracking_dataset_input, "The datasets that it read"),
+    PURLIN_LIST(model_inputs, tracking_model_link, "The logged models that it used"),
+    PURLIN_LIST(model_outputs, tracking_model_link, "The logged models that it made"));
+
+/* tracking.get_run, tracking.delete_run and tracking.restore_run: the run. */
+typedef struct tracking_which_run {
+  const char *run_id;
+} tracking_which_run;
+PURLIN_SCHEMA(tracking_which_run, "Which run", PURLIN_REQUIRED(run_id, "Its id", .min_length = 1, .max_length = 64));
+
+/* tracking.create_run: the run. The experiment by name or by id, as in tracking_which_experiment. A run's name is also its tag
+ * mlflow.runName: either may be given, and each changes with the other. */
+typedef struct tracking_create_run {
+  const char *experiment, *experiment_id, *name, *user;
+  purlin_time started_at;
+  PURLIN_LIST_OF(tracking_pair) tags;
+} tracking_create_run;
+PURLIN_SCHEMA(tracking_create_run, "A run to begin",
+    PURLIN_DEFAULT(experiment, "\"\"", "The name of the experiment, or", .max_length = 2000),
+    PURLIN_DEFAULT(experiment_id, "\"\"", "its id", .max_length = 64),
+    PURLIN_DEFAULT(name, "\"\"", "A name for people, at most 250 characters; a random one without it", .max_length = 1000),
+    PURLIN_DEFAULT(user, "\"\"", "Whose it is; who calls, without it", .max_length = 256),
+    PURLIN_OPTIONAL(started_at, "When it began; now, if it is left out"),
+    PURLIN_LIST(tags, tracking_pair, "Its tags", .max_length = 1000));
+
+/* tracking.update_run: the run, without what was logged in it. What is left out stays. */
+typedef struct tracking_update_run {
+  const char *run_id, *name, *status;
+  purlin_time ended_at;
+} tracking_update_run;
+PURLIN_SCHEMA(tracking_update_run, "What changes of a run",
+    PURLIN_REQUIRED(run_id, "The run", .min_length = 1, .max_length = 64),
+    PURLIN_OPTIONAL(name, "Its name", .max_length = 1000),
+    PURLIN_OPTIONAL(status, "Where it stands", .choices = TRACKING_STATUSES),
+    PURLIN_OPTIONAL(ended_at, "When it ended; now, when it has ended and nothing is said"));
+
 PURLIN_END
 
 #endif

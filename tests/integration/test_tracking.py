@@ -1,0 +1,155 @@
+"""Experiments and runs by their own addresses: begun, changed, deleted and brought back."""
+import pytest
+
+from daemon import unique
+
+
+@pytest.fixture
+def experiment(client):
+    return client.op("tracking.create_experiment", {"name": unique("e")}).json
+
+
+def run_of(client, experiment, **more):
+    answer = client.op("tracking.create_run", {"experiment_id": experiment["id"], **more})
+    assert answer.status == 201, answer
+    return answer.json
+
+
+def tags_of(thing):
+    return {tag["key"]: tag["value"] for tag in thing.get("tags", [])}
+
+
+def test_an_experiment_has_a_place_for_files_and_tags(client):
+    name = unique("with/slash ")
+    made = client.op("tracking.create_experiment", {"name": name, "tags": [{"key": "team", "value": "x"}]})
+    assert made.status == 201 and made.json["lifecycle"] == "active" and tags_of(made.json) == {"team": "x"}
+    assert made.json["artifact_location"] == f"mlflow-artifacts:/{made.json['id']}"
+    for which in ({"name": name}, {"id": made.json["id"]}):
+        assert client.op("tracking.get_experiment", which).json == made.json
+    again = client.op("tracking.create_experiment", {"name": name})
+    assert again.status == 409 and again.json["detail"] == f"Experiment(name={name}) already exists."
+
+
+def test_tags_of_an_experiment_are_set_changed_and_deleted(client, experiment):
+    path = f"/api/v1/experiments/{experiment['name']}/tags"
+    for value in ("a", "b", "\u00e9" * 20_000):
+        assert client.post(path, {"key": "k", "value": value}).status == 200
+        assert tags_of(client.get(f"/api/v1/experiments/{experiment['name']}").json) == {"k": value}
+    assert client.post(path, {"key": "k", "value": "x" * 20_001}).status == 400
+    assert client.post(path, {"key": "k" * 251, "value": "x"}).status == 400
+    assert client.delete(f"{path}/k").status == 200
+    gone = client.delete(f"{path}/k")
+    assert gone.status == 404 and gone.json["detail"] == f"No tag with name: k in experiment with id {experiment['id']}"
+
+
+def test_the_default_experiment_is_there(client):
+    assert client.op("tracking.get_experiment", {"id": "0"}).json["name"] == "Default"
+    assert client.op("tracking.create_run", {"experiment_id": "0"}).json["experiment_id"] == "0"
+
+
+@pytest.mark.parametrize("location", [
+    "s3://bucket/a/b", "gs://bucket", "abfss://c@account.dfs.core.windows.net/x", "wasbs://x", "hdfs://h:9000/x", "dbfs:/x", "https://h/x"])
+def test_places_that_clients_write_to_are_kept(client, location):
+    made = client.op("tracking.create_experiment", {"name": unique("e"), "artifact_location": location})
+    assert made.json["artifact_location"] == location
+    run = run_of(client, made.json)
+    assert run["artifact_uri"] == f"{location}/{run['id']}/artifacts"
+
+
+@pytest.mark.parametrize("location", [
+    "file:///etc", "FILE:/etc", "/etc/passwd", "etc", "./x", "../x", "s3://", "s3://b/../x", "s3://b/%2e%2e/x", "s3://b/%2E./x", "s3://b/%252e",
+    "s3://b#x", "s3://b?x", "s3://b\\x", "s3://b\nx", "s3://b x", "mlflow-artifacts:/0", "mlflow-artifacts://host/x", "ftp://x", "javascript:x",
+    "runs:/x", "models:/x", "s3:/b", "sqlite://x", "s3://b/" + "x" * 2048])
+def test_places_that_nobody_should_be_sent_to_are_refused(client, location):
+    assert client.op("tracking.create_experiment", {"name": unique("e"), "artifact_location": location}).status == 400
+
+
+def test_an_experiment_is_renamed(client, experiment):
+    other, name = unique("e"), unique("e")
+    client.op("tracking.create_experiment", {"name": other})
+    path = f"/api/v1/experiments/{experiment['name']}/name"
+    assert client.put(path, {"new_name": other}).status == 409
+    renamed = client.put(path, {"new_name": name})
+    assert renamed.json["name"] == name and renamed.json["id"] == experiment["id"] and renamed.json["updated_at"] > experiment["updated_at"]
+    assert client.put(path, {"new_name": name}).status == 404
+
+
+def test_a_deleted_experiment_takes_its_runs_and_brings_them_back(client, experiment):
+    run, path = run_of(client, experiment), f"/api/v1/experiments/{experiment['name']}"
+    assert client.delete(path).json["lifecycle"] == "deleted"
+    assert client.get(path).json["lifecycle"] == "deleted"
+    assert client.delete(path).status == 404
+    assert client.get(f"/api/v1/runs/{run['id']}").json["lifecycle"] == "deleted"
+    assert experiment["name"] not in [e["name"] for e in client.op("tracking.list_experiments", {"limit": 1000}).json["experiments"]]
+    for refused in (client.op("tracking.create_run", {"experiment_id": experiment["id"]}), client.put(f"{path}/name", {"new_name": "x"}),
+                    client.post(f"{path}/tags", {"key": "k", "value": "v"}), client.delete(f"{path}/tags/k")):
+        assert refused.status == 409, refused
+    assert client.op("tracking.create_experiment", {"name": experiment["name"]}).status == 409
+    assert client.post(f"{path}/restore").json["lifecycle"] == "active"
+    assert client.post(f"{path}/restore").status == 404
+    assert client.get(f"/api/v1/runs/{run['id']}").json["lifecycle"] == "active"
+
+
+def test_a_run_says_who_when_and_where(client, experiment):
+    run = run_of(client, experiment, name="first", user="ana", started_at="2024-05-06T07:08:09.123456Z", tags=[{"key": "a", "value": "1"}])
+    assert (run["name"], run["user"], run["status"], run["lifecycle"]) == ("first", "ana", "running", "active")
+    assert run["started_at"] == "2024-05-06T07:08:09.123456Z" and "ended_at" not in run
+    assert run["artifact_uri"] == f"mlflow-artifacts:/{experiment['id']}/{run['id']}/artifacts"
+    assert tags_of(run) == {"a": "1", "mlflow.runName": "first"}
+    assert client.get(f"/api/v1/runs/{run['id']}").json == {**run, "metrics": [], "parameters": []}
+
+
+def test_a_run_is_called_something(client, experiment):
+    names = [run_of(client, experiment)["name"] for _ in range(5)]
+    assert len(set(names)) > 1 and all(len(name.split("-")) == 3 for name in names), names
+    tag = [{"key": "mlflow.runName", "value": "tagged"}]
+    assert run_of(client, experiment, tags=tag)["name"] == "tagged"
+    both = client.op("tracking.create_run", {"experiment_id": experiment["id"], "name": "other", "tags": tag})
+    assert both.status == 400 and "different values" in both.json["detail"]
+    assert client.op("tracking.create_run", {"experiment_id": experiment["id"], "name": "\u00e9" * 251}).status == 400
+    assert run_of(client, experiment, name="\u00e9" * 250)["name"] == "\u00e9" * 250
+
+
+def test_a_run_changes(client, experiment):
+    run = run_of(client, experiment)
+    path = f"/api/v1/runs/{run['id']}"
+    renamed = client.call("PATCH", path, {"name": "second"}).json
+    assert (renamed["name"], renamed["status"]) == ("second", "running") and "ended_at" not in renamed
+    assert tags_of(client.get(path).json)["mlflow.runName"] == "second"
+    ended = client.call("PATCH", path, {"status": "failed", "ended_at": "2024-05-06T07:08:09Z"}).json
+    assert (ended["name"], ended["status"], ended["ended_at"][:19]) == ("second", "failed", "2024-05-06T07:08:09")
+    assert client.call("PATCH", path, {"status": "running"}).json["status"] == "running"
+    assert client.call("PATCH", path, {"status": "lost"}).status == 400
+    other = run_of(client, experiment)
+    assert client.call("PATCH", f"/api/v1/runs/{other['id']}", {"status": "finished"}).json["ended_at"]
+
+
+def test_a_deleted_run_takes_nothing_and_comes_back(client, experiment):
+    run = run_of(client, experiment)
+    path = f"/api/v1/runs/{run['id']}"
+    client.post(f"{path}/metrics", {"key": "loss", "value": 1})
+    for _ in range(2):
+        assert client.delete(path).json["lifecycle"] == "deleted"
+    assert client.get(path).json["lifecycle"] == "deleted"
+    assert client.get(f"/api/v1/experiments/{experiment['name']}/runs").json["runs"] == []
+    words = f"The run {run['id']} must be in the 'active' state. Current state is deleted."
+    for refused in (client.call("PATCH", path, {"name": "x"}), client.post(f"{path}/finish"), client.post(f"{path}/metrics", {"key": "loss", "value": 2}),
+                    client.post(f"{path}/batch", {"tags": [{"key": "a", "value": "b"}]})):
+        assert refused.status == 409 and refused.json["detail"] == words
+    assert client.post(f"{path}/restore").json["lifecycle"] == "active"
+    assert client.get(path).json["metrics"][0]["value"] == 1
+
+
+def test_what_is_not_there(client):
+    for answer, words in ((client.get("/api/v1/runs/run_none"), "Run with id=run_none not found"),
+                          (client.op("tracking.get_experiment", {"id": "exp_none"}), "No Experiment with id=exp_none exists"),
+                          (client.get("/api/v1/experiments/none"), "Could not find experiment with name 'none'")):
+        assert answer.status == 404 and answer.json["detail"] == words
+
+
+def test_what_changes_is_in_the_log(client, experiment):
+    run = run_of(client, experiment)
+    client.delete(f"/api/v1/runs/{run['id']}")
+    entries = client.get("/api/v1/audit/entries?limit=100&operation=tracking.delete_run").json["entries"]
+    entry = next(e for e in entries if e["input"]["run_id"] == run["id"])
+    assert (entry["before"]["lifecycle"], entry["after"]["lifecycle"]) == ("active", "deleted")
