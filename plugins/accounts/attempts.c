@@ -62,7 +62,8 @@ static purlin_status id_of(purlin_ctx *ctx, const char *name, const char *addres
 purlin_status accounts_attempt(purlin_ctx *ctx, const char *name, const char *address) {
   counting c = {0};
   purlin_status status = id_of(ctx, name, address, c.id);
-  if (status == PURLIN_OK) status = purlin_transaction(ctx, count, &c);
+  if (status == PURLIN_OK)
+    status = purlin_transaction_apart(ctx, count, &c); /* it stays counted when what asked for it fails */
   if (status != PURLIN_OK || c.wait_ms == 0) return status;
   purlin_retry_after(ctx, (uint32_t)((c.wait_ms + 999) / 1000));
   return purlin_fail(ctx, PURLIN_TOO_MANY, "too many attempts failed; try again later");

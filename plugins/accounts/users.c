@@ -182,3 +182,39 @@ PURLIN_OPERATION(set_password, set_password_in, user,
   if (status == PURLIN_OK) status = sessions_revoke_all(ctx, out->id, "");
   return status;
 }
+
+typedef struct replace_password_in {
+  const char *name, *password;
+  purlin_opt_text current_password;
+} replace_password_in;
+PURLIN_SCHEMA(replace_password_in, "A new password for yourself, or for somebody",
+    PURLIN_REQUIRED(name, "The login name", .max_length = 64),
+    PURLIN_REQUIRED(password, "At least 12 characters, and no common one", PASSWORD_FIELD),
+    PURLIN_OPTIONAL(current_password, "The one you have; whoever manages users needs none", PASSWORD_FIELD));
+
+/* The new one is hashed first: nothing but the database is waited for once the attempt is no longer counted. */
+static purlin_status replace_own(purlin_ctx *ctx, const replace_password_in *in, user *out) {
+  const char *hash = NULL;
+  login_row row;
+  purlin_status status = accounts_self(ctx, out);
+  if (status == PURLIN_OK) status = accounts_require_local(ctx, out);
+  if (status == PURLIN_OK) status = accounts_hash(ctx, "password", in->password, in->name, &hash);
+  if (status == PURLIN_OK) status = accounts_check(ctx, in->name, in->current_password.value, "", &row);
+  if (status == PURLIN_UNAUTHENTICATED)
+    return purlin_fail_field(ctx, "current_password", "does not match"); /* who asks was let in: no challenge */
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, SET_PASSWORD, hash, in->name);
+  return status == PURLIN_OK ? sessions_revoke_all(ctx, out->id, sessions_current(ctx)) : status;
+}
+
+PURLIN_OPERATION(replace_password, replace_password_in, user,
+    .summary = "Change your password, or give a user another", .permission = "authenticated", .effect = PURLIN_CHANGES,
+    .description = "Your own with the one that you have; anybody's with users:write. Their sessions end, but for the one that asks.") {
+  const char *of = purlin_format(ctx, USER_PREFIX "%s", in->name);
+  if (!of) return PURLIN_TOO_LARGE;
+  bool own = accounts_in_person(ctx) && strcmp(of, purlin_actor(ctx)) == 0;
+  if (own && in->current_password.state == PURLIN_SET) return replace_own(ctx, in, out);
+  if (own && !purlin_permitted(ctx, "users:write"))
+    return purlin_fail_field(ctx, "current_password", "is required when changing your own password");
+  return purlin_call(ctx, "accounts.set_password", set_password_in_schema(), &(set_password_in){in->name, in->password},
+                     user_schema(), out);
+}

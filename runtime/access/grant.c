@@ -110,7 +110,8 @@ static const char SELECT_GRANT[] = "SELECT " GRANT_COLUMNS " FROM access_grants 
 static const char SELECT_LOCKED[] =
     "SELECT " GRANT_COLUMNS " FROM access_grants g WHERE g.workspace = ? AND g.id = ? FOR UPDATE";
 static const char SELECT_PAGE[] = "SELECT " GRANT_COLUMNS " FROM access_grants g WHERE g.workspace = ? AND " PURLIN_VISIBLE(
-    "g.project", "g.object") " AND (? = '' OR g.subject = ?) AND g.id > ? ORDER BY g.id LIMIT ?";
+    "g.project", "g.object") " AND (? = '' OR g.subject = ?) AND (? = '' OR g.role = ?) AND (? = '' OR g.project = ?)"
+                             " AND (? = '' OR g.object = ?) AND g.id > ? ORDER BY g.id LIMIT ?";
 
 typedef struct grant_in {
   const char *subject, *role;
@@ -180,11 +181,14 @@ PURLIN_OPERATION(access_revoke_grant, grant_id_in, purlin_nothing,
 /* ---- Listing ------------------------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct list_grants_in {
-  const char *subject, *after;
+  const char *subject, *role, *project, *object, *after;
   int64_t limit;
 } list_grants_in;
 PURLIN_SCHEMA(list_grants_in, "Which page",
     PURLIN_DEFAULT(subject, "\"\"", "Only of this subject", .max_length = 200),
+    PURLIN_DEFAULT(role, "\"\"", "Only of this role", .max_length = 64),
+    PURLIN_DEFAULT(project, "\"\"", "Only those in the project of this id; *: only those in all", .max_length = 64),
+    PURLIN_DEFAULT(object, "\"\"", "Only those for the object of this id; *: only those for all", .max_length = 64),
     PURLIN_DEFAULT(after, "\"\"", "Ids after this one", .max_length = 64),
     PURLIN_DEFAULT(limit, "100", "At most so many", .min = 1, .max = 1000));
 
@@ -196,5 +200,55 @@ PURLIN_SCHEMA(grant_page, "Grants, by id", PURLIN_LIST(grants, grant, "The grant
 PURLIN_OPERATION(access_list_grants, list_grants_in, grant_page,
     .summary = "Who was granted what", .permission = "access:read", .by_project = true, .http = "GET /api/v1/access/grants") {
   return purlin_db_list(ctx, grant, &out->grants, SELECT_PAGE, purlin_workspace(ctx), PURLIN_VISIBLE_TO(ctx, "access:read"),
-                        in->subject, in->subject, in->after, in->limit);
+                        in->subject, in->subject, in->role, in->role, in->project, in->project, in->object, in->object,
+                        in->after, in->limit);
+}
+
+/* ---- What somebody may do ---------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct check_permissions_in {
+  const char *subject;
+  purlin_texts permissions;
+  purlin_opt_text project, object;
+} check_permissions_in;
+PURLIN_SCHEMA(check_permissions_in, "Who, what, and where",
+    PURLIN_REQUIRED(subject, "Who: \"user:ana\", \"group:research\", \"service:nightly\"", SUBJECT_RULE),
+    PURLIN_REQUIRED(permissions, "What is asked about: \"models:write\"", .min_length = 1, .max_length = 100),
+    PURLIN_OPTIONAL(project, "In this project, by id or name; absent: in all of the workspace", .max_length = 64),
+    PURLIN_OPTIONAL(object, "For the object of this id, in that project; absent: for all there", .max_length = 64));
+
+typedef struct permission_list {
+  purlin_texts permissions;
+} permission_list;
+PURLIN_SCHEMA(permission_list, "What somebody may do there",
+    PURLIN_REQUIRED(permissions, "Those that were asked about and that they hold, by their roles and those of their groups; a narrowed key permits less"));
+
+static purlin_status select_held(purlin_ctx *ctx, const struct identity *who, const check_permissions_in *in,
+                                 const char *project, purlin_texts *out) {
+  const char **items = purlin_alloc_array(ctx, in->permissions.count, sizeof *items);
+  if (!items) return PURLIN_TOO_LARGE;
+  size_t count = 0;
+  for (size_t i = 0; i < in->permissions.count; i++) {
+    const purlin_texts one = {&in->permissions.items[i], 1};
+    if (access_holds_all(who, one, project, text_or_null(in->object))) items[count++] = in->permissions.items[i];
+  }
+  *out = (purlin_texts){items, count};
+  return PURLIN_OK;
+}
+
+PURLIN_OPERATION(access_check_permissions, check_permissions_in, permission_list,
+    .summary = "Which of these permissions somebody holds", .permission = "authenticated",
+    .description = "In the workspace, in one project, or for one object. Of others than yourself it needs access:read there.") {
+  const char *project = NULL, *object = text_or_null(in->object);
+  purlin_texts subjects;
+  grants granted = {0};
+  purlin_status status = in->project.state == PURLIN_SET ? project_find(ctx, in->project.value, &project) : PURLIN_OK;
+  if (status == PURLIN_OK && object && !project) return purlin_fail_field(ctx, "project", "an object's project is needed");
+  if (status == PURLIN_OK && strcmp(in->subject, purlin_actor(ctx)) != 0)
+    status = purlin_require_on(ctx, "access:read", project, object);
+  if (status == PURLIN_OK) status = identity_subjects(ctx, in->subject, &subjects);
+  if (status == PURLIN_OK) status = grants_of(ctx, purlin_workspace(ctx), subjects, &granted);
+  if (status != PURLIN_OK) return status;
+  const struct identity who = {.grants = granted.grants.items, .grant_count = granted.grants.count};
+  return select_held(ctx, &who, in, project, &out->permissions);
 }

@@ -214,6 +214,21 @@ static purlin_status subjects_of(purlin_ctx *ctx, const purlin_principal *princi
   return PURLIN_OK;
 }
 
+purlin_status identity_subjects(purlin_ctx *ctx, const char *subject, purlin_texts *subjects) {
+  purlin_principal who = {.actor = subject};
+  purlin_status status = PURLIN_NOT_FOUND;
+  for (size_t i = 0; i < authenticator_count && status == PURLIN_NOT_FOUND; i++) {
+    const authenticator *a = &authenticators[i];
+    if (!HAS(a->functions, groups)) continue;
+    operation_frame frame = context_enter(ctx, a->plugin, a->owner, "groups");
+    status = a->functions->groups(ctx, subject, &who.groups);
+    context_leave(ctx, frame);
+  }
+  if (status != PURLIN_OK && status != PURLIN_NOT_FOUND) return status;
+  if (status == PURLIN_NOT_FOUND) purlin_clear_failure(ctx);
+  return subjects_of(ctx, &who, subjects);
+}
+
 /* A key has its workspace; people have those in which something is granted to them. */
 static purlin_status settle_workspace(purlin_ctx *ctx, known *k, const char *asked, purlin_texts subjects) {
   if (!k->workspace) k->workspace = asked ? asked : k->principal.workspace;

@@ -16,6 +16,9 @@ void identity_forget(void);
  * knew, so a key of theirs is taken; PURLIN_UNAUTHENTICATED: they are shut out. May park, for the database only. */
 PURLIN_CHECKED purlin_status identity_comes_in(purlin_ctx *ctx, const char *actor);
 
+/* A subject, and the groups of which the authenticators say that it belongs to them. Arena. May park. */
+PURLIN_CHECKED purlin_status identity_subjects(purlin_ctx *ctx, const char *subject, purlin_texts *subjects);
+
 /* The principal of an API key: PURLIN_NOT_FOUND when it is none of ours, has expired or was revoked. `project` and `bound`: where it
  * acts, and whether only there. May park. */
 PURLIN_CHECKED purlin_status key_principal(purlin_ctx *ctx, const purlin_credential *credential,

@@ -23,6 +23,7 @@ static const struct {
            "training:write", "server:write")},
     {"approver", "Reads, and approves versions for production", TEXTS("*:read", "models:approve", "models:deploy")},
     {"viewer", "Reads", TEXTS("*:read")},
+    {"caller", "Reads, and asks models for predictions", TEXTS("*:read", "models:predict", "models:feedback")},
     {"auditor", "Reads, the audit log too", TEXTS("*:read", "audit:read")},
 };
 

@@ -22,6 +22,7 @@ static const char *in_body(purlin_ctx *ctx, const char *body, size_t size, const
 
 static const char *value_at(purlin_ctx *ctx, const purlin_request *request, const char *body, size_t size,
                             const char *field) {
+  if (!request) return NULL;
   const char *value = size > 0 ? in_body(ctx, body, size, field) : NULL;
   if (!value) value = purlin_query_value(request, field);
   return value ? purlin_copy_bytes(ctx, value, strnlen(value, LONGEST_VALUE)) : NULL;

@@ -200,7 +200,7 @@ static purlin_status answer_operation(purlin_ctx *ctx, purlin_request *request, 
   if (status == PURLIN_OK) status = run_request(ctx, request, op, in, out);
   audit_refused(ctx, op->name, status); /* by itself, for this very object */
   if (status == PURLIN_INVALID && ctx->field_count > 0 && dialect && dialect->explain)
-    status = fault_explain(ctx, request, dialect, g.body, g.body_size);
+    status = fault_explain(ctx, op->takes_secrets ? NULL : request, dialect, g.body, g.body_size);
   unsigned http = op->declared->effect == PURLIN_CREATES && !op->binding ? 201 : 200;
   if (status == PURLIN_OK)
     status = object_is_answered(op) ? answer_object(ctx, request, op, http, out)

@@ -32,6 +32,10 @@ def champion(o):
             "baseline_accuracy": 0.5}
 
 
+def the_model(o):
+    return {"username": o.user, "resource_type": "registered_model", "resource_id": o.model}
+
+
 PUBLIC = "+ +++++ +++++ ..... ."
 CALLBACK = "1 11111 11111 11111 1"
 
@@ -40,12 +44,32 @@ ROWS = {
     "mlflow.health": row(PUBLIC),
     "mlflow.version": row(PUBLIC),
     "mlflow.describe_server": row(PUBLIC),
+    # ---- mlflow: users and permissions -----------------------------------------------------------------------------------------------
+    "mlflow.current_user": row("1 +++++ +++++ ..... ."),
+    "mlflow.get_user": row("1 +++++ 33333 ..... .", lambda o: {"username": o.user}, fresh="user"),
+    "mlflow.list_users": row("1 +++++ 33333 ..... ."),
+    "mlflow.create_user": row("1 +3333 33333 ..... .", lambda o: {"username": o.new("u"), "password": "four plain garden words"}),
+    "mlflow.update_password": row("1 +3333 33333 ..... .", lambda o: {"username": o.user, "password": "four plain garden words"}, fresh="user"),
+    "mlflow.update_admin": row("1 +3333 33333 ..... .", lambda o: {"username": o.user, "is_admin": True}, fresh="user"),
+    "mlflow.delete_user": row("1 +3333 33333 ..... .", lambda o: {"username": o.user}, fresh="user"),
+    "mlflow.create_experiment_permission": row("1 +3333 +3333 43333 4", lambda o: {"experiment_id": o.experiment_id, "username": o.user, "permission": "READ"}, fresh="member"),
+    "mlflow.get_experiment_permission": row("1 +++++ +++++ 44444 4", lambda o: {"experiment_id": o.experiment_id, "username": o.user}, fresh="experiment_permission"),
+    "mlflow.update_experiment_permission": row("1 +3333 +3333 43333 4", lambda o: {"experiment_id": o.experiment_id, "username": o.user, "permission": "EDIT"}, fresh="experiment_permission"),
+    "mlflow.delete_experiment_permission": row("1 +3333 +3333 43333 4", lambda o: {"experiment_id": o.experiment_id, "username": o.user}, fresh="experiment_permission"),
+    "mlflow.create_model_permission": row("1 +3333 +3333 43333 4", lambda o: {"name": o.model, "username": o.user, "permission": "READ"}, fresh="member"),
+    "mlflow.get_model_permission": row("1 +++++ +++++ 44444 4", lambda o: {"name": o.model, "username": o.user}, fresh="permission"),
+    "mlflow.update_model_permission": row("1 +3333 +3333 43333 4", lambda o: {"name": o.model, "username": o.user, "permission": "EDIT"}, fresh="permission"),
+    "mlflow.delete_model_permission": row("1 +3333 +3333 43333 4", lambda o: {"name": o.model, "username": o.user}, fresh="permission"),
+    "mlflow.grant_permission": row("1 +3333 +3333 43333 4", lambda o: {**the_model(o), "permission": "READ"}, fresh="member"),
+    "mlflow.revoke_permission": row("1 +3333 +3333 43333 4", lambda o: the_model(o), fresh="permission"),
+    "mlflow.get_permission": row("1 +++++ +++++ +++++ +", lambda o: the_model(o), fresh="permission"),  # what is out of reach permits nothing
     # ---- access: the runtime's own ------------------------------------------------------------------------------------------------
     "access.whoami": row("1 +++++ +++++ ..... ."),
     "access.list_grants": row("1 +++++ +++++ ..... ."),
     "access.grant_role": row("1 +3333 +3333 43333 4", lambda o: {"subject": o.new("user:u"), "role": "viewer", "project": o.project}),
     "access.revoke_grant": row("1 +3333 +3333 43333 4", lambda o: {"id": o.grant}, fresh="grant"),
     "access.get_grant": row("1 +++++ +++++ 44444 4", lambda o: {"id": o.grant}, fresh="grant"),
+    "access.check_permissions": row("1 +++++ +++++ 44444 4", lambda o: {"subject": "user:x", "permissions": ["models:read"], "project": o.project}),
     "access.get_key": row("1 +++++ 44444 44444 4", lambda o: {"id": o.key}, fresh="key"),
     "access.get_role": row("1 +++++ +++++ ..... 4", lambda o: {"name": o.role}, fresh="role"),
     "access.list_keys": row("1 +++++ +++++ ..... ."),
@@ -88,6 +112,7 @@ ROWS = {
     "accounts.disable_user": row("1 +3333 33333 ..... .", lambda o: {"name": o.user}, fresh="user"),
     "accounts.enable_user": row("1 +3333 33333 ..... .", lambda o: {"name": o.user}, fresh="user"),
     "accounts.set_password": row("1 +3333 33333 ..... .", lambda o: {"name": o.user, "password": "four plain garden words"}, fresh="user"),
+    "accounts.replace_password": row("1 +3333 33333 ..... .", lambda o: {"name": o.user, "password": "four plain garden words"}, fresh="user"),
     "accounts.add_certificate": row("1 +3333 33333 ..... .", lambda o: {"name": o.user, "subject": o.new("CN=")}, fresh="user"),
     "accounts.list_certificates": row("1 +++++ 33333 ..... .", lambda o: {"name": o.user}, fresh="user"),
     "accounts.get_certificate": row("1 44444 33333 ..... .", lambda o: {"id": "crt_none"}),

@@ -63,7 +63,7 @@ class World:
         post(f"/api/v1/models/{o.model}/versions", {"framework": "xgboost", "sha256": o.sha256, "size": len(data), "signature": matrix.SIGNATURE})
         post(f"/api/v1/datasets/{o.dataset}/versions", f"x,y\n1,{next_number()}\n2,3\n".encode(), **{"Content-Type": "text/csv"})
         o.csv_sha256 = self.ok(client.get(f"/api/v1/datasets/{o.dataset}/versions/1"))["sha256"]
-        post("/api/v1/experiments", {"name": o.experiment})
+        o.experiment_id = post("/api/v1/experiments", {"name": o.experiment})["id"]
         o.run = post(f"/api/v1/experiments/{o.experiment}/runs", {})["id"]
         self.ok(client.post(f"/api/v1/runs/{o.run}/metrics", {"key": "loss", "value": 1}))
         post("/api/v1/endpoints", {"name": o.endpoint, "model": o.model, "version": "1"})
@@ -99,7 +99,7 @@ class World:
     def missing_of(o):
         """As long as the names of what is there, and never made."""
         gone = Objects(**vars(o))
-        for kind in ("project", "model", "dataset", "experiment", "endpoint", "run", "training", "job", "spare", "key", "grant", "role", "dead", "secret",
+        for kind in ("project", "model", "dataset", "experiment", "experiment_id", "endpoint", "run", "training", "job", "spare", "key", "grant", "role", "dead", "secret",
                      "trial", "trial_id", "trial_run"):
             setattr(gone, kind, getattr(o, kind)[:-4] + "zzzz")
         gone.sha256, gone.csv_sha256 = (hashlib.sha256(o.project.encode() + salt).hexdigest() for salt in (b"1", b"2"))
@@ -137,6 +137,20 @@ class World:
     def fresh_user(self, o):
         o.user = o.new("person")
         self.ok(o.client.op("accounts.create_user", {"name": o.user}))
+
+    def fresh_member(self, o):
+        """A user, who is of the server, whatever workspace the object is in."""
+        o.user = o.new("person")
+        self.ok(self.ours.op("accounts.create_user", {"name": o.user}))
+
+    def fresh_permission(self, o, path=None):
+        self.fresh_member(o)
+        of = self.ok(o.client.get(path or f"/api/v1/models/{o.model}"))
+        grant = {"subject": f"user:{o.user}", "role": "viewer", "project": o.project, "object": of["id"]}
+        self.ok(o.client.op("access.grant_role", grant))
+
+    def fresh_experiment_permission(self, o):
+        self.fresh_permission(o, f"/api/v1/experiments/{o.experiment}")
 
     def fresh_role(self, o):
         o.role = f"role-{o.letter}{next_number():06}"

@@ -108,6 +108,7 @@ WITHOUT = {
     "tracking.log_metric": "adds a point",
     "tracking.log_batch": "adds points",
     "accounts.revoke_session": "a session has no address of its own",
+    "accounts.replace_password": "proves itself by the password that there was",
     "accounts.send_verification": "sends a letter",
     "accounts.forgot_password": "sends a letter",
     "access.set_quota": "says outright what holds from then on",
@@ -119,7 +120,7 @@ WITHOUT = {
 
 def test_every_changeable_object_can_be_held_to_what_was_read(client):
     operations = [o for methods in client.get("/openapi.json").json["paths"].values() for o in methods.values()]
-    changing = [o for o in operations if o.get("x-effect") == "changes"]
+    changing = [o for o in operations if o.get("x-effect") == "changes" and "x-binds" not in o]
     assert len(changing) > 25
     for operation in changing:
         held = any(p["name"] == "If-Match" for p in operation["parameters"])
