@@ -3,6 +3,7 @@
 #include "core/schema.h"
 #include "core/text.h"
 #include "db/db.h"
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- Showing -------------------------------------------------------------------------------------------------------------------- */
@@ -91,9 +92,24 @@ static purlin_status compare(purlin_ctx *ctx, const object_change *change) {
 
 /* ---- One change ------------------------------------------------------------------------------------------------------------------- */
 
+void object_change_forget(object_change *c) {
+  free(c->held);
+  c->held = NULL;
+  c->before = (purlin_json){0};
+}
+
 static purlin_status read_before(purlin_ctx *ctx, void *argument) {
   object_change *c = argument;
-  return c->if_match ? show(ctx, c->op, c->in, &c->before) : show_to_log(ctx, c->op, c->in, &c->before);
+  purlin_json text;
+  object_change_forget(c);
+  purlin_status status = c->if_match ? show(ctx, c->op, c->in, &text) : show_to_log(ctx, c->op, c->in, &text);
+  if (status != PURLIN_OK || !text.text) return status;
+  c->held = malloc(text.size + 1);
+  if (!c->held) return purlin_fail(ctx, PURLIN_TOO_LARGE, "the object does not fit into memory");
+  memcpy(c->held, text.text, text.size);
+  c->held[text.size] = '\0';
+  c->before = (purlin_json){c->held, text.size};
+  return PURLIN_OK;
 }
 
 static purlin_status look(purlin_ctx *ctx, void *argument) {
@@ -109,7 +125,8 @@ purlin_status object_change_begin(purlin_ctx *ctx, object_change *c) {
     return purlin_fail(ctx, PURLIN_INVALID, "%s changes no object that If-Match could be compared with", c->op->name);
   c->looked = false;
   c->refused = PURLIN_OK;
-  c->before = c->after = (purlin_json){0};
+  object_change_forget(c);
+  c->after = (purlin_json){0};
   if (c->op->shown && (c->if_match || c->recorded)) db_at_first_write(ctx, look, c);
   return PURLIN_OK;
 }

@@ -11,13 +11,14 @@
 
 enum { OBJECT_ETAG_SIZE = 2 + 32 + 1 }; /* quotes, 128 bits of SHA-256 in hexadecimal, NUL */
 
-/* One change. JSON of the arena, without secrets; no text: there was no object, or there is none any more. */
+/* One change. JSON without secrets, `after` of the arena; no text: there was no object, or there is none any more. */
 typedef struct object_change {
   const operation *op;
   const void *in;
   const char *if_match; /* of the request; NULL: none */
   bool recorded;        /* somebody wants to know before and after */
   purlin_json before, after;
+  char *held; /* what `before` points to: not of the arena, whose marks may be older than the first write */
   /* Of one run of the transaction. */
   bool looked;
   purlin_status refused; /* by if_match; PURLIN_OK: not */
@@ -28,6 +29,9 @@ PURLIN_CHECKED purlin_status object_change_begin(purlin_ctx *ctx, object_change 
 /* After it has run, with what it returned and answers. PURLIN_PRECONDITION, recorded: the object was not (any more) as if_match says. May park. */
 PURLIN_CHECKED purlin_status object_change_end(purlin_ctx *ctx, object_change *change, purlin_status status,
                                                const void *out);
+
+/* When nobody looks at `before` any more. */
+void object_change_forget(object_change *change);
 
 /* Whether what the operation answers is an object that If-Match can be compared with. */
 bool object_is_answered(const operation *op);

@@ -113,6 +113,7 @@ purlin_status operation_run_permitted(purlin_ctx *ctx, const operation *op, cons
   ctx->once = NULL;
   ctx->if_match = NULL;
   purlin_status status = run_with_effect(ctx, &c);
+  object_change_forget(&c.change);
   context_leave(ctx, frame);
   count(op, status, began_ns);
   return status;

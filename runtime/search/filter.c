@@ -100,6 +100,7 @@ static void put_comparison(buffer *out, const char *pattern, const char *column)
 static void open_rows(compiler *c, const search_name *name, bool exists) {
   buffer_format(&c->sql->text, "%sEXISTS (SELECT 1 FROM %s x WHERE x.%s = %s AND x.name = ?", exists ? "" : "NOT ",
                 name->entity->table, name->entity->owner, c->search->id);
+  search_values(c->sql, name->entity);
   search_value(c->sql, purlin_value_text(name->name));
 }
 

@@ -44,6 +44,7 @@ void search_order_join(search_sql *sql, const purlin_search *search, const searc
     if (item->name.key) continue;
     buffer_format(&sql->text, " LEFT JOIN %s o%zu ON o%zu.%s = %s AND o%zu.name = ?", item->name.entity->table, i, i,
                   item->name.entity->owner, search->id, i);
+    search_values(sql, item->name.entity);
     search_value(sql, purlin_value_text(item->name.name));
   }
 }
@@ -60,16 +61,18 @@ void search_order_by(search_sql *sql, const purlin_search *search, const search_
 
 /* ---- Where a page begins ------------------------------------------------------------------------------------------------------------------ */
 
-/* Values travel as texts: "n" is NULL, any other begins with "v". Times are microseconds since 1970. */
+/* Values travel as texts: "n" is NULL, any other begins with "v". Times are microseconds since 1970. An array wants one collation. */
+#define AS_TEXT "CONVERT(CONCAT('v', %s%s%s) USING utf8mb4) COLLATE utf8mb4_bin"
+
 void search_order_values(search_sql *sql, const purlin_search *search, const search_order *order) {
   buffer_text(&sql->text, "JSON_ARRAY(");
   for (size_t i = 0; i < order->count; i++) {
     const search_order_item *item = &order->items[i];
     bool time = item->name.type == PURLIN_SEARCH_TIME;
-    buffer_format(&sql->text, "COALESCE(CONCAT('v', %s%s%s), 'n'), ",
-                  time ? "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', " : "", item->sql, time ? ")" : "");
+    buffer_format(&sql->text, "COALESCE(" AS_TEXT ", 'n'), ", time ? "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', " : "",
+                  item->sql, time ? ")" : "");
   }
-  buffer_format(&sql->text, "CONCAT('v', %s))", search->id);
+  buffer_format(&sql->text, AS_TEXT ")", "", search->id, "");
 }
 
 static purlin_value value_of(const search_order_item *item, const char *text) {

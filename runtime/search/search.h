@@ -29,6 +29,8 @@ typedef struct search_sql {
 } search_sql;
 
 void search_value(search_sql *sql, purlin_value value);
+/* Those of an entity's table. */
+void search_values(search_sql *sql, const purlin_search_entity *entity);
 
 /* ---- Words ---- */
 

@@ -7,6 +7,10 @@ void search_value(search_sql *sql, purlin_value value) {
   else sql->values[sql->count++] = value;
 }
 
+void search_values(search_sql *sql, const purlin_search_entity *entity) {
+  for (size_t i = 0; i < entity->value_count; i++) search_value(sql, entity->values[i]);
+}
+
 static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 

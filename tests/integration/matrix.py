@@ -35,6 +35,7 @@ def champion(o):
 def the_model(o):
     return {"username": o.user, "resource_type": "registered_model", "resource_id": o.model}
 
+MLMODEL = '{"artifact_path": "m", "flavors": {}, "utc_time_created": "-", "run_id": "r"}'
 
 PUBLIC = "+ +++++ +++++ ..... ."
 CALLBACK = "1 11111 11111 11111 1"
@@ -63,6 +64,16 @@ ROWS = {
     "mlflow.grant_permission": row("1 +3333 +3333 43333 4", lambda o: {**the_model(o), "permission": "READ"}, fresh="member"),
     "mlflow.revoke_permission": row("1 +3333 +3333 43333 4", lambda o: the_model(o), fresh="permission"),
     "mlflow.get_permission": row("1 +++++ +++++ +++++ +", lambda o: the_model(o), fresh="permission"),  # what is out of reach permits nothing
+    # ---- mlflow: logged models ----------------------------------------------------------------------------------------------------
+    "mlflow.create_logged_model": row("1 ++333 ++333 44333 4", lambda o: {"experiment_id": o.experiment_id}),
+    "mlflow.get_logged_model": row("1 +++++ +++++ 44444 4", lambda o: {"model_id": o.logged}),
+    "mlflow.search_logged_models": row("1 +++++ +++++ ..... .", lambda o: {"experiment_ids": [o.experiment_id]}),
+    "mlflow.finalize_logged_model": row("1 ++333 ++333 44333 4", lambda o: {"model_id": o.logged, "status": "LOGGED_MODEL_READY"}),
+    "mlflow.delete_logged_model": row("1 ++333 ++333 44333 4", lambda o: {"model_id": o.logged}, fresh="logged"),
+    "mlflow.set_logged_model_tags": row("1 ++333 ++333 44333 4", lambda o: {"model_id": o.logged, "tags": [{"key": "a", "value": "b"}]}),
+    "mlflow.delete_logged_model_tag": row("1 ++333 ++333 44333 4", lambda o: {"model_id": o.logged, "tag_key": "gone"}, fresh="logged"),
+    "mlflow.log_logged_model_params": row("1 ++333 ++333 44333 4", lambda o: {"model_id": o.logged, "params": [{"key": "a", "value": "b"}]}),
+    "mlflow.log_model": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.run, "model_json": MLMODEL}),
     # ---- access: the runtime's own ------------------------------------------------------------------------------------------------
     "access.whoami": row("1 +++++ +++++ ..... ."),
     "access.list_grants": row("1 +++++ +++++ ..... ."),
@@ -172,6 +183,16 @@ ROWS = {
     "tracking.log_metric": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.run, "key": "loss", "value": 1}),
     "tracking.log_batch": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.run, "metrics": [{"key": "loss", "value": 1}]}),
     "tracking.metric_history": row("1 +++++ +++++ 44444 4", lambda o: {"run_id": o.run, "key": "loss"}),
+    # ---- tracking: logged models --------------------------------------------------------------------------------------------------
+    "tracking.create_logged_model": row("1 ++333 ++333 44333 4", lambda o: {"experiment_id": o.experiment_id}),
+    "tracking.get_logged_model": row("1 +++++ +++++ 44444 4", lambda o: {"model_id": o.logged}),
+    "tracking.search_logged_models": row("1 +++++ +++++ ..... .", lambda o: {"experiment_ids": [o.experiment_id]}),
+    "tracking.finish_logged_model": row("1 ++333 ++333 44333 4", lambda o: {"model_id": o.logged}),
+    "tracking.delete_logged_model": row("1 ++333 ++333 44333 4", lambda o: {"model_id": o.logged}, fresh="logged"),
+    "tracking.set_logged_model_tags": row("1 ++333 ++333 44333 4", lambda o: {"model_id": o.logged, "tags": [{"key": "a", "value": "b"}]}),
+    "tracking.delete_logged_model_tag": row("1 ++333 ++333 44333 4", lambda o: {"model_id": o.logged, "key": "gone"}, fresh="logged"),
+    "tracking.log_logged_model_parameters": row("1 ++333 ++333 44333 4", lambda o: {"model_id": o.logged, "parameters": [{"key": "a", "value": "b"}]}),
+    "tracking.record_model": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.run, "model": {"x": 1}}),
     # ---- training -----------------------------------------------------------------------------------------------------------------
     "training.trainers": row("1 +++++ +++++ ..... ."),
     "training.list_jobs": row("1 +++++ +++++ ..... ."),

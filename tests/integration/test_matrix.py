@@ -64,6 +64,7 @@ class World:
         post(f"/api/v1/datasets/{o.dataset}/versions", f"x,y\n1,{next_number()}\n2,3\n".encode(), **{"Content-Type": "text/csv"})
         o.csv_sha256 = self.ok(client.get(f"/api/v1/datasets/{o.dataset}/versions/1"))["sha256"]
         o.experiment_id = post("/api/v1/experiments", {"name": o.experiment})["id"]
+        o.logged = post("/api/v1/logged-models", {"experiment_id": o.experiment_id, "name": name("logged")})["id"]
         o.run = post(f"/api/v1/experiments/{o.experiment}/runs", {})["id"]
         self.ok(client.post(f"/api/v1/runs/{o.run}/metrics", {"key": "loss", "value": 1}))
         post("/api/v1/endpoints", {"name": o.endpoint, "model": o.model, "version": "1"})
@@ -100,7 +101,7 @@ class World:
         """As long as the names of what is there, and never made."""
         gone = Objects(**vars(o))
         for kind in ("project", "model", "dataset", "experiment", "experiment_id", "endpoint", "run", "training", "job", "spare", "key", "grant", "role", "dead", "secret",
-                     "trial", "trial_id", "trial_run"):
+                     "trial", "trial_id", "trial_run", "logged"):
             setattr(gone, kind, getattr(o, kind)[:-4] + "zzzz")
         gone.sha256, gone.csv_sha256 = (hashlib.sha256(o.project.encode() + salt).hexdigest() for salt in (b"1", b"2"))
         return gone
@@ -109,6 +110,10 @@ class World:
 
     def fresh_spare(self, o):
         self.ok(o.client.post("/api/v1/endpoints", {"name": o.spare, "model": o.model, "version": "1"}, headers=o.header))
+
+    def fresh_logged(self, o):
+        body = {"experiment_id": o.experiment_id, "tags": [{"key": "gone", "value": "x"}]}
+        o.logged = self.ok(o.client.post("/api/v1/logged-models", body, headers=o.header))["id"]
 
     def fresh_monitor(self, o):
         self.server.sql(self.monitor(o, o.spare))

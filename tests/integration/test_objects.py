@@ -107,6 +107,7 @@ WITHOUT = {
     "serving.feedback": "of many predictions",
     "tracking.log_metric": "adds a point",
     "tracking.log_batch": "adds points",
+    "tracking.record_model": "adds to a list",
     "accounts.revoke_session": "a session has no address of its own",
     "accounts.replace_password": "proves itself by the password that there was",
     "accounts.send_verification": "sends a letter",

@@ -51,6 +51,9 @@ typedef struct purlin_search_entity {
   purlin_search_type type; /* of the value */
   bool lenient;            /* != holds also where there is no such row */
   bool no_order;           /* nothing is ordered by it */
+  /* Of the '?' in `table`, which may be a query in parentheses: "(SELECT run_id, name, value FROM ... WHERE dataset = ?)". Borrowed. */
+  const purlin_value *values;
+  size_t value_count;
 } purlin_search_entity;
 
 typedef struct purlin_search {
