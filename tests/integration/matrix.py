@@ -193,6 +193,18 @@ ROWS = {
     "tracking.delete_logged_model_tag": row("1 ++333 ++333 44333 4", lambda o: {"model_id": o.logged, "key": "gone"}, fresh="logged"),
     "tracking.log_logged_model_parameters": row("1 ++333 ++333 44333 4", lambda o: {"model_id": o.logged, "parameters": [{"key": "a", "value": "b"}]}),
     "tracking.record_model": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.run, "model": {"x": 1}}),
+    "tracking.locate_run": row("1 +++++ +++++ 44444 4", lambda o: {"id": o.run}),
+    "tracking.locate_logged_model": row("1 +++++ +++++ 44444 4", lambda o: {"id": o.logged}),
+    # ---- artifacts ------------------------------------------------------------------------------------------------------------------
+    "artifacts.list": row("1 +++++ +++++ 44444 4", lambda o: {"kind": "run", "owner": o.run}),
+    "artifacts.get": row("1 +++++ +++++ 44444 4", lambda o: {"kind": "run", "owner": o.run, "path": "a/b.txt"}, fresh="file"),
+    "artifacts.delete": row("1 ++333 ++333 44333 4", lambda o: {"kind": "run", "owner": o.run, "path": "a"}, fresh="file"),
+    "artifacts.upload": row("1 ++333 ++333 44333 4", lambda o: {"kind": "run", "owner": o.run, "path": "up.bin"}, body=b"bytes"),
+    "artifacts.download": row("1 +++++ +++++ 44444 4", lambda o: {"kind": "run", "owner": o.run, "path": "a/b.txt"}, fresh="file"),
+    "mlflow.list_artifacts": row("1 +++++ +++++ 44444 4", lambda o: {"path": f"{o.experiment_id}/{o.run}/artifacts"}),
+    "mlflow.delete_artifacts": row("1 ++333 ++333 44333 4", lambda o: {"path": f"{o.experiment_id}/{o.run}/artifacts/a"}, fresh="file"),
+    "mlflow.upload_artifact": row("1 ++333 ++333 44333 4", lambda o: {"path": f"{o.experiment_id}/{o.run}/artifacts/up.bin"}, body=b"bytes"),
+    "mlflow.download_artifact": row("1 +++++ +++++ 44444 4", lambda o: {"path": f"{o.experiment_id}/{o.run}/artifacts/a/b.txt"}, fresh="file"),
     # ---- training -----------------------------------------------------------------------------------------------------------------
     "training.trainers": row("1 +++++ +++++ ..... ."),
     "training.list_jobs": row("1 +++++ +++++ ..... ."),

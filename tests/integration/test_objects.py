@@ -108,6 +108,7 @@ WITHOUT = {
     "tracking.log_metric": "adds a point",
     "tracking.log_batch": "adds points",
     "tracking.record_model": "adds to a list",
+    "artifacts.delete": "of many files",
     "accounts.revoke_session": "a session has no address of its own",
     "accounts.replace_password": "proves itself by the password that there was",
     "accounts.send_verification": "sends a letter",

@@ -1,0 +1,130 @@
+/* artifacts.h: files of runs, logged models and traces: what the operations of the plugin `artifacts` take and give, and its contract for
+ * who streams them.
+ *
+ *   const purlin_artifacts *artifacts = purlin_use(ctx, artifacts, NULL);
+ *   artifacts_place place = {.kind = "run", .owner = "run_8k3v...", .path = "model/weights.bin"};
+ *   status = artifacts ? artifacts->put(ctx, request, &place, &file) : PURLIN_UNAVAILABLE;
+ *
+ * A file belongs to an owner, and with it to an experiment: who may read or change runs there (runs:read, runs:write) may read or change its
+ * files. What an owner is its plugin says, by an operation that answers artifacts_owner: tracking.locate_run, tracking.locate_logged_model,
+ * traces.locate.
+ *
+ * A path is made of components with slashes between: "model/weights.bin". It is UTF-8 of at most 700 characters in at most 100 components,
+ * none of them empty, "." or "..", without control characters, backslashes and '#'; nor does it become anything of the kind for those who
+ * decode it once more. Folders are not kept: one is there as long as a file is in it, and no file has the path of a folder.
+ *
+ * Since 0.2; base.h says what else holds everywhere. */
+#ifndef PURLIN_CONTRACTS_ARTIFACTS_H
+#define PURLIN_CONTRACTS_ARTIFACTS_H
+
+#include <purlin/operation.h>
+#include <purlin/plugin.h>
+#include <purlin/route.h>
+
+PURLIN_BEGIN
+
+#define PURLIN_CONTRACT_artifacts 1u
+
+#define ARTIFACTS_KINDS "run, model, trace"
+
+/* ---- What the owners' plugins answer ---------------------------------------------------------------------------------------- */
+
+typedef struct artifacts_which_owner {
+  const char *id;
+} artifacts_which_owner;
+PURLIN_SCHEMA(artifacts_which_owner, "Whose files",
+    PURLIN_REQUIRED(id, "Its id", .min_length = 1, .max_length = 64));
+
+/* For whoever may see it. Not found otherwise. */
+typedef struct artifacts_owner {
+  const char *project, *experiment_id, *uri, *lifecycle;
+} artifacts_owner;
+PURLIN_SCHEMA(artifacts_owner, "Where the files of a run, a logged model or a trace belong",
+    PURLIN_REQUIRED(project, "The project"),
+    PURLIN_REQUIRED(experiment_id, "The experiment: whose permissions hold"),
+    PURLIN_REQUIRED(uri, "What its files are below of"),
+    PURLIN_REQUIRED(lifecycle, "What is deleted takes no files", .choices = "active, deleted"));
+
+/* ---- Files -------------------------------------------------------------------------------------------------------------------- */
+
+/* A file, or a folder. */
+typedef struct artifacts_place {
+  const char *kind, *owner, *path;
+  const char *uri; /* the owner's files must be below this; "" or NULL: wherever they are */
+} artifacts_place;
+PURLIN_SCHEMA(artifacts_place, "A file or a folder",
+    PURLIN_REQUIRED(kind, "What it belongs to", .choices = ARTIFACTS_KINDS),
+    PURLIN_REQUIRED(owner, "The id of that", .min_length = 1, .max_length = 64),
+    PURLIN_DEFAULT(path, "\"\"", "Its path; empty: all of the owner's", .max_length = 2800),
+    PURLIN_DEFAULT(uri, "\"\"", "Where the owner's files are, if they must be there", .max_length = 4000));
+
+typedef struct artifacts_file {
+  const char *path, *sha256;
+  int64_t size;
+  purlin_time created_at;
+  const char *created_by;
+} artifacts_file;
+PURLIN_SCHEMA(artifacts_file, "A file",
+    PURLIN_REQUIRED(path, "Its path"),
+    PURLIN_REQUIRED(sha256, "The SHA-256 of its bytes"),
+    PURLIN_REQUIRED(size, "How many bytes"),
+    PURLIN_REQUIRED(created_at, "When it was stored"),
+    PURLIN_REQUIRED(created_by, "By whom"));
+
+/* artifacts.list: the files and folders in a folder, by name; nothing in what is no folder. */
+typedef struct artifacts_list {
+  const char *kind, *owner, *path, *uri, *page;
+  int64_t limit;
+} artifacts_list;
+PURLIN_SCHEMA(artifacts_list, "Which folder",
+    PURLIN_REQUIRED(kind, "What it belongs to", .choices = ARTIFACTS_KINDS),
+    PURLIN_REQUIRED(owner, "The id of that", .min_length = 1, .max_length = 64),
+    PURLIN_DEFAULT(path, "\"\"", "The folder; empty: the first one", .max_length = 2800),
+    PURLIN_DEFAULT(uri, "\"\"", "Where the owner's files are, if they must be there", .max_length = 4000),
+    PURLIN_DEFAULT(page, "\"\"", "What came as next_page with the page before", .max_length = 6000),
+    PURLIN_DEFAULT(limit, "1000", "At most so many", .min = 1, .max = 10000));
+
+typedef struct artifacts_entry {
+  const char *name;
+  bool is_folder;
+  purlin_opt_int size;
+} artifacts_entry;
+PURLIN_SCHEMA(artifacts_entry, "What is in a folder",
+    PURLIN_REQUIRED(name, "Its name in the folder"),
+    PURLIN_REQUIRED(is_folder, "Whether there is more below it"),
+    PURLIN_OPTIONAL(size, "Bytes of a file"));
+
+typedef struct artifacts_page {
+  const char *uri;
+  PURLIN_LIST_OF(artifacts_entry) entries;
+  const char *next_page;
+} artifacts_page;
+PURLIN_SCHEMA(artifacts_page, "A page of a folder",
+    PURLIN_REQUIRED(uri, "Where the owner's files are"),
+    PURLIN_LIST(entries, artifacts_entry, "What is in it, by name"),
+    PURLIN_REQUIRED(next_page, "What asks for the next page; empty after the last"));
+
+/* artifacts.delete: a file, or a folder with all that is in it; the empty path: all of the owner's. */
+typedef struct artifacts_deleted {
+  int64_t files;
+} artifacts_deleted;
+PURLIN_SCHEMA(artifacts_deleted, "What was deleted",
+    PURLIN_REQUIRED(files, "How many files; 0: there was nothing of that path"));
+
+/* ---- The contract: for routes that stream --------------------------------------------------------------------------------------- */
+
+/* Errors of both: PURLIN_NOT_FOUND (no such owner, or nobody may know of it; no such file), PURLIN_FORBIDDEN, PURLIN_INVALID (the path),
+ * and those of storage, reading and writing. Each may park. */
+typedef struct purlin_artifacts {
+  uint32_t size;
+  /* Takes the request's body as the file, in place of one of the same path. It is there whole when this returns PURLIN_OK, and else nothing
+   * has changed. Whether they may is asked before the body is. PURLIN_CONFLICT: the owner was deleted, keeps its files elsewhere, or the path
+   * is a folder, or below a file. */
+  purlin_status (*put)(purlin_ctx *ctx, purlin_request *request, const artifacts_place *place, artifacts_file *out);
+  /* Answers with the file, or the range of it that was asked for: always something to be saved, never to be shown. */
+  purlin_status (*send)(purlin_ctx *ctx, purlin_request *request, const artifacts_place *place);
+} purlin_artifacts;
+
+PURLIN_END
+
+#endif
