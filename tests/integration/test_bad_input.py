@@ -17,7 +17,7 @@ class Operation:
     """An operation with all its fields: those of the body, the path and the query."""
 
     def __init__(self, method, path, declared, schemas):
-        self.name, self.schemas = declared["operationId"], schemas
+        self.name, self.schemas, self.method, self.path = declared["operationId"], schemas, method, path
         self.fields = {one["name"]: one["schema"] for one in declared.get("parameters", [])}
         self.required = [one["name"] for one in declared.get("parameters", []) if one.get("required") and "default" not in one["schema"]]
         body = declared.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
