@@ -107,24 +107,28 @@ PURLIN_SCHEMA(version_in, "Which version",
     PURLIN_REQUIRED(version, "version"));
 typedef struct version_out {
   int64_t version;
-  const char *framework, *sha256;
-  int64_t size;
+  purlin_opt_text framework, sha256;
+  purlin_opt_int size;
   purlin_json signature;
 } version_out;
 PURLIN_SCHEMA(version_out, "A version, as far as serving needs it",
     PURLIN_REQUIRED(version, "number"),
-    PURLIN_REQUIRED(framework, "framework"),
-    PURLIN_REQUIRED(sha256, "bytes"),
-    PURLIN_REQUIRED(size, "size"),
-    PURLIN_REQUIRED(signature, "signature"));
+    PURLIN_OPTIONAL(framework, "framework"),
+    PURLIN_OPTIONAL(sha256, "bytes"),
+    PURLIN_OPTIONAL(size, "size"),
+    PURLIN_OPTIONAL(signature, "signature"));
 
 purlin_status registry_source(purlin_ctx *ctx, const char *model, const char *version, source *out) {
   const version_in in = {model, version};
   version_out found;
   purlin_status status = purlin_call(ctx, "registry.get_version", version_in_schema(), &in, version_out_schema(), &found);
-  if (status == PURLIN_OK)
-    *out = (source){model, found.version, found.framework, found.sha256, found.size, found.signature};
-  return status;
+  if (status != PURLIN_OK) return status;
+  if (found.sha256.state != PURLIN_SET || !found.signature.text)
+    return purlin_fail(ctx, PURLIN_CONFLICT,
+                       "version %lld of '%s' was registered by where its files are: they cannot be served",
+                       (long long)found.version, model);
+  *out = (source){model, found.version, found.framework.value, found.sha256.value, found.size.value, found.signature};
+  return PURLIN_OK;
 }
 
 /* ---- Deploying ------------------------------------------------------------------------------------------------------------------------------- */

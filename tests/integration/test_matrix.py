@@ -73,6 +73,7 @@ class World:
         o.trial, o.trial_id, o.trial_run = name("trial"), "exp_none", "run_none"
         o.user = "none"
         o.secret = f"secret-{o.letter}-none"
+        o.doomed = f"doomed-{o.letter}-none"
         return o
 
     def insert(self, o):
@@ -101,7 +102,7 @@ class World:
         """As long as the names of what is there, and never made."""
         gone = Objects(**vars(o))
         for kind in ("project", "model", "dataset", "experiment", "experiment_id", "endpoint", "run", "training", "job", "spare", "key", "grant", "role", "dead", "secret",
-                     "trial", "trial_id", "trial_run", "logged"):
+                     "trial", "trial_id", "trial_run", "logged", "doomed"):
             setattr(gone, kind, getattr(o, kind)[:-4] + "zzzz")
         gone.sha256, gone.csv_sha256 = (hashlib.sha256(o.project.encode() + salt).hexdigest() for salt in (b"1", b"2"))
         return gone
@@ -167,6 +168,11 @@ class World:
     def fresh_secret(self, o):
         o.secret = o.new("secret")
         self.ok(o.client.op("secrets.put", {"name": o.secret, "value": "x"}))
+
+    def fresh_doomed(self, o):
+        o.doomed = o.new("doomed-")
+        self.ok(o.client.post("/api/v1/models", {"name": o.doomed}, headers=o.header))
+        self.ok(o.client.op("registry.register_version", {"name": o.doomed, "source": "s3://b/x"}, headers=o.header))
 
     def fresh_dead(self, o):
         o.dead = unique("ded")
