@@ -1,19 +1,20 @@
 /* artifacts.c: MLflow's proxy of artifacts, and what a browser asks of them.
  *
  * Below /mlflow-artifacts/artifacts/ stand the paths that follow "mlflow-artifacts:/" in URIs: EXPERIMENT/RUN/artifacts/FILE,
- * EXPERIMENT/models/MODEL/artifacts/FILE, EXPERIMENT/traces/TRACE/artifacts/FILE, and in place of EXPERIMENT whatever the experiment's
- * artifact_location says. What follows the id of no run, model or trace is not found: nothing is kept outside of them. */
+ * EXPERIMENT/models/MODEL/artifacts/FILE, EXPERIMENT/traces/TRACE/artifacts/FILE. Whose files are not at that very URI is not found, and
+ * nothing is kept outside of runs, models and traces. */
 #include "mlflow.h"
 #include <purlin/contracts/artifacts.h>
 #include <string.h>
 
+#define WORD "/artifacts"
+#define SIZE_OF_WORD (sizeof WORD - 1)
 #define PROXY "/api/2.0/mlflow-artifacts/artifacts"
 
 /* ---- From paths to owners --------------------------------------------------------------------------------------------------------------- */
 
 /* Cuts the first `size` bytes of a path, which end before "/artifacts", into what is kept where. False: there is no id. */
 static bool cut(purlin_ctx *ctx, const char *path, size_t size, artifacts_place *out) {
-  static const char word[] = "/artifacts";
   const char *owner = memrchr(path, '/', size);
   if (!owner) return false;
   const char *before = memrchr(path, '/', (size_t)(owner - path));
@@ -21,42 +22,32 @@ static bool cut(purlin_ctx *ctx, const char *path, size_t size, artifacts_place 
   size_t kind_size = (size_t)(owner - before);
   bool model = kind_size == 6 && memcmp(before, "models", 6) == 0;
   bool trace = kind_size == 6 && memcmp(before, "traces", 6) == 0;
-  const char *rest = path + size + sizeof word - 1;
+  const char *rest = path + size + SIZE_OF_WORD;
   *out = (artifacts_place){.kind = model   ? "model"
                                    : trace ? "trace"
                                            : "run",
                            .owner = purlin_copy_bytes(ctx, owner + 1, (size_t)(path + size - owner - 1)),
                            .path = *rest == '/' ? rest + 1 : rest,
-                           .uri = purlin_format(ctx, "mlflow-artifacts:/%.*s", (int)(size + sizeof word - 1), path)};
+                           .uri = purlin_format(ctx, "mlflow-artifacts:/%.*s", (int)(size + SIZE_OF_WORD), path)};
   return out->owner && out->uri && *out->owner;
 }
 
-/* The next place that a path may name, from *from on: a location may hold the word, too. */
-static bool next_place(purlin_ctx *ctx, const char *path, size_t *from, artifacts_place *out) {
-  static const char word[] = "/artifacts";
-  for (const char *at = strstr(path + *from, word); at; at = strstr(at + 1, word)) {
-    const char *end = at + sizeof word - 1;
-    if ((*end != '/' && *end != '\0') || !cut(ctx, path, (size_t)(at - path), out)) continue;
-    *from = (size_t)(end - path);
-    return true;
-  }
-  return false;
+static bool find_place(purlin_ctx *ctx, const char *path, artifacts_place *out) {
+  const char *at = path;
+  do at = strstr(at, WORD);
+  while (at && at[SIZE_OF_WORD] != '/' && at[SIZE_OF_WORD] != '\0' && at++);
+  return at && cut(ctx, path, (size_t)(at - path), out);
 }
 
 typedef purlin_status with_place(purlin_ctx *ctx, const artifacts_place *place, void *argument);
 
-/* Does something with the place that a path names: with the first that is there. */
+/* Does something with the place that a path names. */
 static purlin_status at_place(purlin_ctx *ctx, const char *path, with_place *act, void *argument) {
-  enum { MOST_TRIED = 4 };
   artifacts_place place;
-  size_t from = 0;
-  purlin_status status = PURLIN_NOT_FOUND;
   path += strspn(path, "/");
-  for (int tried = 0; status == PURLIN_NOT_FOUND && tried < MOST_TRIED && next_place(ctx, path, &from, &place); tried++)
-    status = act(ctx, &place, argument);
-  if (status == PURLIN_CONFLICT) return purlin_fail(ctx, PURLIN_INVALID, "%s", purlin_failure(ctx));
-  if (status != PURLIN_NOT_FOUND) return status;
-  return *purlin_failure(ctx) ? status : purlin_fail(ctx, status, "No such artifact: '%s'", path);
+  if (!find_place(ctx, path, &place)) return purlin_fail(ctx, PURLIN_NOT_FOUND, "No such artifact: '%s'", path);
+  purlin_status status = act(ctx, &place, argument);
+  return status == PURLIN_CONFLICT ? purlin_fail(ctx, PURLIN_INVALID, "%s", purlin_failure(ctx)) : status;
 }
 
 static const char *without_slash(purlin_ctx *ctx, const char *path) {
@@ -86,7 +77,9 @@ static purlin_status done(purlin_ctx *ctx, purlin_request *request) {
 static purlin_status refuse_query(purlin_ctx *ctx, purlin_request *request) {
   purlin_nothing nothing;
   purlin_status status = purlin_query_decode(ctx, request, purlin_nothing_schema(), &nothing);
-  return status == PURLIN_INVALID ? purlin_fail(ctx, status, "Invalid path: a '?' in it must be sent as %%3F") : status;
+  if (status != PURLIN_INVALID) return status;
+  purlin_clear_failure(ctx);
+  return purlin_fail(ctx, status, "Invalid path: a '?' in it must be sent as %%3F");
 }
 
 PURLIN_ROUTE(upload_artifact, "PUT " PROXY "/{path...}", .summary = "Upload an artifact", .permission = "runs:write", .by_project = true,
@@ -172,4 +165,127 @@ static purlin_status list_at(purlin_ctx *ctx, const artifacts_place *place, void
 MLFLOW_BINDING(list_artifacts, mlflow_artifact_path, mlflow_files, "GET " PROXY, "artifacts.list") {
   const char *path = without_slash(ctx, in->path);
   return path ? at_place(ctx, path, list_at, out) : PURLIN_TOO_LARGE;
+}
+
+/* ---- By the ids of runs and logged models, in pages ------------------------------------------------------------------------------------------ */
+
+typedef struct mlflow_folder {
+  const char *root_uri;
+  PURLIN_LIST_OF(mlflow_file_info) files;
+  const char *next_page_token;
+} mlflow_folder;
+PURLIN_SCHEMA(mlflow_folder, "What is in a folder",
+    PURLIN_REQUIRED(root_uri, "Where the files of the run or model are"),
+    PURLIN_LIST(files, mlflow_file_info, "By their paths from there"),
+    PURLIN_OPTIONAL(next_page_token, "Asks for the next page, if there is one"));
+
+static purlin_status list_folder(purlin_ctx *ctx, const artifacts_list *ask, mlflow_folder *out) {
+  artifacts_page page = {0};
+  purlin_status status = purlin_call(ctx, "artifacts.list", artifacts_list_schema(), ask, artifacts_page_schema(), &page);
+  if (status != PURLIN_OK) return status;
+  out->root_uri = page.uri;
+  out->next_page_token = *page.next_page ? page.next_page : NULL;
+  out->files.items = purlin_alloc_array(ctx, page.entries.count + 1, sizeof *out->files.items);
+  if (!out->files.items) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < page.entries.count; i++) {
+    const artifacts_entry *entry = &page.entries.items[i];
+    const char *path = *ask->path ? purlin_format(ctx, "%s/%s", ask->path, entry->name) : entry->name;
+    if (!path) return PURLIN_TOO_LARGE;
+    out->files.items[out->files.count++] = (mlflow_file_info){path, entry->is_folder, entry->size};
+  }
+  return PURLIN_OK;
+}
+
+typedef struct mlflow_list_artifacts {
+  const char *run_id, *run_uuid, *path, *page_token;
+} mlflow_list_artifacts;
+PURLIN_SCHEMA(mlflow_list_artifacts, "Which artifacts of a run",
+    PURLIN_DEFAULT(run_id, "\"\"", "The run"),
+    PURLIN_DEFAULT(run_uuid, "\"\"", "Its older name"),
+    PURLIN_DEFAULT(path, "\"\"", "The folder", .max_length = 8000),
+    PURLIN_DEFAULT(page_token, "\"\"", "What came with the page before", .max_length = 8000));
+
+static purlin_status no_run(purlin_ctx *ctx, const char *run) {
+  if (*run) return purlin_fail(ctx, PURLIN_NOT_FOUND, "Run with id=%s not found", run);
+  return purlin_fail(ctx, PURLIN_INVALID,
+                     "Missing value for required parameter 'run_id'. See the API docs for more"
+                     " information about request parameters.");
+}
+
+MLFLOW_BINDING(list_run_artifacts, mlflow_list_artifacts, mlflow_folder, "GET /api/2.0/mlflow/artifacts/list",
+               "artifacts.list") {
+  const char *run = *in->run_id ? in->run_id : in->run_uuid, *path = without_slash(ctx, in->path);
+  if (!path) return PURLIN_TOO_LARGE;
+  const artifacts_list ask = {"run", run, path, "", in->page_token, PAGE};
+  purlin_status status = *run ? list_folder(ctx, &ask, out) : PURLIN_NOT_FOUND;
+  return status == PURLIN_NOT_FOUND ? no_run(ctx, run) : status;
+}
+
+typedef struct mlflow_list_model_artifacts {
+  const char *model_id, *artifact_directory_path, *page_token;
+} mlflow_list_model_artifacts;
+PURLIN_SCHEMA(mlflow_list_model_artifacts, "Which artifacts of a logged model",
+    PURLIN_REQUIRED(model_id, "The model", .min_length = 1),
+    PURLIN_DEFAULT(artifact_directory_path, "\"\"", "The folder", .max_length = 8000),
+    PURLIN_DEFAULT(page_token, "\"\"", "What came with the page before", .max_length = 8000));
+
+static purlin_status no_model(purlin_ctx *ctx, const char *model) {
+  return purlin_fail(ctx, PURLIN_NOT_FOUND, "Logged model with ID '%s' not found.", model);
+}
+
+MLFLOW_BINDING(list_logged_model_artifacts, mlflow_list_model_artifacts, mlflow_folder,
+               "GET /api/2.0/mlflow/logged-models/{model_id}/artifacts/directories", "artifacts.list") {
+  const char *path = without_slash(ctx, in->artifact_directory_path);
+  if (!path) return PURLIN_TOO_LARGE;
+  const artifacts_list ask = {"model", in->model_id, path, "", in->page_token, PAGE};
+  purlin_status status = list_folder(ctx, &ask, out);
+  return status == PURLIN_NOT_FOUND ? no_model(ctx, in->model_id) : status;
+}
+
+/* ---- What a browser asks for -------------------------------------------------------------------------------------------------------------------- */
+
+static const char *query(const purlin_request *request, const char *name) {
+  const char *value = purlin_query_value(request, name);
+  return value ? value : "";
+}
+
+static const char *run_asked(const purlin_request *request) {
+  const char *run = query(request, "run_id");
+  return *run ? run : query(request, "run_uuid");
+}
+
+static purlin_status need(purlin_ctx *ctx, const purlin_request *request, const char *name) {
+  if (*query(request, name)) return PURLIN_OK;
+  return purlin_fail(ctx, PURLIN_INVALID, "Request must specify %s.", name);
+}
+
+PURLIN_ROUTE(get_artifact, "GET /get-artifact", .summary = "An artifact of a run", .permission = "runs:read", .by_project = true,
+    .answer = "application/octet-stream", .timeout_ms = UINT32_MAX, .dialect = &mlflow) {
+  const artifacts_place place = {"run", run_asked(request), query(request, "path"), ""};
+  if (!*place.owner) return no_run(ctx, "");
+  purlin_status status = need(ctx, request, "path");
+  return status == PURLIN_OK ? send(ctx, &place, request) : status;
+}
+
+PURLIN_ROUTE(get_logged_model_artifact, "GET /api/2.0/mlflow/logged-models/{model_id}/artifacts/files", .summary = "An artifact of a logged model",
+    .permission = "runs:read", .by_project = true, .answer = "application/octet-stream", .timeout_ms = UINT32_MAX, .dialect = &mlflow) {
+  const artifacts_place place = {"model", purlin_parameter(request, "model_id"), query(request, "artifact_file_path"), ""};
+  if (!*place.path)
+    return purlin_fail(ctx, PURLIN_INVALID, "Request must include the \"artifact_file_path\" query parameter.");
+  return send(ctx, &place, request);
+}
+
+enum { MOST_FROM_PAGE = 10 * 1024 * 1024 };
+
+PURLIN_ROUTE(upload_from_page, "POST /api/2.0/mlflow/upload-artifact", .summary = "Upload an artifact of a run, from a page", .permission = "runs:write",
+    .by_project = true, .body = "application/octet-stream", .max_body = MOST_FROM_PAGE, .dialect = &mlflow) {
+  const artifacts_place place = {"run", query(request, "run_uuid"), query(request, "path"), ""};
+  purlin_status status = need(ctx, request, "run_uuid");
+  if (status == PURLIN_OK) status = need(ctx, request, "path");
+  if (status == PURLIN_OK && purlin_content_length(request) == 0)
+    status = purlin_fail(ctx, PURLIN_INVALID, "Request must specify data.");
+  if (status == PURLIN_OK) status = put(ctx, &place, request);
+  if (status == PURLIN_NOT_FOUND) return no_run(ctx, place.owner);
+  if (status == PURLIN_CONFLICT) return purlin_fail(ctx, PURLIN_INVALID, "%s", purlin_failure(ctx));
+  return status == PURLIN_OK ? done(ctx, request) : status;
 }
