@@ -78,6 +78,7 @@ plugins {
 -- plugin "training" { memory_mb = 0 }                      -- of each process of a training; 0: three quarters of the machine's
 -- plugin "trainer-process" { allow = { "/opt/training/bin/" } }  -- which programs may run; default none
 -- plugin "serving" { prediction_days = 90, prediction_rows = 0 } -- how long predictions are kept, and how many; 0: no limit
+-- plugin "traces" { keep_days = 90 }                       -- after which traces go; 0, the default: never
 -- plugin "accounts" { registration = "verified", registration_role = "viewer",  -- or "closed" (the default), "open"
 --   smtp_url = "smtp://mail.example.org:587", smtp_user = "purlin", smtp_password = env("PURLIN_SMTP_PASSWORD"), mail_from = "purlin@example.org" }
 -- plugin "auth-ldap" {                                     -- people of LDAP or Active Directory log in with their password there

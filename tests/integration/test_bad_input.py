@@ -295,6 +295,8 @@ def test_nothing_without_a_token(server, document, operations, token):
             assert answer.headers["WWW-Authenticate"].startswith("Bearer"), name
             if path.startswith("/v2/"):
                 assert list(answer.json) == ["error"], name  # a protocol of others
+            elif path == "/v1/traces":
+                assert list(answer.json) == ["code", "message"] and answer.json["code"] == 16, name
             elif name.startswith("mlflow."):
                 assert list(answer.json) == ["error_code", "message"] and answer.json["error_code"] == "UNAUTHENTICATED", name
             else:

@@ -67,6 +67,8 @@ class World:
         o.logged = post("/api/v1/logged-models", {"experiment_id": o.experiment_id, "name": name("logged")})["id"]
         o.run = post(f"/api/v1/experiments/{o.experiment}/runs", {})["id"]
         self.ok(client.post(f"/api/v1/runs/{o.run}/metrics", {"key": "loss", "value": 1}))
+        o.trace, o.assessment = name("tr"), "a-none"
+        post("/api/v1/traces", {"id": o.trace, "experiment_id": o.experiment_id, "state": "ok"})
         post("/api/v1/endpoints", {"name": o.endpoint, "model": o.model, "version": "1"})
         self.insert(o)
         o.spare, o.key, o.grant, o.role, o.dead = name("spare"), "key_none", "grt_none", "none", "ded_none"
@@ -102,7 +104,7 @@ class World:
         """As long as the names of what is there, and never made."""
         gone = Objects(**vars(o))
         for kind in ("project", "model", "dataset", "experiment", "experiment_id", "endpoint", "run", "training", "job", "spare", "key", "grant", "role", "dead", "secret",
-                     "trial", "trial_id", "trial_run", "logged", "doomed"):
+                     "trial", "trial_id", "trial_run", "logged", "doomed", "trace", "assessment"):
             setattr(gone, kind, getattr(o, kind)[:-4] + "zzzz")
         gone.sha256, gone.csv_sha256 = (hashlib.sha256(o.project.encode() + salt).hexdigest() for salt in (b"1", b"2"))
         return gone
@@ -115,6 +117,12 @@ class World:
     def fresh_logged(self, o):
         body = {"experiment_id": o.experiment_id, "tags": [{"key": "gone", "value": "x"}]}
         o.logged = self.ok(o.client.post("/api/v1/logged-models", body, headers=o.header))["id"]
+
+    def fresh_trace_tag(self, o):
+        self.ok(o.client.put(f"/api/v1/traces/{o.trace}/tags/gone", {"value": "x"}))
+
+    def fresh_assessment(self, o):
+        o.assessment = self.ok(o.client.post(f"/api/v1/traces/{o.trace}/assessments", {"name": "good", "value": 1}))["id"]
 
     def fresh_monitor(self, o):
         self.server.sql(self.monitor(o, o.spare))
