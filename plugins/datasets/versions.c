@@ -81,6 +81,12 @@ purlin_status datasets_may_add(purlin_ctx *ctx, const char *name) {
   return status == PURLIN_OK ? may_add(ctx, &found) : status;
 }
 
+static purlin_status keep_bytes(purlin_ctx *ctx, const char *sha256) {
+  const purlin_storage *storage = purlin_use(ctx, storage, NULL);
+  purlin_status status = storage ? purlin_keep_blob(ctx, storage, sha256) : PURLIN_UNAVAILABLE;
+  return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "no blob %s", sha256) : status;
+}
+
 purlin_status datasets_add(purlin_ctx *ctx, const new_version *what, version *out) {
   const char *workspace = purlin_workspace(ctx), *actor = purlin_actor(ctx);
   purlin_json encoded;
@@ -95,6 +101,7 @@ purlin_status datasets_add(purlin_ctx *ctx, const new_version *what, version *ou
   status = purlin_db_run(ctx, INSERT, purlin_new_id(ctx, "dsv"), workspace, set.project, set.id, number, what->blob.sha256,
                          what->blob.size, what->rows, encoded, what->origin, actor);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, COUNT_UP, number, set.id);
+  if (status == PURLIN_OK) status = keep_bytes(ctx, what->blob.sha256);
   const version_event event = {what->name, number, what->rows};
   if (status == PURLIN_OK) status = purlin_emit(ctx, version_created, &event, what->name);
   return status == PURLIN_OK ? find_version(ctx, &set, number, out) : status;

@@ -8,6 +8,7 @@
  * aliases.c   names that point at versions and may move
  * tags.c      tags of models and versions
  * details.c   the tags, aliases and newest versions of many at once
+ * bytes.c     bytes of versions stay in storage
  * rules.c     names, keys and how long they may be (no database) */
 #ifndef REGISTRY_H
 #define REGISTRY_H
@@ -82,6 +83,11 @@ PURLIN_CHECKED purlin_status registry_set_tags(purlin_ctx *ctx, registry_tagged 
 PURLIN_CHECKED purlin_status registry_find_prompt(purlin_ctx *ctx, const char *model_id, bool *prompt);
 /* Those that fit into an event; none when not all do. */
 size_t registry_event_tags(const registry_tag *tags, size_t count);
+
+/* ---- bytes.c --------------------------------------------------------------------------------------------------------------------------- */
+
+/* In the transaction that writes a version: its bytes stay. PURLIN_UNAVAILABLE, recorded, while they are being removed. May park. */
+PURLIN_CHECKED purlin_status registry_keep_bytes(purlin_ctx *ctx, const char *sha256);
 
 /* ---- rules.c -------------------------------------------------------------------------------------------------------------------------- */
 

@@ -89,6 +89,7 @@ static purlin_status insert(purlin_ctx *ctx, const registry_model *of, const reg
                                        row->run_link, row->logged_model, row->training_id, row->dataset,
                                        row->dataset_version, row->description, row->metrics, purlin_actor(ctx));
   if (status == PURLIN_OK) status = purlin_db_run(ctx, COUNT_UP, number, of->id);
+  if (status == PURLIN_OK && row->sha256.state == PURLIN_SET) status = registry_keep_bytes(ctx, row->sha256.value);
   return status;
 }
 

@@ -4,6 +4,9 @@ PURLIN_NEEDS(storage);
 PURLIN_NEEDS_PLUGIN(registry, "registry");
 PURLIN_NEEDS_PLUGIN(datasets, "datasets");
 
+static const purlin_blob_holder deployments = {.size = sizeof(purlin_blob_holder), .columns = "serving_deployments.sha256"};
+PURLIN_PROVIDES(blob_holder, "serving", deployments);
+
 enum { LOG_EVERY_MS = 100, REFRESH_EVERY_MS = 1000 };
 
 static purlin_status start(purlin_ctx *ctx) {

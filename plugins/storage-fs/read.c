@@ -115,26 +115,11 @@ void storage_close(purlin_ctx *ctx, purlin_blob_reader *r) {
   end(r);
 }
 
-typedef struct removal {
-  char path[PATH_MAX];
-  int error;
-} removal;
-
-static purlin_status unlink_file(void *argument) {
-  removal *r = argument;
-  if (unlink(r->path) != 0 && errno != ENOENT) r->error = errno;
-  return PURLIN_OK;
+purlin_status storage_keep(purlin_ctx *ctx, const char *sha256) {
+  return is_name(sha256) ? ledger_keep(ctx, sha256) : PURLIN_NOT_FOUND;
 }
 
 purlin_status storage_remove(purlin_ctx *ctx, const char *sha256) {
   if (!is_name(sha256)) return purlin_fail(ctx, PURLIN_INVALID, "a blob is named by 64 hexadecimal digits");
-  removal *r = purlin_alloc(ctx, sizeof *r);
-  char place[STORAGE_PLACE];
-  if (!r) return PURLIN_TOO_LARGE;
-  purlin_status status = storage_place(ctx, place);
-  if (status != PURLIN_OK) return status;
-  storage_path(place, sha256, false, r->path);
-  status = ledger_remove(ctx, sha256, true);
-  if (status == PURLIN_OK) status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, unlink_file, r);
-  return status == PURLIN_OK && r->error ? storage_fail(ctx, r->error, "removing a blob") : status;
+  return collect_at_once(ctx, sha256);
 }

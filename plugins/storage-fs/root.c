@@ -1,9 +1,7 @@
 #include "storage.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,6 +39,7 @@ purlin_status storage_fail(purlin_ctx *ctx, int error, const char *tried) {
 }
 
 typedef struct preparation {
+  const char *id; /* of this daemon's folder in staging/ */
   int error;
   const char *tried;
 } preparation;
@@ -55,26 +54,14 @@ bool storage_make_place(const char *place) {
   return make_folder(all) && make_folder(own) && storage_sync(all) && storage_sync(root);
 }
 
-/* What a killed daemon was writing; nobody was told that it is there. */
-static bool clear(const char *folder) {
-  DIR *directory = opendir(folder);
-  if (!directory) return false;
-  bool fine = true;
-  for (struct dirent *entry = readdir(directory); entry; entry = readdir(directory))
-    if (entry->d_name[0] != '.' && unlinkat(dirfd(directory), entry->d_name, 0) != 0) fine = false;
-  return closedir(directory) == 0 && fine;
-}
-
 static purlin_status prepare(void *argument) {
   preparation *p = argument;
+  p->tried = "making the folders";
   char staging[PATH_MAX];
   (void)snprintf(staging, sizeof staging, "%s/staging", root);
-  p->tried = "making the folders";
   bool fine = make_folder(root) && make_folder(staging);
-  if (fine) p->tried = "clearing staging/";
-  fine = fine && clear(staging);
   if (fine) p->tried = "writing";
-  fine = fine && access(staging, W_OK | X_OK) == 0;
+  fine = fine && access(staging, W_OK | X_OK) == 0 && staging_begin(p->id);
   if (!fine) p->error = errno;
   return PURLIN_OK;
 }
@@ -82,7 +69,8 @@ static purlin_status prepare(void *argument) {
 purlin_status storage_prepare(purlin_ctx *ctx, const char *path) {
   if (strlen(path) >= sizeof root) return purlin_fail(ctx, PURLIN_INVALID, "the path of the storage is too long");
   memcpy(root, path, strlen(path) + 1);
-  preparation p = {0};
+  preparation p = {.id = purlin_new_id(ctx, "daemon")};
+  if (!p.id) return PURLIN_TOO_LARGE;
   purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, prepare, &p);
   return status == PURLIN_OK && p.error ? storage_fail(ctx, p.error, p.tried) : status;
 }

@@ -1,22 +1,43 @@
 /* storage.h: what the files of this plugin share.
  *
- * root.c   the folder: ROOT/ab/cdef... for blobs of the workspace 'default', ROOT/workspaces/NAME/ab/cdef... for those of another,
- *          ROOT/staging for what is being written
- * write.c  create, write, commit, abandon
- * read.c   open, read, close, remove
- * ledger.c which workspace has which bytes, and how many it may have
+ * root.c     the folder: ROOT/ab/cdef... for blobs of the workspace 'default', ROOT/workspaces/NAME/ab/cdef... for those of another,
+ *            ROOT/staging for what is being written, ROOT/daemons for who writes
+ * staging.c  what is being written, by which daemon
+ * write.c    create, write, commit, abandon
+ * read.c     open, read, close, keep, remove
+ * ledger.c   which workspace has which bytes, and how many it may have
+ * holders.c  who names blobs
+ * collect.c  blobs that nobody names go
  *
  * Calls that touch the disk run on the blocking pool; a writer gathers 256 KiB before it bothers the disk. */
 #ifndef STORAGE_H
 #define STORAGE_H
 
 #include <purlin/purlin.h>
-#include <purlin/contracts/storage.h>
 #include <limits.h>
+#include <purlin/contracts/storage.h>
 
 enum { STORAGE_BLOCK = 256 * 1024, STORAGE_DIGITS = 64, STORAGE_PLACE = 96 };
+/* Who removes a blob touches its file within so long, or not at all; whose removal is older has died with it. */
+enum { STORAGE_LEASE_S = 5, STORAGE_STALE_S = 15 };
 
-/* Makes the folders, checks that they can be written, clears staging/. May park. */
+/* A blob of a workspace. */
+typedef struct storage_blob {
+  const char *workspace, *sha256;
+  int64_t size;
+} storage_blob;
+PURLIN_SCHEMA(storage_blob, "A blob of a workspace",
+    PURLIN_REQUIRED(workspace, "Whose"),
+    PURLIN_REQUIRED(sha256, "Its name"),
+    PURLIN_REQUIRED(size, "Its bytes"));
+typedef PURLIN_LIST_OF(storage_blob) storage_blobs;
+
+typedef struct storage_configuration {
+  const char *root;
+  int64_t grace_s, collect_every_s;
+} storage_configuration;
+
+/* Makes the folders, checks that they can be written. May park. */
 PURLIN_CHECKED purlin_status storage_prepare(purlin_ctx *ctx, const char *root);
 const char *storage_root(void);
 /* The folder of the workspace's blobs, without its path through ROOT: "" or "/workspaces/NAME". Into STORAGE_PLACE bytes.
@@ -31,17 +52,46 @@ bool storage_sync(const char *path);
 /* The purlin_status of an errno, recorded with what was tried. */
 PURLIN_CHECKED purlin_status storage_fail(purlin_ctx *ctx, int error, const char *tried);
 
-/* The ledger: a row for each blob of a workspace, and its quota. A row comes before its file and goes before it. Each may park.
- * What is about to be named; PURLIN_NO_SPACE. Then that its file is there; failing that ledger_settle notes it. */
+/* Where this daemon writes what has no name yet: on the root's file system, into PATH_MAX bytes. */
+void staging_path(const char *name, char *out);
+/* begin is for the start; clean removes what killed daemons left; after end nothing is written any more. On a pool; false: errno says why. */
+bool staging_begin(const char *id);
+bool staging_clean(void);
+void staging_end(void);
+
+/* The ledger: a row for each blob of a workspace, and its quota. A row comes before its file and goes after it. Each may park.
+ * What is about to be named, in a transaction of its own; waits while the same bytes are being removed. PURLIN_NO_SPACE; PURLIN_UNAVAILABLE when
+ * that takes too long. */
 PURLIN_CHECKED purlin_status ledger_add(purlin_ctx *ctx, const purlin_blob *blob);
+/* Then that its file is there. PURLIN_UNAVAILABLE, recorded, when it is not any more. */
 PURLIN_CHECKED purlin_status ledger_placed(purlin_ctx *ctx, const purlin_blob *blob);
-/* Without `placed_too` only where the file never came. */
-PURLIN_CHECKED purlin_status ledger_remove(purlin_ctx *ctx, const char *sha256, bool placed_too);
+/* As purlin_keep_blob. */
+PURLIN_CHECKED purlin_status ledger_keep(purlin_ctx *ctx, const char *sha256);
+/* Where the file never came, in a transaction of its own. */
+PURLIN_CHECKED purlin_status ledger_take_back(purlin_ctx *ctx, const char *sha256);
+/* To the quota, in the transaction that deletes a row. */
+PURLIN_CHECKED purlin_status ledger_give_back(purlin_ctx *ctx, int64_t bytes);
 /* How many bytes the workspace may still store; and the failure of who has come beyond that, which does not park. */
 PURLIN_CHECKED purlin_status ledger_room(purlin_ctx *ctx, int64_t *bytes);
 PURLIN_CHECKED purlin_status ledger_refuse(purlin_ctx *ctx, int64_t bytes, int64_t room);
 /* From time to time: rows whose file never came, since a daemon was killed. Who is just about to name theirs makes its row again. */
-void ledger_settle(purlin_ctx *ctx, void *argument);
+PURLIN_CHECKED purlin_status ledger_settle(purlin_ctx *ctx, int64_t older_than_s);
+
+/* Notes the columns that plugins say they name blobs in. May park. */
+PURLIN_CHECKED purlin_status holders_remember(purlin_ctx *ctx);
+/* SQL that is true where somebody names the blob `b`, a row of storage_fs_blobs. A column that cannot be read is an error, recorded. May
+ * park. */
+PURLIN_CHECKED purlin_status holders_condition(purlin_ctx *ctx, const char **condition);
+
+/* From time to time: removes what nobody names, in all workspaces, once in the cluster. */
+void collect_now_and_then(purlin_ctx *ctx, void *argument);
+uint32_t collect_tick_ms(const storage_configuration *configured);
+/* What runs ends soon. */
+void collect_stop(void);
+/* Goes on with the removal of this blob if who began it has died. May park. */
+PURLIN_CHECKED purlin_status collect_abandoned(purlin_ctx *ctx, const char *sha256);
+/* Whoever names it. May park. */
+PURLIN_CHECKED purlin_status collect_at_once(purlin_ctx *ctx, const char *sha256);
 
 purlin_status storage_create(purlin_ctx *ctx, purlin_blob_writer **writer);
 purlin_status storage_write(purlin_ctx *ctx, purlin_blob_writer *writer, const void *data, size_t size);
@@ -51,6 +101,7 @@ purlin_status storage_open(purlin_ctx *ctx, const char *sha256, purlin_blob_read
 purlin_status storage_read(purlin_ctx *ctx, purlin_blob_reader *reader, int64_t offset, void *buffer, size_t size,
                            size_t *got);
 void storage_close(purlin_ctx *ctx, purlin_blob_reader *reader);
+purlin_status storage_keep(purlin_ctx *ctx, const char *sha256);
 purlin_status storage_remove(purlin_ctx *ctx, const char *sha256);
 
 #endif

@@ -115,7 +115,7 @@ purlin_status storage_create(purlin_ctx *ctx, purlin_blob_writer **writer) {
   w->pending = 0;
   w->error = 0;
   w->digest = EVP_MD_CTX_new();
-  (void)snprintf(w->path, sizeof w->path, "%s/staging/%s", storage_root(), id);
+  staging_path(id, w->path);
   status = w->digest && EVP_DigestInit_ex(w->digest, EVP_sha256(), NULL) == 1
                ? on_pool(ctx, w, open_file)
                : purlin_fail(ctx, PURLIN_UNAVAILABLE, "out of memory");
@@ -145,7 +145,7 @@ static purlin_status place(purlin_ctx *ctx, purlin_blob_writer *w, const purlin_
   purlin_status status = on_pool(ctx, w, publish);
   if (status == PURLIN_OK) return ledger_placed(ctx, blob);
   const char *why = purlin_copy(ctx, purlin_failure(ctx));
-  purlin_status undone = ledger_remove(ctx, blob->sha256, false); /* failing that ledger_settle does */
+  purlin_status undone = ledger_take_back(ctx, blob->sha256); /* failing that ledger_settle does */
   return undone == PURLIN_OK ? status : purlin_fail(ctx, status, "%s", why ? why : "a blob could not be stored");
 }
 

@@ -111,6 +111,7 @@ PURLIN_ROUTE(dataset, "GET /api/v1/training/attempts/{job}/{attempt}/dataset",
 
 typedef struct keeping {
   const job_row *job;
+  const purlin_storage *storage;
   const char *name;
   purlin_blob blob;
 } keeping;
@@ -124,6 +125,9 @@ static purlin_status keep_artifact(purlin_ctx *ctx, void *argument) {
                            k->blob.size);
   if (status == PURLIN_OK && strcmp(k->name, "model") == 0)
     status = purlin_db_run(ctx, KEEP_MODEL, k->blob.sha256, k->blob.size, now.id);
+  if (status == PURLIN_OK) status = purlin_keep_blob(ctx, k->storage, k->blob.sha256);
+  if (status == PURLIN_NOT_FOUND)
+    status = purlin_fail(ctx, PURLIN_UNAVAILABLE, "the artifact was removed again; send it again");
   if (status == PURLIN_OK)
     status = purlin_audit(ctx, &(purlin_audit_entry){.operation = "training.artifact", .object = k->blob.sha256});
   return status;
@@ -136,7 +140,7 @@ PURLIN_ROUTE(artifact, "PUT /api/v1/training/attempts/{job}/{attempt}/artifacts/
   purlin_status status = training_attempt(ctx, request, &job);
   const purlin_storage *storage = status == PURLIN_OK ? purlin_use(ctx, storage, NULL) : NULL;
   if (!storage) return status == PURLIN_OK ? PURLIN_UNAVAILABLE : status;
-  keeping k = {.job = &job, .name = purlin_parameter(request, "name")};
+  keeping k = {.job = &job, .storage = storage, .name = purlin_parameter(request, "name")};
   if (strlen(k.name) > 250) return purlin_fail_field(ctx, "name", "is longer than 250 bytes");
   status = purlin_store_body(ctx, request, storage, NULL, NULL, &k.blob);
   if (status == PURLIN_OK) status = purlin_transaction(ctx, keep_artifact, &k);

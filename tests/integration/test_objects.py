@@ -103,6 +103,7 @@ WITHOUT = {
     "events.redrive": "a dead letter has no address of its own",
     "audit.erase": "of many entries",
     "drift.evaluate": "makes evaluations",
+    "storage-fs.collect": "of many blobs",
     "drift.answer_alerts": "of many alerts",
     "serving.feedback": "of many predictions",
     "tracking.log_metric": "adds a point",

@@ -247,7 +247,7 @@ def test_bytes_that_never_came_are_given_back(own_server):
     sha256 = upload(client, "a", csv(500, 1)).json["sha256"]
     own_server.kill()
     own_server.start()
-    own_server.sql(f"INSERT INTO storage_fs_blobs VALUES ('default', '{'0' * 64}', 700, FALSE, NOW(6));"
+    own_server.sql(f"INSERT INTO storage_fs_blobs (workspace, sha256, size, placed, created_at) VALUES ('default', '{'0' * 64}', 700, FALSE, NOW(6));"
                    " UPDATE purlin_quotas SET used = used + 700 WHERE workspace = 'default' AND name = 'storage';"
                    f" UPDATE storage_fs_blobs SET placed = FALSE WHERE sha256 = '{sha256}'")
     own_server.kill()

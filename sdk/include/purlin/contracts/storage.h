@@ -8,6 +8,12 @@
  * while a transaction is open: in an operation before its first write. Reading: open, read from any offset, close; the whole of what is read in order from offset 0 is verified against the
  * name, and a difference is PURLIN_INTERNAL at the last read, never silently wrong bytes.
  *
+ * Nobody removes a blob by hand. It goes some time after the last row that names it: a plugin whose tables name blobs says so, and calls
+ * purlin_keep_blob where it writes such a row:
+ *
+ *   static const purlin_blob_holder holder = {.size = sizeof holder, .columns = "datasets_versions.sha256"};
+ *   PURLIN_PROVIDES(blob_holder, "datasets", holder);
+ *
  * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_CONTRACTS_STORAGE_H
 #define PURLIN_CONTRACTS_STORAGE_H
@@ -43,8 +49,30 @@ typedef struct purlin_storage {
   purlin_status (*read)(purlin_ctx *ctx, purlin_blob_reader *reader, int64_t offset, void *buffer, size_t size,
                         size_t *got); /* 0 at the end */
   void (*close)(purlin_ctx *ctx, purlin_blob_reader *reader);
-  purlin_status (*remove)(purlin_ctx *ctx, const char *sha256); /* PURLIN_OK also when there was none */
+  purlin_status (*remove)(purlin_ctx *ctx, const char *sha256); /* whoever names it; PURLIN_OK also when there was none */
+  purlin_status (*keep)(purlin_ctx *ctx, const char *sha256);   /* since 0.2; see purlin_keep_blob, which calls it */
 } purlin_storage;
+
+/* ---- Who names blobs. Since 0.2 --------------------------------------------------------------------------------------------- */
+
+#define PURLIN_CONTRACT_blob_holder 1u
+
+/* The table has a column `workspace` too, and an index that begins with both; NULL names nothing. Once seen it is remembered: what a
+ * plugin names stays also while that plugin is switched off. */
+typedef struct purlin_blob_holder {
+  uint32_t size;
+  const char *columns; /* "TABLE.COLUMN, TABLE.COLUMN": of CHAR(64), the SHA-256 of blobs that must stay */
+} purlin_blob_holder;
+
+/* In the transaction that writes a row that names the blob, as late in it as may be: until that has ended the blob stays, and
+ * afterwards the row holds it. Outside of one it counts as wanted from now on, as if it had just been written. May park.
+ * Errors: PURLIN_NOT_FOUND (the workspace has no such blob; nothing is recorded), PURLIN_UNAVAILABLE (recorded: it is just being removed,
+ * write it again), and those of statements. */
+PURLIN_MAYBE_UNUSED static inline purlin_status purlin_keep_blob(purlin_ctx *ctx, const purlin_storage *storage,
+                                                                 const char *sha256) {
+  bool can = storage->size >= offsetof(purlin_storage, keep) + sizeof storage->keep && storage->keep;
+  return can ? storage->keep(ctx, sha256) : PURLIN_OK;
+}
 
 /* ---- What nearly every caller does: from beginning to end in blocks ------------------------------------------------------- */
 
