@@ -86,6 +86,13 @@ static purlin_status note(purlin_ctx *ctx, const artifacts_place *place, const a
                       &(purlin_audit_entry){.operation = "artifacts.upload", .object = place->owner, .detail = detail});
 }
 
+static purlin_status keep_bytes(purlin_ctx *ctx, const char *sha256) {
+  const purlin_storage *storage = purlin_use(ctx, storage, NULL);
+  purlin_status status = storage ? purlin_keep_blob(ctx, storage, sha256) : PURLIN_UNAVAILABLE;
+  if (status != PURLIN_NOT_FOUND) return status;
+  return purlin_fail(ctx, PURLIN_UNAVAILABLE, "the bytes were removed before they had a name; send them again");
+}
+
 static purlin_status name_it(purlin_ctx *ctx, void *argument) {
   const naming *n = argument;
   artifacts_owner owner = {0};
@@ -99,6 +106,7 @@ static purlin_status name_it(purlin_ctx *ctx, void *argument) {
   if (status == PURLIN_OK)
     status = purlin_db_run(ctx, PUT, OWNER(ctx, n->place), n->place->path, owner.project, owner.experiment_id,
                            n->blob->sha256, n->blob->size, purlin_actor(ctx));
+  if (status == PURLIN_OK) status = keep_bytes(ctx, n->blob->sha256);
   if (status == PURLIN_OK) status = artifacts_find(ctx, n->place, n->out);
   return status == PURLIN_OK ? note(ctx, n->place, n->out) : status;
 }

@@ -3,6 +3,9 @@
 PURLIN_NEEDS(storage);
 PURLIN_NEEDS_PLUGIN(tracking, "tracking");
 
+static const purlin_blob_holder files = {.size = sizeof(purlin_blob_holder), .columns = "artifacts_files.sha256"};
+PURLIN_PROVIDES(blob_holder, "artifacts", files);
+
 static const purlin_artifacts functions = {
     .size = sizeof(purlin_artifacts),
     .put = artifacts_put,
