@@ -26,16 +26,7 @@ static const char UPDATE[] =
     " ended_at = COALESCE(?, ended_at, IF(status IN ('running', 'scheduled'), NULL, NOW(6))) WHERE id = ?";
 static const char SET_LIFECYCLE[] =
     "UPDATE tracking_runs SET lifecycle = ?, deleted_at = IF(lifecycle = 'deleted', NOW(6), NULL) WHERE id = ?";
-static const char UPSERT_TAG[] =
-    "INSERT INTO tracking_tags (workspace, project, run_id, name, value) VALUES (?, ?, ?, ?, ?)"
-    " ON DUPLICATE KEY UPDATE value = VALUES(value)";
-static const char LATEST[] =
-    "SELECT name AS `key`, value, step, at FROM tracking_latest_metrics WHERE run_id = ? ORDER BY name LIMIT 10000";
-static const char PARAMETERS[] =
-    "SELECT name AS `key`, value FROM tracking_parameters WHERE run_id = ? ORDER BY name LIMIT 10000";
-static const char TAGS[] = "SELECT name AS `key`, value FROM tracking_tags WHERE run_id = ? ORDER BY name LIMIT 10000";
-
-enum { MOST_NAME = 250, MOST_KEY = 250, MOST_TAG = 8000, MOST_URI = 2048 };
+enum { MOST_NAME = 250, MOST_URI = 2048 };
 
 /* ---- Finding -------------------------------------------------------------------------------------------------------------------- */
 
@@ -63,10 +54,6 @@ static purlin_status read_run(purlin_ctx *ctx, const char *id, const char *permi
   return status == PURLIN_NOT_FOUND ? not_found(ctx, id) : status;
 }
 
-static purlin_status read_tags(purlin_ctx *ctx, tracking_run *run) {
-  return purlin_db_list(ctx, tracking_pair, &run->tags, TAGS, run->id);
-}
-
 /* ---- Begun ------------------------------------------------------------------------------------------------------------------------ */
 
 /* The name that it is given, by itself or as a tag; a random one otherwise. */
@@ -86,21 +73,16 @@ static purlin_status choose_name(purlin_ctx *ctx, const tracking_create_run *in,
 }
 
 /* Its tags, and its name as one. */
-static purlin_status write_tags(purlin_ctx *ctx, const tracking_create_run *in, const char *project, const char *id,
-                                const char *name) {
+static purlin_status write_tags(purlin_ctx *ctx, const tracking_create_run *in, const tracking_experiment *of,
+                                const char *id, const char *name) {
   size_t count = 0;
-  pair_row *rows = purlin_alloc_array(ctx, in->tags.count + 1, sizeof *rows);
-  if (!rows) return PURLIN_TOO_LARGE;
-  for (size_t i = 0; i < in->tags.count; i++) {
-    const tracking_pair *tag = &in->tags.items[i];
-    purlin_status status = text_fits(ctx, "key", tag->key, MOST_KEY);
-    if (status == PURLIN_OK) status = text_fits(ctx, "value", tag->value, MOST_TAG);
-    if (status != PURLIN_OK) return status;
-    if (strcmp(tag->key, RUN_NAME_TAG) == 0) continue;
-    rows[count++] = (pair_row){purlin_workspace(ctx), project, id, tag->key, tag->value};
-  }
-  rows[count++] = (pair_row){purlin_workspace(ctx), project, id, RUN_NAME_TAG, name};
-  return purlin_db_bulk(ctx, pair_row, rows, count, UPSERT_TAG);
+  const run_place place = {of->project, of->id, "active"};
+  tracking_pair *pairs = purlin_alloc_array(ctx, in->tags.count + 1, sizeof *pairs);
+  if (!pairs) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < in->tags.count; i++)
+    if (strcmp(in->tags.items[i].key, RUN_NAME_TAG) != 0) pairs[count++] = in->tags.items[i];
+  pairs[count++] = (tracking_pair){RUN_NAME_TAG, name};
+  return tags_put(ctx, &place, id, pairs, count);
 }
 
 /* NULL: the usual place. */
@@ -126,9 +108,9 @@ PURLIN_OPERATION(create_run, tracking_create_run, tracking_run,
   if (status == PURLIN_OK)
     status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), of.project, of.id, name, user, uri, in->started_at,
                            purlin_actor(ctx));
-  if (status == PURLIN_OK) status = write_tags(ctx, in, of.project, id, name);
+  if (status == PURLIN_OK) status = write_tags(ctx, in, &of, id, name);
   if (status == PURLIN_OK) status = read_run(ctx, id, "runs:write", out);
-  if (status == PURLIN_OK) status = read_tags(ctx, out);
+  if (status == PURLIN_OK) status = runs_load(ctx, out, 1);
   return status == PURLIN_OK ? purlin_quota_take(ctx, runs, 1) : status;
 }
 
@@ -137,9 +119,7 @@ PURLIN_OPERATION(create_run, tracking_create_run, tracking_run,
 PURLIN_OPERATION(get_run, tracking_which_run, tracking_run,
     .summary = "A run with its parameters, tags and the latest of each metric", .permission = "runs:read", .by_project = true, .http = "GET /api/v1/runs/{run_id}") {
   purlin_status status = read_run(ctx, in->run_id, "runs:read", out);
-  if (status == PURLIN_OK) status = purlin_db_list(ctx, tracking_metric, &out->metrics, LATEST, in->run_id);
-  if (status == PURLIN_OK) status = purlin_db_list(ctx, tracking_pair, &out->parameters, PARAMETERS, in->run_id);
-  return status == PURLIN_OK ? read_tags(ctx, out) : status;
+  return status == PURLIN_OK ? runs_load(ctx, out, 1) : status;
 }
 
 typedef struct list_runs_in {
@@ -193,8 +173,7 @@ PURLIN_OPERATION(update_run, tracking_update_run, tracking_run,
   purlin_status status = run_writable(ctx, in->run_id, &place);
   if (status == PURLIN_OK) status = text_fits(ctx, "run_name", name, MOST_NAME);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, UPDATE, name, to, in->ended_at, in->run_id);
-  if (status == PURLIN_OK && name)
-    status = purlin_db_run(ctx, UPSERT_TAG, purlin_workspace(ctx), place.project, in->run_id, RUN_NAME_TAG, name);
+  if (status == PURLIN_OK && name) status = tags_put(ctx, &place, in->run_id, &(tracking_pair){RUN_NAME_TAG, name}, 1);
   return status == PURLIN_OK ? read_run(ctx, in->run_id, "runs:write", out) : status;
 }
 

@@ -4,7 +4,10 @@
  * locations.c    where clients may keep files
  * runs.c         runs: begun, changed, finished, deleted and restored
  * names.c        names for runs that were given none
- * metrics.c      what is measured in a run: metrics, parameters, tags */
+ * metrics.c      what is measured in a run: one metric, or a batch with parameters and tags
+ * pairs.c        parameters and tags
+ * history.c      the values that a metric had
+ * load.c         what was logged in the runs of a page */
 #ifndef TRACKING_H
 #define TRACKING_H
 
@@ -21,7 +24,8 @@ PURLIN_CHECKED purlin_status experiment_find(purlin_ctx *ctx, const char *name, 
 /* PURLIN_CONFLICT, recorded, when it is deleted. */
 PURLIN_CHECKED purlin_status experiment_active(purlin_ctx *ctx, const tracking_experiment *experiment);
 /* The one that new runs go to: as experiment_find for runs:write, active; "0" is made where there is none yet. */
-PURLIN_CHECKED purlin_status experiment_for_runs(purlin_ctx *ctx, const char *name, const char *id, tracking_experiment *out);
+PURLIN_CHECKED purlin_status experiment_for_runs(purlin_ctx *ctx, const char *name, const char *id,
+                                                 tracking_experiment *out);
 
 /* Of which experiment a run is: whoever may see or change that may see or change the run. */
 typedef struct run_place {
@@ -36,16 +40,29 @@ PURLIN_CHECKED purlin_status run_find(purlin_ctx *ctx, const char *run_id, const
 /* The same for runs:write; PURLIN_CONFLICT, recorded, for one that is deleted. */
 PURLIN_CHECKED purlin_status run_writable(purlin_ctx *ctx, const char *run_id, run_place *out);
 
-/* A row of tracking_parameters, tracking_tags or (with the experiment as owner) tracking_experiment_tags. */
+/* A row of a table of keys and values, of whatever `owner` is. */
 typedef struct pair_row {
   const char *workspace, *project, *owner, *name, *value;
 } pair_row;
 PURLIN_SCHEMA(pair_row, "A key and its value, with whose they are",
     PURLIN_REQUIRED(workspace, "workspace"),
     PURLIN_REQUIRED(project, "project"),
-    PURLIN_REQUIRED(owner, "run or experiment"),
+    PURLIN_REQUIRED(owner, "experiment or logged model"),
     PURLIN_REQUIRED(name, "key"),
     PURLIN_REQUIRED(value, "value"));
+
+/* Parameters and tags of a run whose place is known. */
+PURLIN_CHECKED purlin_status parameters_write(purlin_ctx *ctx, const run_place *of, const char *run_id,
+                                              const tracking_pair *pairs, size_t count);
+/* The run's name follows its tag, */
+PURLIN_CHECKED purlin_status tags_write(purlin_ctx *ctx, const run_place *of, const char *run_id,
+                                        const tracking_pair *pairs, size_t count);
+/* or is not looked at. */
+PURLIN_CHECKED purlin_status tags_put(purlin_ctx *ctx, const run_place *of, const char *run_id, const tracking_pair *pairs,
+                                      size_t count);
+
+/* Reads what was logged in each of the runs, by a fixed number of statements. May park. */
+PURLIN_CHECKED purlin_status runs_load(purlin_ctx *ctx, tracking_run *runs, size_t count);
 
 /* PURLIN_INVALID, recorded, when a text has more than `most` characters. */
 PURLIN_CHECKED purlin_status text_fits(purlin_ctx *ctx, const char *what, const char *text, size_t most);

@@ -71,8 +71,8 @@ def out_of_range(schema):
         values += BEYOND_NUMBERS
     if kind == "integer":
         values += [b"9223372036854775808", b"-9223372036854775809"]
-        values += [str(int(schema["minimum"]) - 1).encode()] * ("minimum" in schema)
-        values += [str(int(schema["maximum"]) + 1).encode()] * ("maximum" in schema)
+        values += [str(int(schema["minimum"]) - 1).encode()] if "minimum" in schema else []
+        values += [str(int(schema["maximum"]) + 1).encode()] if "maximum" in schema else []
     if kind == "string" and "maxLength" in schema:
         values.append(json.dumps("y" * (schema["maxLength"] + 1)).encode())
     if kind == "string" and "minLength" in schema:

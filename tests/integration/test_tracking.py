@@ -96,7 +96,7 @@ def test_a_run_says_who_when_and_where(client, experiment):
     assert run["started_at"] == "2024-05-06T07:08:09.123456Z" and "ended_at" not in run
     assert run["artifact_uri"] == f"mlflow-artifacts:/{experiment['id']}/{run['id']}/artifacts"
     assert tags_of(run) == {"a": "1", "mlflow.runName": "first"}
-    assert client.get(f"/api/v1/runs/{run['id']}").json == {**run, "metrics": [], "parameters": []}
+    assert client.get(f"/api/v1/runs/{run['id']}").json == run
 
 
 def test_a_run_is_called_something(client, experiment):
@@ -153,3 +153,120 @@ def test_what_changes_is_in_the_log(client, experiment):
     entries = client.get("/api/v1/audit/entries?limit=100&operation=tracking.delete_run").json["entries"]
     entry = next(e for e in entries if e["input"]["run_id"] == run["id"])
     assert (entry["before"]["lifecycle"], entry["after"]["lifecycle"]) == ("active", "deleted")
+
+
+# ---- What is logged -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(client, experiment):
+    return run_of(client, experiment)
+
+
+def latest(client, run, key):
+    return next(m for m in client.get(f"/api/v1/runs/{run['id']}").json["metrics"] if m["key"] == key)
+
+
+def test_numbers_that_are_none(client, run):
+    path = f"/api/v1/runs/{run['id']}/metrics"
+    for step, (given, kept) in enumerate((("NaN", "NaN"), ("Infinity", 1.7976931348623157e308), ("-Infinity", -1.7976931348623157e308), (0.25, 0.25))):
+        assert client.post(path, {"key": "loss", "value": given, "step": step}).status == 200
+        assert latest(client, run, "loss")["value"] == kept
+        body = {"metrics": [{"key": "batch", "value": given, "step": step, "at": "2024-01-01T00:00:00Z"}]}
+        for _ in range(2):
+            assert client.post(f"/api/v1/runs/{run['id']}/batch", body).status == 200
+        assert latest(client, run, "batch")["value"] == kept
+    for key in ("loss", "batch"):
+        history = client.get(f"{path}/{key}").json
+        assert [m["value"] for m in history["metrics"]] == ["NaN", 1.7976931348623157e308, -1.7976931348623157e308, 0.25]
+        assert history["next_page"] == ""
+    assert client.post(path, {"key": "loss", "value": "nan"}).status == 400
+
+
+def test_a_zero_and_no_number_at_one_step_are_two(client, run):
+    at = "2024-01-01T00:00:00Z"
+    body = {"metrics": [{"key": "x", "value": value, "at": at} for value in ("NaN", 0)]}
+    assert client.post(f"/api/v1/runs/{run['id']}/batch", body).status == 200
+    values = [m["value"] for m in client.get(f"/api/v1/runs/{run['id']}/metrics/x").json["metrics"]]
+    assert values == [0, "NaN"]
+
+
+def test_the_latest_is_the_largest_of_step_time_and_value(client, run):
+    path = f"/api/v1/runs/{run['id']}/metrics"
+    for step, at, value, expected in ((1, 1, 5, 5), (2, 1, 3, 3), (1, 9, 9, 3), (2, 2, 1, 1), (2, 2, 4, 4), (2, 2, 2, 4), (-7, 3, 8, 4)):
+        assert client.post(path, {"key": "x", "value": value, "step": step, "at": f"2024-01-01T00:00:0{at}Z"}).status == 200
+        assert latest(client, run, "x")["value"] == expected, (step, at, value)
+    assert len(client.get(f"{path}/x").json["metrics"]) == 7
+
+
+def test_a_history_comes_in_pages(client, run):
+    points = [{"key": "x", "value": step % 3, "step": step // 2, "at": "2024-01-01T00:00:00Z"} for step in range(-10, 990)]
+    assert client.post(f"/api/v1/runs/{run['id']}/batch", {"metrics": points}).status == 200
+    path, page, seen = f"/api/v1/runs/{run['id']}/metrics/x", "", []
+    while True:
+        answer = client.get(f"{path}?limit=97&page={page}").json
+        seen += [(m["step"], m["value"]) for m in answer["metrics"]]
+        page = answer["next_page"]
+        if not page:
+            break
+        assert len(answer["metrics"]) == 97
+    assert seen == sorted({(p["step"], p["value"]) for p in points}) and len(seen) == 1000
+    for bad in ("x", "1_2", "1_2_3", "1_2_7ff8000000000000_0", "1_2_3_0x", "_1_2_3", "1_-2_0_0", "'"):
+        refused = client.get(f"{path}?page={bad}")
+        assert refused.status == 400 and refused.json["detail"] == "Invalid page token", refused
+    assert client.get(f"{path}?limit=25001").status == 400
+
+
+def test_a_parameter_is_written_once(client, run):
+    path = f"/api/v1/runs/{run['id']}"
+    for _ in range(2):
+        assert client.post(f"{path}/parameters", {"key": "depth", "value": "6"}).status == 200
+    changed = client.post(f"{path}/parameters", {"key": "depth", "value": "7"})
+    assert changed.status == 409 and changed.json["detail"] == (
+        f"Changing param values is not allowed. Param with key='depth' was already logged with value='6' for run ID='{run['id']}'."
+        " Attempted logging new value '7'.")
+    batch = client.post(f"{path}/batch", {"parameters": [{"key": "new", "value": "1"}, {"key": "depth", "value": "8"}], "tags": [{"key": "t", "value": "1"}]})
+    assert batch.status == 409 and "[{'key': 'depth', 'old_value': '6', 'new_value': '8'}]" in batch.json["detail"]
+    now = client.get(path).json
+    assert now["parameters"] == [{"key": "depth", "value": "6"}] and "t" not in tags_of(now)
+    twice = client.post(f"{path}/batch", {"parameters": [{"key": "a", "value": "1"}, {"key": "a", "value": "1"}]})
+    assert twice.status == 400 and "Duplicate parameter keys have been submitted: ['a']" in twice.json["detail"]
+
+
+def test_tags_of_a_run(client, run):
+    path = f"/api/v1/runs/{run['id']}"
+    for value in ("1", "", "\u00e9" * 8000):
+        assert client.post(f"{path}/tags", {"key": "a", "value": value}).status == 200
+        assert tags_of(client.get(path).json)["a"] == value
+    assert client.post(f"{path}/tags", {"key": "a", "value": "x" * 8001}).status == 400
+    assert client.delete(f"{path}/tags/a").status == 200
+    gone = client.delete(f"{path}/tags/a")
+    assert gone.status == 404 and gone.json["detail"] == f"No tag with name: a in run with id {run['id']}"
+
+
+def test_the_tag_of_the_name_renames(client, run):
+    path = f"/api/v1/runs/{run['id']}"
+    client.post(f"{path}/tags", {"key": "mlflow.runName", "value": "by tag"})
+    assert client.get(path).json["name"] == "by tag"
+    client.post(f"{path}/batch", {"tags": [{"key": "mlflow.runName", "value": "by batch"}]})
+    assert client.get(path).json["name"] == "by batch"
+
+
+@pytest.mark.parametrize("what, count, words", [
+    ("metrics", 1001, "at most 1000 metrics. Got 1001"), ("parameters", 101, "at most 100 params. Got 101"), ("tags", 101, "at most 100 tags. Got 101")])
+def test_a_batch_has_limits(client, run, what, count, words):
+    items = [{"key": f"k{i}", "value": i if what == "metrics" else str(i)} for i in range(count)]
+    answer = client.post(f"/api/v1/runs/{run['id']}/batch", {what: items})
+    assert answer.status == 400 and words in answer.json["detail"]
+
+
+def test_a_batch_has_a_limit_together(client, run):
+    body = {"metrics": [{"key": f"k{i}", "value": i} for i in range(950)], "tags": [{"key": f"k{i}", "value": "x"} for i in range(51)]}
+    answer = client.post(f"/api/v1/runs/{run['id']}/batch", body)
+    assert answer.status == 400 and "at most 1000 metrics, params, and tags. Got 1001" in answer.json["detail"]
+
+
+def test_metrics_are_of_many_names(client, run):
+    body = {"metrics": [{"key": f"k{i:03}", "value": i} for i in range(1000)]}
+    assert client.post(f"/api/v1/runs/{run['id']}/batch", body).status == 200
+    assert [m["value"] for m in client.get(f"/api/v1/runs/{run['id']}").json["metrics"]] == list(range(1000))

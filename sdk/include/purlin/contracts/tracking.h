@@ -109,8 +109,8 @@ typedef struct tracking_metric {
 PURLIN_SCHEMA(tracking_metric, "A measured value",
     PURLIN_REQUIRED(key, "What was measured", .min_length = 1, .max_length = 1000),
     PURLIN_REQUIRED(value, "The value", .non_finite = true),
-    PURLIN_DEFAULT(step, "0", "At which step"),
-    PURLIN_OPTIONAL(at, "When; now, if it is left out"));
+    PURLIN_REQUIRED(step, "At which step"),
+    PURLIN_REQUIRED(at, "When"));
 
 /* What a run read. The source says where it is, in the words of its type. */
 typedef struct tracking_dataset_input {
@@ -200,6 +200,83 @@ PURLIN_SCHEMA(tracking_update_run, "What changes of a run",
     PURLIN_OPTIONAL(name, "Its name", .max_length = 1000),
     PURLIN_OPTIONAL(status, "Where it stands", .choices = TRACKING_STATUSES),
     PURLIN_OPTIONAL(ended_at, "When it ended; now, when it has ended and nothing is said"));
+
+/* ---- What is logged in a run ---------------------------------------------------------------------------------------------------- */
+
+/* tracking.log_metric: nothing. The same again changes nothing. Infinities are kept as the largest numbers; what is no number stays so. */
+typedef struct tracking_log_metric {
+  const char *run_id, *key;
+  double value;
+  int64_t step;
+  purlin_time at;
+  const char *model_id, *dataset_name, *dataset_digest;
+} tracking_log_metric;
+PURLIN_SCHEMA(tracking_log_metric, "A measured value of a run",
+    PURLIN_REQUIRED(run_id, "The run", .max_length = 64),
+    PURLIN_REQUIRED(key, "What was measured, at most 250 characters", .min_length = 1, .max_length = 1000),
+    PURLIN_REQUIRED(value, "The value", .non_finite = true),
+    PURLIN_DEFAULT(step, "0", "At which step"),
+    PURLIN_OPTIONAL(at, "When; now, if it is left out"),
+    PURLIN_OPTIONAL(model_id, "The logged model that was measured", .max_length = 64),
+    PURLIN_OPTIONAL(dataset_name, "The dataset that it was measured on", .max_length = 2000),
+    PURLIN_OPTIONAL(dataset_digest, "Of this digest", .max_length = 144));
+
+/* One of a batch. */
+typedef struct tracking_measure {
+  const char *key;
+  double value;
+  int64_t step;
+  purlin_time at;
+  const char *model_id, *dataset_name, *dataset_digest;
+} tracking_measure;
+PURLIN_SCHEMA(tracking_measure, "A measured value",
+    PURLIN_REQUIRED(key, "What was measured, at most 250 characters", .min_length = 1, .max_length = 1000),
+    PURLIN_REQUIRED(value, "The value", .non_finite = true),
+    PURLIN_DEFAULT(step, "0", "At which step"),
+    PURLIN_OPTIONAL(at, "When; now, if it is left out"),
+    PURLIN_OPTIONAL(model_id, "The logged model that was measured", .max_length = 64),
+    PURLIN_OPTIONAL(dataset_name, "The dataset that it was measured on", .max_length = 2000),
+    PURLIN_OPTIONAL(dataset_digest, "Of this digest", .max_length = 144));
+
+/* tracking.log_batch: nothing; all of it or none. The same again changes nothing; another value of a parameter is PURLIN_CONFLICT. */
+typedef struct tracking_log_batch {
+  const char *run_id;
+  PURLIN_LIST_OF(tracking_measure) metrics;
+  PURLIN_LIST_OF(tracking_pair) parameters;
+  PURLIN_LIST_OF(tracking_pair) tags;
+} tracking_log_batch;
+PURLIN_SCHEMA(tracking_log_batch, "Metrics, parameters and tags of a run, all or nothing; at most 1000 of them",
+    PURLIN_REQUIRED(run_id, "The run", .max_length = 64),
+    PURLIN_LIST(metrics, tracking_measure, "Measured values; at most 1000"),
+    PURLIN_LIST(parameters, tracking_pair, "Parameters; at most 100, with values of at most 6000 characters"),
+    PURLIN_LIST(tags, tracking_pair, "Tags; at most 100, with values of at most 8000 characters"));
+
+/* tracking.log_parameter, tracking.set_tag and tracking.delete_tag: nothing. A value of NULL is the empty text. */
+typedef struct tracking_run_pair {
+  const char *run_id, *key, *value;
+} tracking_run_pair;
+PURLIN_SCHEMA(tracking_run_pair, "A parameter or a tag of a run",
+    PURLIN_REQUIRED(run_id, "The run", .max_length = 64),
+    PURLIN_REQUIRED(key, "The key, at most 250 characters", .min_length = 1, .max_length = 1000),
+    PURLIN_DEFAULT(value, "\"\"", "The value", .max_length = 32000));
+
+/* tracking.metric_history: a page of the values of one metric, by step, time and value. */
+typedef struct tracking_history_in {
+  const char *run_id, *key, *page;
+  int64_t limit;
+} tracking_history_in;
+PURLIN_SCHEMA(tracking_history_in, "Which values",
+    PURLIN_REQUIRED(run_id, "The run", .max_length = 64),
+    PURLIN_REQUIRED(key, "The metric", .min_length = 1, .max_length = 1000),
+    PURLIN_DEFAULT(page, "\"\"", "What came as next_page with the page before", .max_length = 200),
+    PURLIN_DEFAULT(limit, "1000", "At most so many", .min = 1, .max = 25000));
+typedef struct tracking_history {
+  PURLIN_LIST_OF(tracking_metric) metrics;
+  const char *next_page;
+} tracking_history;
+PURLIN_SCHEMA(tracking_history, "Values of a metric, by step",
+    PURLIN_LIST(metrics, tracking_metric, "The values"),
+    PURLIN_REQUIRED(next_page, "Asks for the next page; empty after the last"));
 
 PURLIN_END
 

@@ -1,0 +1,217 @@
+"""MLflow's protocol for experiments, runs and what is logged in them, as its clients send it. The clients themselves: tests/clients."""
+import pytest
+
+from daemon import unique
+
+API = "/api/2.0/mlflow"
+
+
+def ok(answer):
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def refused(answer, status, code, words):
+    assert answer.status == status and answer.headers["Content-Type"] == "application/json", answer
+    assert set(answer.json) == {"error_code", "message"} and answer.json["error_code"] == code and words in answer.json["message"], answer
+
+
+@pytest.fixture
+def experiment(client):
+    return ok(client.post(f"{API}/experiments/create", {"name": unique("e")}))["experiment_id"]
+
+
+@pytest.fixture
+def run(client, experiment):
+    return ok(client.post(f"{API}/runs/create", {"experiment_id": experiment, "start_time": 1700000000123}))["run"]["info"]["run_id"]
+
+
+def get_run(client, run):
+    return ok(client.get(f"{API}/runs/get?run_uuid={run}&run_id={run}"))["run"]
+
+
+def pairs(items):
+    return {item["key"]: item["value"] for item in items}
+
+
+def test_experiments(client):
+    name = unique("e")
+    tags = [{"key": "a", "value": "1"}, {"key": "mlflow.note.content", "value": "x" * 20_000}]
+    made = ok(client.post(f"{API}/experiments/create", {"name": name, "tags": tags, "unknown": 1}))
+    assert set(made) == {"experiment_id"}
+    found = ok(client.get(f"{API}/experiments/get?experiment_id={made['experiment_id']}"))["experiment"]
+    assert found["name"] == name and found["lifecycle_stage"] == "active" and pairs(found["tags"]) == pairs(tags)
+    assert found["artifact_location"] == f"mlflow-artifacts:/{made['experiment_id']}"
+    assert found["creation_time"] == found["last_update_time"] > 1_700_000_000_000
+    assert ok(client.get(f"{API}/experiments/get-by-name?experiment_name={name}"))["experiment"] == found
+    assert ok(client.get(f"/ajax-api/2.0/mlflow/experiments/get?experiment_id={made['experiment_id']}"))["experiment"] == found
+    refused(client.post(f"{API}/experiments/create", {"name": name}), 400, "RESOURCE_ALREADY_EXISTS", f"Experiment(name={name}) already exists.")
+
+
+def test_the_default_experiment(client):
+    assert ok(client.get(f"{API}/experiments/get?experiment_id=0"))["experiment"]["name"] == "Default"
+    for body in ({}, {"experiment_id": ""}, {"experiment_id": "0"}):
+        assert ok(client.post(f"{API}/runs/create", body))["run"]["info"]["experiment_id"] == "0"
+
+
+def test_another_workspace_has_a_default_of_its_own(server, client):
+    made = ok_or_created(client.op("access.create_workspace", {"name": unique("w")[:20], "owner": "user:wanda"}))
+    other = server.client(token=made["secret"])
+    refused(other.get(f"{API}/experiments/get?experiment_id=0"), 404, "RESOURCE_DOES_NOT_EXIST", "No Experiment with id=0 exists")
+    first = ok(other.post(f"{API}/runs/create", {"experiment_id": "0"}))["run"]["info"]["experiment_id"]
+    assert first != "0" and ok(other.post(f"{API}/runs/create", {}))["run"]["info"]["experiment_id"] == first
+    assert ok(other.get(f"{API}/experiments/get?experiment_id=0"))["experiment"]["name"] == "Default"
+
+
+def ok_or_created(answer):
+    assert answer.status in (200, 201), answer
+    return answer.json
+
+
+def test_an_experiment_changes_and_comes_back(client, experiment, run):
+    name = unique("renamed")
+    ok(client.post(f"{API}/experiments/update", {"experiment_id": experiment, "new_name": name}))
+    ok(client.post(f"{API}/experiments/set-experiment-tag", {"experiment_id": experiment, "key": "k", "value": "v"}))
+    ok(client.post(f"{API}/experiments/delete-experiment-tag", {"experiment_id": experiment, "key": "k"}))
+    ok(client.post(f"{API}/experiments/delete", {"experiment_id": experiment}))
+    assert ok(client.get(f"{API}/experiments/get-by-name?experiment_name={name}"))["experiment"]["lifecycle_stage"] == "deleted"
+    assert get_run(client, run)["info"]["lifecycle_stage"] == "deleted"
+    active = f"The experiment {experiment} must be in the 'active' state. Current state is deleted."
+    refused(client.post(f"{API}/runs/create", {"experiment_id": experiment}), 400, "INVALID_PARAMETER_VALUE", active)
+    refused(client.post(f"{API}/experiments/set-experiment-tag", {"experiment_id": experiment, "key": "k", "value": "v"}), 400,
+            "INVALID_PARAMETER_VALUE", active)
+    refused(client.post(f"{API}/experiments/delete", {"experiment_id": experiment}), 404, "RESOURCE_DOES_NOT_EXIST",
+            f"No Experiment with id={experiment} exists")
+    ok(client.post(f"{API}/experiments/restore", {"experiment_id": experiment}))
+    assert get_run(client, run)["info"]["lifecycle_stage"] == "active"
+
+
+def test_a_run(client, experiment):
+    body = {"experiment_id": experiment, "user_id": "ana", "run_name": "first", "start_time": "1700000000123",
+            "tags": [{"key": "mlflow.user", "value": "ana"}, {"key": "mlflow.parentRunId", "value": "run_parent"}, {"key": "long", "value": "x" * 9000}]}
+    made = ok(client.post(f"{API}/runs/create", body))["run"]
+    info = made["info"]
+    assert info["run_id"] == info["run_uuid"] and info["artifact_uri"] == f"mlflow-artifacts:/{experiment}/{info['run_id']}/artifacts"
+    assert (info["run_name"], info["user_id"], info["status"], info["lifecycle_stage"]) == ("first", "ana", "RUNNING", "active")
+    assert info["start_time"] == 1700000000123 and info.get("end_time") is None
+    tags = pairs(made["data"]["tags"])
+    assert tags["mlflow.runName"] == "first" and tags["mlflow.parentRunId"] == "run_parent" and tags["long"] == "x" * 8000
+    assert get_run(client, info["run_id"]) == made
+
+
+def test_a_run_is_updated(client, run):
+    assert get_run(client, run)["info"]["run_name"].count("-") == 2
+    changed = ok(client.post(f"{API}/runs/update", {"run_id": run, "run_uuid": run, "status": "FINISHED", "end_time": 1700000009999, "run_name": "done"}))
+    assert (changed["run_info"]["status"], changed["run_info"]["end_time"], changed["run_info"]["run_name"]) == ("FINISHED", 1700000009999, "done")
+    now = get_run(client, run)
+    assert now["info"] == changed["run_info"] and pairs(now["data"]["tags"])["mlflow.runName"] == "done"
+    refused(client.post(f"{API}/runs/update", {"run_id": run, "status": "LOST"}), 400, "INVALID_PARAMETER_VALUE", "'status'")
+    refused(client.post(f"{API}/runs/update", {"run_id": "none"}), 404, "RESOURCE_DOES_NOT_EXIST", "Run with id=none not found")
+
+
+def test_a_deleted_run_takes_nothing(client, run):
+    ok(client.post(f"{API}/runs/delete", {"run_id": run}))
+    words = f"The run {run} must be in the 'active' state. Current state is deleted."
+    for path, body in (("update", {"status": "FAILED"}), ("log-metric", {"key": "a", "value": 1, "timestamp": 1}), ("set-tag", {"key": "a", "value": "b"}),
+                       ("log-parameter", {"key": "a", "value": "b"}), ("log-batch", {"tags": [{"key": "a", "value": "b"}]}), ("delete-tag", {"key": "a"})):
+        refused(client.post(f"{API}/runs/{path}", {"run_id": run, **body}), 400, "INVALID_PARAMETER_VALUE", words)
+    assert get_run(client, run)["info"]["lifecycle_stage"] == "deleted"
+    ok(client.post(f"{API}/runs/restore", {"run_id": run}))
+    ok(client.post(f"{API}/runs/set-tag", {"run_id": run, "key": "a", "value": "b"}))
+
+
+def test_metrics(client, run):
+    for step, value in enumerate((0.5, "NaN", "Infinity", "-Infinity", "0.25")):
+        ok(client.post(f"{API}/runs/log-metric", {"run_id": run, "key": "a/b c", "value": value, "timestamp": 1700000000000 + step, "step": str(step)}))
+    history = ok(client.get(f"{API}/metrics/get-history?run_id={run}&metric_key=a/b%20c"))
+    values = [0.5, "NaN", 1.7976931348623157e308, -1.7976931348623157e308, 0.25]
+    assert [m["value"] for m in history["metrics"]] == values and not history.get("next_page_token")
+    assert get_run(client, run)["data"]["metrics"] == [{"key": "a/b c", "value": 0.25, "timestamp": 1700000000004, "step": 4}]
+    seen, token = [], ""
+    for _ in range(3):
+        page = ok(client.get(f"{API}/metrics/get-history?run_id={run}&metric_key=a/b%20c&max_results=2&page_token={token}"))
+        seen, token = seen + page["metrics"], page.get("next_page_token") or ""
+    assert seen == history["metrics"] and not token
+    refused(client.get(f"{API}/metrics/get-history?run_id={run}&metric_key=a&page_token=x"), 400, "INVALID_PARAMETER_VALUE", "Invalid page token")
+    refused(client.get(f"{API}/metrics/get-history?run_id={run}&metric_key=a&max_results=0"), 400, "INVALID_PARAMETER_VALUE", "max_results")
+    refused(client.get(f"{API}/metrics/get-history?run_id=none&metric_key=a"), 404, "RESOURCE_DOES_NOT_EXIST", "Run with id=none not found")
+
+
+def test_time_zero_is_a_time(client, run):
+    ok(client.post(f"{API}/runs/log-metric", {"run_id": run, "key": "a", "value": 1, "timestamp": 0}))
+    assert get_run(client, run)["data"]["metrics"][0]["timestamp"] == 0
+
+
+def test_a_batch(client, run):
+    metrics = [{"key": f"m{i}", "value": i, "timestamp": 1, "step": i} for i in range(800)]
+    params = [{"key": f"p{i}", "value": "x" * 7000 if i == 0 else str(i)} for i in range(100)]
+    tags = [{"key": f"t{i}", "value": str(i)} for i in range(100)]
+    for _ in range(2):
+        ok(client.post(f"{API}/runs/log-batch", {"run_id": run, "metrics": metrics, "params": params, "tags": tags}))
+    data = get_run(client, run)["data"]
+    assert len(data["metrics"]) == 800 and len(data["params"]) == 100 and pairs(data["params"])["p0"] == "x" * 6000 and pairs(data["tags"])["t7"] == "7"
+    assert len(ok(client.get(f"{API}/metrics/get-history?run_id={run}&metric_key=m7"))["metrics"]) == 1
+    refused(client.post(f"{API}/runs/log-batch", {"run_id": run, "metrics": metrics + metrics[:201]}), 400, "INVALID_PARAMETER_VALUE",
+            "A batch logging request can contain at most 1000 metrics. Got 1001 metrics. Please split up metrics across multiple requests and try again.")
+
+
+def test_a_parameter_does_not_change(client, run):
+    body = {"run_id": run, "key": "depth", "value": "6"}
+    for _ in range(2):
+        ok(client.post(f"{API}/runs/log-parameter", body))
+    refused(client.post(f"{API}/runs/log-parameter", {**body, "value": "7"}), 400, "INVALID_PARAMETER_VALUE",
+            f"Changing param values is not allowed. Param with key='depth' was already logged with value='6' for run ID='{run}'."
+            " Attempted logging new value '7'.")
+    refused(client.post(f"{API}/runs/log-batch", {"run_id": run, "params": [{"key": "depth", "value": "8"}]}), 400, "INVALID_PARAMETER_VALUE",
+            "Changing param values is not allowed.")
+
+
+def test_tags(client, run):
+    ok(client.post(f"{API}/runs/set-tag", {"run_id": run, "key": "a", "value": "b"}))
+    ok(client.post(f"{API}/runs/set-tag", {"run_id": run, "key": "mlflow.runName", "value": "tagged"}))
+    now = get_run(client, run)
+    assert now["info"]["run_name"] == "tagged" and pairs(now["data"]["tags"])["a"] == "b"
+    ok(client.post(f"{API}/runs/delete-tag", {"run_id": run, "key": "a"}))
+    refused(client.post(f"{API}/runs/delete-tag", {"run_id": run, "key": "a"}), 404, "RESOURCE_DOES_NOT_EXIST", f"No tag with name: a in run with id {run}")
+
+
+@pytest.mark.parametrize("key, words", [
+    ("a#b", "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)."),
+    ("a//b", "This name would resolve to 'a/b'"), ("./a", "This name would resolve to 'a'"), ("a/", "This name would resolve to 'a'"),
+    ("../a", "This name would resolve to '../a'"), ("/a", "This name would resolve to '/a'"), ("a/../..", "This name would resolve to '..'"),
+    ("", "This name would resolve to '.'"), ("..a", "This name would resolve to '..a'"), ("a/b/../../../c", "This name would resolve to '../c'")])
+def test_keys_that_are_no_names(client, run, key, words):
+    for path, body, where in (("log-metric", {"key": key, "value": 1, "timestamp": 1}, "'name'"), ("log-parameter", {"key": key, "value": "1"}, "'key'"),
+                              ("set-tag", {"key": key, "value": "1"}, "'key'"),
+                              ("log-batch", {"metrics": [{"key": key, "value": 1, "timestamp": 1}]}, "'metrics[0].name'"),
+                              ("log-batch", {"params": [{"key": "x", "value": "1"}, {"key": key, "value": "1"}]}, "'params[1].key'")):
+        answer = client.post(f"{API}/runs/{path}", {"run_id": run, **body})
+        refused(answer, 400, "INVALID_PARAMETER_VALUE", words)
+        assert f'Invalid value "{key}" for parameter {where} supplied: ' in answer.json["message"]
+
+
+@pytest.mark.parametrize("path, body, words", [
+    ("runs/log-metric", {"run_id": "x", "key": "a", "timestamp": 1}, "Missing value for required parameter 'value'"),
+    ("runs/log-metric", {"run_id": "x", "key": "a", "value": 1}, "Missing value for required parameter 'timestamp'"),
+    ("runs/log-metric", {"run_id": "x", "key": "a", "value": "high", "timestamp": 1}, "Invalid value \"high\" for parameter 'value' supplied"),
+    ("runs/log-metric", {"run_id": "x", "key": "a", "value": 1, "timestamp": -1}, "'timestamp'"),
+    ("runs/log-parameter", {"key": "a", "value": "b"}, "Missing value for required parameter 'run_id'"),
+    ("runs/log-batch", {"run_id": "x", "metrics": [{"key": "a", "value": 1}]}, "Missing value for required parameter 'metrics[0].timestamp'"),
+    ("runs/create", {"experiment_id": 123}, "Invalid value 123 for parameter 'experiment_id' supplied"),
+    ("experiments/create", {}, "Missing value for required parameter 'name'"),
+    ("experiments/create", {"name": 123}, "Invalid value 123 for parameter 'name' supplied"),
+    ("experiments/update", {"experiment_id": "0"}, "Missing value for required parameter 'new_name'")])
+def test_what_is_missing_or_wrong(client, path, body, words):
+    refused(client.post(f"{API}/{path}", body), 400, "INVALID_PARAMETER_VALUE", words)
+
+
+def test_what_is_not_there(client):
+    refused(client.get(f"{API}/runs/get?run_id=none"), 404, "RESOURCE_DOES_NOT_EXIST", "Run with id=none not found")
+    refused(client.get(f"{API}/experiments/get?experiment_id=99"), 404, "RESOURCE_DOES_NOT_EXIST", "No Experiment with id=99 exists")
+    refused(client.get(f"{API}/experiments/get-by-name?experiment_name=none"), 404, "RESOURCE_DOES_NOT_EXIST", "Could not find experiment with name 'none'")
+
+
+def test_one_run_for_one_idempotency_key(client, experiment):
+    key = {"Idempotency-Key": unique("k")}
+    answers = [ok(client.post(f"{API}/runs/create", {"experiment_id": experiment}, headers=key))["run"]["info"]["run_id"] for _ in range(2)]
+    assert answers[0] == answers[1]
