@@ -5,7 +5,8 @@
  *
  * dialect.c      errors, and how input is read
  * server.c       what a client asks of the server itself: /health, /version
- * experiments.c  one file per subject from here on */
+ * experiments.c  one file per subject from here on
+ * registered_models.c, model_versions.c  share model_registry.h */
 #ifndef MLFLOW_H
 #define MLFLOW_H
 
