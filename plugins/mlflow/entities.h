@@ -25,6 +25,20 @@ PURLIN_SCHEMA(mlflow_metric, "A measured value",
     PURLIN_REQUIRED(timestamp, "When, in milliseconds since 1970"),
     PURLIN_REQUIRED(step, "At which step"));
 
+typedef struct mlflow_experiment {
+  const char *experiment_id, *name, *artifact_location, *lifecycle_stage;
+  int64_t last_update_time, creation_time;
+  PURLIN_LIST_OF(mlflow_pair) tags;
+} mlflow_experiment;
+PURLIN_SCHEMA(mlflow_experiment, "An experiment",
+    PURLIN_REQUIRED(experiment_id, "Its id"),
+    PURLIN_REQUIRED(name, "Its name"),
+    PURLIN_REQUIRED(artifact_location, "Below which URI its runs keep their files"),
+    PURLIN_REQUIRED(lifecycle_stage, "Whether it was deleted"),
+    PURLIN_REQUIRED(last_update_time, "When it changed last, in milliseconds since 1970"),
+    PURLIN_REQUIRED(creation_time, "When it was made"),
+    PURLIN_LIST(tags, mlflow_pair, "Its tags"));
+
 typedef struct mlflow_run_info {
   const char *run_id, *run_uuid, *run_name, *experiment_id, *user_id, *status;
   int64_t start_time;
@@ -110,6 +124,7 @@ typedef struct mlflow_which_run {
 } mlflow_which_run;
 PURLIN_SCHEMA(mlflow_which_run, "Which run", PURLIN_REQUIRED(run_id, "Its id", .max_length = 1000));
 
+PURLIN_CHECKED purlin_status mlflow_tell_experiment(purlin_ctx *ctx, const tracking_experiment *e, mlflow_experiment *out);
 /* As the protocol tells of a run. Arena; what `run` points to is borrowed until the answer. PURLIN_TOO_LARGE. */
 PURLIN_CHECKED purlin_status mlflow_tell_run(purlin_ctx *ctx, const tracking_run *run, mlflow_run *out);
 PURLIN_CHECKED purlin_status mlflow_tell_info(purlin_ctx *ctx, const tracking_run *run, mlflow_run_info *out);

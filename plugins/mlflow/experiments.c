@@ -1,31 +1,17 @@
 #include "entities.h"
 
-typedef struct told_experiment {
-  const char *experiment_id, *name, *artifact_location, *lifecycle_stage;
-  int64_t last_update_time, creation_time;
-  PURLIN_LIST_OF(mlflow_pair) tags;
-} told_experiment;
-PURLIN_SCHEMA(told_experiment, "An experiment",
-    PURLIN_REQUIRED(experiment_id, "Its id"),
-    PURLIN_REQUIRED(name, "Its name"),
-    PURLIN_REQUIRED(artifact_location, "Below which URI its runs keep their files"),
-    PURLIN_REQUIRED(lifecycle_stage, "Whether it was deleted"),
-    PURLIN_REQUIRED(last_update_time, "When it changed last, in milliseconds since 1970"),
-    PURLIN_REQUIRED(creation_time, "When it was made"),
-    PURLIN_LIST(tags, mlflow_pair, "Its tags"));
-
 typedef struct experiment_answer {
-  told_experiment experiment;
+  mlflow_experiment experiment;
 } experiment_answer;
-PURLIN_SCHEMA(experiment_answer, "An experiment", PURLIN_OBJECT(experiment, told_experiment, "The experiment"));
+PURLIN_SCHEMA(experiment_answer, "An experiment", PURLIN_OBJECT(experiment, mlflow_experiment, "The experiment"));
 
-static purlin_status tell(purlin_ctx *ctx, const tracking_experiment *e, told_experiment *out) {
-  *out = (told_experiment){.experiment_id = e->id,
-                           .name = e->name,
-                           .artifact_location = e->artifact_location,
-                           .lifecycle_stage = e->lifecycle,
-                           .last_update_time = mlflow_ms(e->updated_at),
-                           .creation_time = mlflow_ms(e->created_at)};
+purlin_status mlflow_tell_experiment(purlin_ctx *ctx, const tracking_experiment *e, mlflow_experiment *out) {
+  *out = (mlflow_experiment){.experiment_id = e->id,
+                             .name = e->name,
+                             .artifact_location = e->artifact_location,
+                             .lifecycle_stage = e->lifecycle,
+                             .last_update_time = mlflow_ms(e->updated_at),
+                             .creation_time = mlflow_ms(e->created_at)};
   out->tags.count = e->tags.count;
   out->tags.items = purlin_alloc_array(ctx, e->tags.count + 1, sizeof *out->tags.items);
   if (!out->tags.items) return PURLIN_TOO_LARGE;
@@ -68,7 +54,7 @@ static purlin_status get(purlin_ctx *ctx, const char *name, const char *id, expe
   tracking_experiment found = {0};
   purlin_status status = purlin_call(ctx, "tracking.get_experiment", tracking_which_experiment_schema(), &which,
                                      tracking_experiment_schema(), &found);
-  return status == PURLIN_OK ? tell(ctx, &found, &out->experiment) : status;
+  return status == PURLIN_OK ? mlflow_tell_experiment(ctx, &found, &out->experiment) : status;
 }
 
 typedef struct which_experiment {

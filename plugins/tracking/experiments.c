@@ -1,22 +1,18 @@
 #include "tracking.h"
 #include <string.h>
 
-#define COLUMNS                                                                                                            \
-  "id, project, name, description, COALESCE(artifact_location, CONCAT('mlflow-artifacts:/', id)) AS artifact_location,"    \
-  " lifecycle, created_at, updated_at, created_by"
-
 static const char INSERT[] = "INSERT INTO tracking_experiments (id, workspace, project, name, description,"
                              " artifact_location, created_at, updated_at, created_by)"
                              " VALUES (?, ?, ?, ?, ?, NULLIF(?, ''), NOW(6), NOW(6), ?)";
 static const char INSERT_DEFAULT[] =
     "INSERT IGNORE INTO tracking_experiments (id, workspace, project, name, created_at,"
     " updated_at, created_by) VALUES (?, ?, 'default', 'Default', NOW(6), NOW(6), 'system')";
-static const char SELECT_NAMED[] = "SELECT " COLUMNS " FROM tracking_experiments WHERE workspace = ? AND name = ?";
-static const char SELECT_ONE[] = "SELECT " COLUMNS " FROM tracking_experiments WHERE id = ? AND workspace = ?";
-static const char SELECT_PAGE[] = "SELECT " COLUMNS " FROM tracking_experiments WHERE workspace = ? AND " PURLIN_VISIBLE(
-    "project", "id") " AND name > ? AND lifecycle = 'active' ORDER BY name LIMIT ?";
-static const char SELECT_TAGS[] =
-    "SELECT name AS `key`, value FROM tracking_experiment_tags WHERE experiment_id = ? ORDER BY name LIMIT 10000";
+static const char SELECT_NAMED[] =
+    "SELECT " EXPERIMENT_COLUMNS " FROM tracking_experiments e WHERE workspace = ? AND name = ?";
+static const char SELECT_ONE[] = "SELECT " EXPERIMENT_COLUMNS " FROM tracking_experiments e WHERE id = ? AND workspace = ?";
+static const char SELECT_PAGE[] =
+    "SELECT " EXPERIMENT_COLUMNS " FROM tracking_experiments e WHERE workspace = ? AND " PURLIN_VISIBLE(
+        "project", "id") " AND name > ? AND lifecycle = 'active' ORDER BY name LIMIT ?";
 static const char RENAME[] = "UPDATE tracking_experiments SET name = ?, updated_at = NOW(6) WHERE id = ?";
 static const char SET_LIFECYCLE[] = "UPDATE tracking_experiments SET lifecycle = ?, updated_at = NOW(6) WHERE id = ?";
 static const char SET_LIFECYCLE_OF_RUNS[] =
@@ -67,10 +63,6 @@ purlin_status experiment_for_runs(purlin_ctx *ctx, const char *name, const char 
   return status == PURLIN_OK ? experiment_active(ctx, out) : status;
 }
 
-static purlin_status read_tags(purlin_ctx *ctx, tracking_experiment *e) {
-  return purlin_db_list(ctx, tracking_pair, &e->tags, SELECT_TAGS, e->id);
-}
-
 /* ---- Begun and read ------------------------------------------------------------------------------------------------------------ */
 
 static purlin_status check_tag(purlin_ctx *ctx, const char *key, const char *value) {
@@ -110,13 +102,13 @@ PURLIN_OPERATION(create_experiment, tracking_create_experiment, tracking_experim
   if (status == PURLIN_CONFLICT) return exists_already(ctx, in->name);
   if (status == PURLIN_OK) status = write_tags(ctx, id, in);
   if (status == PURLIN_OK) status = experiment_find(ctx, NULL, id, "runs:write", out);
-  return status == PURLIN_OK ? read_tags(ctx, out) : status;
+  return status == PURLIN_OK ? experiments_load(ctx, out, 1) : status;
 }
 
 PURLIN_OPERATION(get_experiment, tracking_which_experiment, tracking_experiment,
     .summary = "An experiment, also a deleted one", .permission = "runs:read", .by_project = true, .http = "GET /api/v1/experiments/{name}") {
   purlin_status status = experiment_find(ctx, in->name, in->id, "runs:read", out);
-  return status == PURLIN_OK ? read_tags(ctx, out) : status;
+  return status == PURLIN_OK ? experiments_load(ctx, out, 1) : status;
 }
 
 typedef struct list_experiments_in {
@@ -149,7 +141,7 @@ PURLIN_OPERATION(update_experiment, tracking_update_experiment, tracking_experim
   if (status == PURLIN_OK) status = purlin_db_run(ctx, RENAME, in->new_name, out->id);
   if (status == PURLIN_CONFLICT) return exists_already(ctx, in->new_name);
   if (status == PURLIN_OK) status = experiment_find(ctx, NULL, out->id, "runs:write", out);
-  return status == PURLIN_OK ? read_tags(ctx, out) : status;
+  return status == PURLIN_OK ? experiments_load(ctx, out, 1) : status;
 }
 
 /* With its runs; deleted ones are found as active ones where they are asked for. */
@@ -160,7 +152,7 @@ static purlin_status set_lifecycle(purlin_ctx *ctx, const tracking_which_experim
   if (status == PURLIN_OK) status = purlin_db_run(ctx, SET_LIFECYCLE, lifecycle, out->id);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, SET_LIFECYCLE_OF_RUNS, lifecycle, out->id, lifecycle);
   if (status == PURLIN_OK) status = experiment_find(ctx, NULL, out->id, "runs:write", out);
-  return status == PURLIN_OK ? read_tags(ctx, out) : status;
+  return status == PURLIN_OK ? experiments_load(ctx, out, 1) : status;
 }
 
 PURLIN_OPERATION(delete_experiment, tracking_which_experiment, tracking_experiment,

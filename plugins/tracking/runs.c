@@ -4,10 +4,7 @@
 PURLIN_QUOTA(runs, .summary = "Runs that exist", .unit = "runs",
     .count = "SELECT COUNT(*) AS used FROM tracking_runs WHERE workspace = ?");
 
-#define COLUMNS                                                                                                            \
-  "r.id, r.experiment_id, e.name AS experiment, r.project, r.name, r.status, r.user, COALESCE(r.artifact_uri,"             \
-  " CONCAT('mlflow-artifacts:/', r.experiment_id, '/', r.id, '/artifacts')) AS artifact_uri, r.lifecycle, r.created_at,"   \
-  " r.started_at, r.ended_at, r.created_by"
+#define COLUMNS RUN_COLUMNS ", e.name AS experiment"
 #define FROM_RUNS " FROM tracking_runs r JOIN tracking_experiments e ON e.id = r.experiment_id"
 
 static const char INSERT[] = "INSERT INTO tracking_runs (id, workspace, project, experiment_id, name, status, user,"

@@ -7,12 +7,22 @@
  * metrics.c      what is measured in a run: one metric, or a batch with parameters and tags
  * pairs.c        parameters and tags
  * history.c      the values that a metric had
- * load.c         what was logged in the runs of a page */
+ * load.c         what was logged in the runs of a page
+ * search.c       experiments and runs by conditions */
 #ifndef TRACKING_H
 #define TRACKING_H
 
 #include <purlin/purlin.h>
 #include <purlin/contracts/tracking.h>
+
+#define EXPERIMENT_COLUMNS                                                                                                 \
+  "e.id, e.project, e.name, e.description, COALESCE(e.artifact_location, CONCAT('mlflow-artifacts:/', e.id)) AS"           \
+  " artifact_location, e.lifecycle, e.created_at, e.updated_at, e.created_by"
+/* Without the name of the experiment, which is of another table. */
+#define RUN_COLUMNS                                                                                                        \
+  "r.id, r.experiment_id, r.project, r.name, r.status, r.user, COALESCE(r.artifact_uri,"                                   \
+  " CONCAT('mlflow-artifacts:/', r.experiment_id, '/', r.id, '/artifacts')) AS artifact_uri, r.lifecycle, r.created_at,"   \
+  " r.started_at, r.ended_at, r.created_by"
 
 /* A run's name is also this tag, which clients set and look for. */
 #define RUN_NAME_TAG "mlflow.runName"
@@ -63,6 +73,8 @@ PURLIN_CHECKED purlin_status tags_put(purlin_ctx *ctx, const run_place *of, cons
 
 /* Reads what was logged in each of the runs, by a fixed number of statements. May park. */
 PURLIN_CHECKED purlin_status runs_load(purlin_ctx *ctx, tracking_run *runs, size_t count);
+/* Reads the tags of each of the experiments, by one. May park. */
+PURLIN_CHECKED purlin_status experiments_load(purlin_ctx *ctx, tracking_experiment *experiments, size_t count);
 
 /* PURLIN_INVALID, recorded, when a text has more than `most` characters. */
 PURLIN_CHECKED purlin_status text_fits(purlin_ctx *ctx, const char *what, const char *text, size_t most);

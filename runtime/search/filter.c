@@ -102,6 +102,17 @@ static void open_rows(compiler *c, const search_name *name, bool exists) {
                 name->entity->table, name->entity->owner, c->search->id);
   search_values(c->sql, name->entity);
   search_value(c->sql, purlin_value_text(name->name));
+  if (!name->entity->scope || c->sql->scopes.count != 1) return;
+  buffer_format(&c->sql->text, " AND x.%s = ?", name->entity->scope);
+  search_value(c->sql, purlin_value_text(c->sql->scopes.items[0]));
+}
+
+static void open_key(compiler *c, const search_name *name) {
+  if (name->key->within) buffer_text(&c->sql->text, name->key->within);
+}
+
+static void close_key(compiler *c, const search_name *name) {
+  if (name->key->within) buffer_char(&c->sql->text, ')');
 }
 
 static const operator* find_operator(compiler *c) {
@@ -124,8 +135,11 @@ static purlin_status compare(compiler *c, const search_name *name) {
   search_next(&c->reader);
   buffer *out = &c->sql->text;
   if (name->key) {
+    open_key(c, name);
     put_comparison(out, found->sql, name->key->sql);
-    return take_value(c, name);
+    purlin_status status = take_value(c, name);
+    close_key(c, name);
+    return status;
   }
   bool lenient = found->differs && name->entity->lenient; /* there is none that is equal */
   open_rows(c, name, !lenient);
@@ -153,8 +167,11 @@ static purlin_status take_list(compiler *c, const search_name *name) {
 static purlin_status compare_with_list(compiler *c, const search_name *name, bool within) {
   buffer *out = &c->sql->text;
   if (name->key) {
+    open_key(c, name);
     buffer_format(out, "%s%s", name->key->sql, within ? "" : " NOT");
-    return take_list(c, name);
+    purlin_status status = take_list(c, name);
+    close_key(c, name);
+    return status;
   }
   bool lenient = !within && name->entity->lenient;
   open_rows(c, name, !lenient);
@@ -169,7 +186,9 @@ static purlin_status compare_with_null(compiler *c, const search_name *name) {
   bool there = search_take(&c->reader, "NOT");
   if (!search_take(&c->reader, "NULL")) return search_expected(&c->reader, "NULL or NOT NULL");
   if (name->key) {
+    open_key(c, name);
     buffer_format(&c->sql->text, "%s IS %sNULL", name->key->sql, there ? "NOT " : "");
+    close_key(c, name);
     return PURLIN_OK;
   }
   open_rows(c, name, there);

@@ -10,7 +10,7 @@ static purlin_status add_item(search_reader *r, const purlin_search *search, sea
   search_order_item *item = &out->items[out->count];
   purlin_status status = search_name_of(r, search, &item->name);
   if (status != PURLIN_OK) return status;
-  if (item->name.entity->no_order)
+  if (item->name.entity->no_order || (item->name.key && item->name.key->within))
     return purlin_fail(r->ctx, PURLIN_INVALID, "Invalid order_by entity '%s'",
                        search_first_name(r->ctx, item->name.entity->names));
   const purlin_search_key *key = item->name.key;
@@ -22,18 +22,35 @@ static purlin_status add_item(search_reader *r, const purlin_search *search, sea
   return item->sql ? PURLIN_OK : PURLIN_TOO_LARGE;
 }
 
-purlin_status search_order_read(purlin_ctx *ctx, const purlin_search *search, const char *order, search_order *out) {
+/* What is ordered by already decides nothing more. */
+static void drop_repeated(search_order *order) {
+  const search_name *last = &order->items[order->count - 1].name;
+  for (size_t i = 0; i + 1 < order->count; i++)
+    if (order->items[i].name.key && order->items[i].name.key == last->key) {
+      order->count--;
+      return;
+    }
+}
+
+static purlin_status read_items(purlin_ctx *ctx, const purlin_search *search, const char *order, search_order *out) {
   search_reader r;
-  *out = (search_order){0};
-  search_read(&r, ctx, order && *order ? order : search->order);
+  search_read(&r, ctx, order);
   if (r.failed) return PURLIN_INVALID;
   while (r.word.kind != WORD_END) {
     purlin_status status = add_item(&r, search, out);
     if (status != PURLIN_OK) return status;
+    drop_repeated(out);
     if (search_take(&r, ",")) continue;
     if (r.failed || r.word.kind != WORD_END) return search_expected(&r, "ASC, DESC, ',' or the end of the order");
   }
   return r.failed ? PURLIN_INVALID : PURLIN_OK;
+}
+
+purlin_status search_order_read(purlin_ctx *ctx, const purlin_search *search, const char *order, search_order *out) {
+  *out = (search_order){0};
+  purlin_status status = read_items(ctx, search, order && *order ? order : search->order, out);
+  bool more = search->then && out->count < SEARCH_MOST_ORDERS;
+  return status == PURLIN_OK && more ? read_items(ctx, search, search->then, out) : status;
 }
 
 /* ---- Writing -------------------------------------------------------------------------------------------------------------------------- */

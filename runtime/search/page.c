@@ -3,7 +3,7 @@
 #include "core/text.h"
 #include <string.h>
 
-enum { FIXED = 3, LONGEST_TOKEN = 64 * 1024, MARK_SIZE = 16 };
+enum { FIXED = 3, LONGEST_TOKEN = 64 * 1024, MARK_SIZE = 16, MOST_SCOPES = 64 };
 
 /* ---- The token: base64url of a mark of what was asked, and the values of the last row --------------------------------------------- */
 
@@ -68,11 +68,36 @@ static void put_from(page *p) {
   search_order_join(&p->sql, p->search, &p->order);
 }
 
+/* Few are written out, so that each is a range of an index. */
+static purlin_status put_scope(page *p) {
+  purlin_texts scopes = p->sql.scopes;
+  if (!p->search->scope) return PURLIN_OK;
+  if (scopes.count > MOST_SCOPES) {
+    const char *list = purlin_list_json(p->sql.ctx, scopes);
+    if (!list) return PURLIN_TOO_LARGE;
+    buffer_format(&p->sql.text,
+                  " AND %s IN (SELECT s.id FROM JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(64) CHARACTER SET utf8mb4 COLLATE"
+                  " utf8mb4_bin PATH '$')) s)",
+                  p->search->scope);
+    search_value(&p->sql, purlin_value_text(list));
+    return PURLIN_OK;
+  }
+  buffer_format(&p->sql.text, " AND %s", p->search->scope);
+  for (size_t i = 0; i < scopes.count; i++) {
+    buffer_text(&p->sql.text, i > 0 ? ",?" : scopes.count == 1 ? " = ?" : " IN (?");
+    search_value(&p->sql, purlin_value_text(scopes.items[i]));
+  }
+  if (scopes.count != 1) buffer_char(&p->sql.text, ')');
+  return PURLIN_OK;
+}
+
 static purlin_status compose(page *p, const purlin_search_asked *asked, const char *last_values) {
   buffer_format(&p->sql.text, "SELECT %s", p->columns);
   put_from(p);
   buffer_format(&p->sql.text, " WHERE %s", p->where);
   for (size_t i = 0; i < p->value_count; i++) search_value(&p->sql, p->values[i]);
+  purlin_status scoped = put_scope(p);
+  if (scoped != PURLIN_OK) return scoped;
   purlin_status status = search_filter(&p->sql, p->search, asked->condition);
   if (status == PURLIN_OK && last_values) status = search_order_after(&p->sql, p->search, &p->order, last_values);
   if (status != PURLIN_OK) return status;
@@ -138,7 +163,12 @@ static purlin_status run(page *p, const purlin_schema *schema, void *items, size
   purlin_status status = search_order_read(p->sql.ctx, p->search, asked->order, &p->order);
   if (status == PURLIN_OK && asked->page && *asked->page) status = read_token(p->sql.ctx, asked->page, mark, &values);
   if (status == PURLIN_OK) status = compose(p, asked, values);
+  *token = "";
   if (status != PURLIN_OK) return status;
+  if (p->search->scope && p->search->scopes.count == 0) {
+    *item_count = 0;
+    return PURLIN_OK;
+  }
   const purlin_value *statement = finished(&p->sql, &count);
   if (!statement) return PURLIN_TOO_LARGE;
   status = purlin_db_list_(p->sql.ctx, schema, items, item_count, statement, count);
@@ -160,7 +190,7 @@ purlin_status purlin_db_search_(purlin_ctx *ctx, const purlin_schema *schema, vo
   page *p = purlin_alloc(ctx, sizeof *p);
   purlin_status status = p ? mark_of(ctx, asked, mark) : PURLIN_TOO_LARGE;
   if (status != PURLIN_OK) return status;
-  *p = (page){.sql = {.ctx = ctx, .text = {.limit = CONTEXT_DEFAULT_LIMIT}},
+  *p = (page){.sql = {.ctx = ctx, .text = {.limit = CONTEXT_DEFAULT_LIMIT}, .scopes = search->scopes},
               .search = search,
               .columns = columns_tables_condition_and_values[0].as.data,
               .from = columns_tables_condition_and_values[1].as.data,

@@ -26,6 +26,7 @@ typedef struct search_sql {
   purlin_value values[SEARCH_MOST_VALUES];
   size_t count;
   bool too_many;
+  purlin_texts scopes;
 } search_sql;
 
 void search_value(search_sql *sql, purlin_value value);

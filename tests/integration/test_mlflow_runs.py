@@ -215,3 +215,124 @@ def test_one_run_for_one_idempotency_key(client, experiment):
     key = {"Idempotency-Key": unique("k")}
     answers = [ok(client.post(f"{API}/runs/create", {"experiment_id": experiment}, headers=key))["run"]["info"]["run_id"] for _ in range(2)]
     assert answers[0] == answers[1]
+
+
+# ---- Searches -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def searched(server):
+    """An experiment with ten runs: n from 0 to 9, some deleted, some with tags."""
+    client = server.client()
+    experiment = ok(client.post(f"{API}/experiments/create", {"name": unique("s")}))["experiment_id"]
+    runs = []
+    for n in range(10):
+        info = ok(client.post(f"{API}/runs/create", {"experiment_id": experiment, "start_time": 1000 + n, "run_name": f"run {n}", "user_id": "ana"}))["run"]["info"]
+        body = {"run_id": info["run_id"], "metrics": [{"key": "n", "value": n if n != 5 else "NaN", "timestamp": 1, "step": 0}, {"key": "same", "value": 1, "timestamp": 1}],
+                "params": [{"key": "even", "value": str(n % 2 == 0)}], "tags": [{"key": "stage", "value": "dev" if n < 5 else "test"}] if n < 8 else []}
+        ok(client.post(f"{API}/runs/log-batch", body))
+        runs.append(info["run_id"])
+    ok(client.post(f"{API}/runs/update", {"run_id": runs[3], "status": "FINISHED", "end_time": 5000}))
+    ok(client.post(f"{API}/runs/delete", {"run_id": runs[9]}))
+    return experiment, runs
+
+
+def found(client, searched, **asked):
+    experiment, runs = searched
+    answer = ok(client.post(f"{API}/runs/search", {"experiment_ids": [experiment], **asked}))
+    return [runs.index(run["info"]["run_id"]) for run in answer.get("runs", [])]
+
+
+@pytest.mark.parametrize("condition, expected", [
+    ("", [8, 7, 6, 5, 4, 3, 2, 1, 0]), ("metrics.n > 6", [8, 7]), ("metric.n >= 6 and params.even = 'True'", [8, 6]),
+    ("metrics.n < 2 OR metrics.n = 7", [7, 1, 0]), ("NOT (metrics.n < 7)", [8, 7, 5]), ("metrics.n != 3 AND metrics.n <= 4", [4, 2, 1, 0]),
+    ("params.even != 'True' AND tags.stage = 'dev'", [3, 1]), ("parameters.even LIKE 'T%' AND tags.stage ILIKE 'DE%'", [4, 2, 0]),
+    ("tags.stage IS NULL", [8]), ("tag.stage IS NOT NULL AND metrics.n > 6", [7]), ("tags.stage RLIKE '^t'", [7, 6, 5]),
+    ("attributes.status = 'FINISHED'", [3]), ("status != 'RUNNING'", [3]), ("attributes.run_name = 'run 4'", [4]), ("attributes.`Run name` LIKE '%5'", [5]),
+    ("run_name = 'run 1'", [1]), ("attr.user_id = 'ana' AND start_time >= 1007", [8, 7]), ("attributes.created < 1001", [0]), ("end_time = 5000", [3]),
+    ("tags.`mlflow.runName` = 'run 2'", [2]), ("metrics.none > 0", []), ("tags.\"stage\" = \"test\"", [7, 6, 5])])
+def test_runs_are_found(client, searched, condition, expected):
+    assert found(client, searched, filter=condition) == expected
+
+
+def test_runs_are_found_by_id(client, searched):
+    _, runs = searched
+    assert found(client, searched, filter=f"attributes.run_id IN ('{runs[2]}', '{runs[6]}')") == [6, 2]
+    assert found(client, searched, filter=f"run_id = '{runs[2]}'") == [2]
+    assert found(client, searched, filter=f"artifact_uri LIKE '%{runs[1]}%'") == [1]
+
+
+@pytest.mark.parametrize("order, expected", [
+    (["metrics.n DESC"], [8, 7, 6, 4, 3, 2, 1, 0, 5]), (["metrics.n"], [0, 1, 2, 3, 4, 6, 7, 8, 5]), (["metrics.same DESC"], [8, 7, 6, 5, 4, 3, 2, 1, 0]),
+    (["metrics.same ASC", "start_time ASC"], list(range(9))), (["params.even DESC", "attributes.start_time ASC"], [0, 2, 4, 6, 8, 1, 3, 5, 7]),
+    (["tags.stage ASC"], [4, 3, 2, 1, 0, 7, 6, 5, 8]), (["end_time DESC"], [3, 8, 7, 6, 5, 4, 2, 1, 0]), (["attributes.run_name"], list(range(9)))])
+def test_runs_are_ordered(client, searched, order, expected):
+    assert found(client, searched, order_by=order) == expected
+    for size in (1, 2, 4):
+        experiment, runs = searched
+        seen, token = [], ""
+        while True:
+            page = ok(client.post(f"{API}/runs/search", {"experiment_ids": [experiment], "order_by": order, "max_results": size, "page_token": token}))
+            seen += [runs.index(run["info"]["run_id"]) for run in page["runs"]]
+            token = page.get("next_page_token")
+            if not token:
+                break
+        assert seen == expected
+
+
+def test_deleted_runs_are_found_where_they_are_meant(client, searched):
+    assert found(client, searched, run_view_type="DELETED_ONLY") == [9]
+    assert found(client, searched, run_view_type="ALL")[0] == 9
+
+
+def test_several_experiments_are_searched(client, searched):
+    experiment, runs = searched
+    other = ok(client.post(f"{API}/experiments/create", {"name": unique("s")}))["experiment_id"]
+    mine = ok(client.post(f"{API}/runs/create", {"experiment_id": other, "start_time": 1004}))["run"]["info"]["run_id"]
+    ok(client.post(f"{API}/runs/log-metric", {"run_id": mine, "key": "n", "value": 4.5, "timestamp": 1}))
+    for condition, order in (("metrics.n > 3 AND metrics.n < 7", []), ("metrics.n > 3 AND metrics.n < 7", ["metrics.n DESC"]), ("metrics.n > 3 AND metrics.n < 7", ["metrics.n"])):
+        for ids in ([experiment, other, "none"], [experiment, other, experiment] + [f"exp_{i}" for i in range(100)]):
+            answer = ok(client.post(f"{API}/runs/search", {"experiment_ids": ids, "filter": condition, "order_by": order}))
+            got = [run["info"]["run_id"] for run in answer["runs"]]
+            assert sorted(got) == sorted([runs[4], runs[6], mine])
+            if order:
+                assert got == ([runs[4], mine, runs[6]] if order == ["metrics.n"] else [runs[6], mine, runs[4]])
+    assert ok(client.post(f"{API}/runs/search", {"experiment_ids": []}))["runs"] == []
+    assert ok(client.post(f"{API}/runs/search", {}))["runs"] == []
+
+
+def test_a_found_run_is_whole(client, searched):
+    experiment, runs = searched
+    one = ok(client.post(f"{API}/runs/search", {"experiment_ids": [experiment], "filter": "metrics.n = 4"}))["runs"]
+    assert one == [get_run(client, runs[4])]
+    for run in ok(client.post(f"{API}/runs/search", {"experiment_ids": [experiment]}))["runs"]:
+        assert run == get_run(client, run["info"]["run_id"])
+
+
+@pytest.mark.parametrize("body, words", [
+    ({"filter": "metrics.n"}, "Invalid clause(s) in filter string"), ({"filter": "metrics.n > 'a'"}, "Expected a numeric value for metric 'n'"),
+    ({"filter": "params.n > 3"}, "Invalid comparator '>' for parameter 'n'"), ({"filter": "attributes.none = 'a'"}, "Invalid attribute key 'none' specified"),
+    ({"filter": "none.x = 'a'"}, "Invalid entity type 'none'"), ({"order_by": ["datasets.name"]}, "Invalid order_by entity 'dataset'"),
+    ({"page_token": "x"}, "Invalid page token"), ({"max_results": 50001}, "'max_results'"), ({"max_results": 0}, "'max_results'"),
+    ({"run_view_type": "SOME"}, "'run_view_type'")])
+def test_searches_that_are_wrong(client, searched, body, words):
+    refused(client.post(f"{API}/runs/search", {"experiment_ids": [searched[0]], **body}), 400, "INVALID_PARAMETER_VALUE", words)
+
+
+def test_experiments_are_searched(client):
+    mark = unique("x")
+    ids = [ok(client.post(f"{API}/experiments/create", {"name": f"{mark} {n}", "tags": [{"key": "n", "value": str(n)}]}))["experiment_id"] for n in range(4)]
+    ok(client.post(f"{API}/experiments/delete", {"experiment_id": ids[3]}))
+
+    def search(**asked):
+        asked = {"max_results": 100, **asked}
+        asked["filter"] = f"name LIKE '{mark}%'" + (f" AND {asked['filter']}" if "filter" in asked else "")
+        return [ids.index(e["experiment_id"]) for e in ok(client.post(f"{API}/experiments/search", asked))["experiments"]]
+
+    assert search() == [2, 1, 0] and search(view_type="ALL") == [3, 2, 1, 0] and search(view_type="DELETED_ONLY") == [3]
+    assert search(filter="tags.n != '1'") == [2, 0] and search(order_by=["name ASC"]) == [0, 1, 2] and search(filter="attribute.creation_time > 99999999999999") == []
+    first = ok(client.get(f"{API}/experiments/search?max_results=2&filter=name%20LIKE%20%27{mark}%25%27&order_by=name&view_type=ACTIVE_ONLY"))
+    assert [ids.index(e["experiment_id"]) for e in first["experiments"]] == [0, 1] and pairs(first["experiments"][1]["tags"]) == {"n": "1"}
+    rest = ok(client.get(f"{API}/experiments/search?max_results=2&filter=name%20LIKE%20%27{mark}%25%27&order_by=name&page_token={first['next_page_token']}"))
+    assert [ids.index(e["experiment_id"]) for e in rest["experiments"]] == [2] and not rest.get("next_page_token")
+    refused(client.post(f"{API}/experiments/search", {"order_by": ["tags.none.x"], "filter": "id = 1"}), 400, "INVALID_PARAMETER_VALUE", "id")

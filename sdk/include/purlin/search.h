@@ -39,6 +39,9 @@ typedef struct purlin_search_key {
   const char *sql;   /* a column, or an expression without '?' */
   purlin_search_type type;
   bool never_null; /* lets an index give the order */
+  /* It is not of the row but of others that belong to it: "EXISTS (SELECT 1 FROM t x WHERE x.run_id = r.id AND ", which a comparison and a
+   * ')' follow. Then nothing is ordered by it. NULL: it is of the row. */
+  const char *within;
 } purlin_search_key;
 
 typedef struct purlin_search_entity {
@@ -54,6 +57,8 @@ typedef struct purlin_search_entity {
   /* Of the '?' in `table`, which may be a query in parentheses: "(SELECT run_id, name, value FROM ... WHERE dataset = ?)". Borrowed. */
   const purlin_value *values;
   size_t value_count;
+  const char
+      *scope; /* a column of `table` with the same as the search's scope, first in an index with name and value; or NULL */
 } purlin_search_entity;
 
 typedef struct purlin_search {
@@ -61,6 +66,10 @@ typedef struct purlin_search {
   size_t entity_count;
   const char *id;    /* a column that is never NULL and tells rows apart; the last word of any order */
   const char *order; /* without another one, such as "start_time DESC" */
+  const char *then;  /* what follows any other order, before the id; NULL: nothing */
+  const char
+      *scope; /* a column that says within what is looked: only rows where it is one of `scopes`; NULL: there is none */
+  purlin_texts scopes; /* none: nothing is found */
 } purlin_search;
 
 /* What a client asks for. Texts may be NULL or empty. */

@@ -278,6 +278,47 @@ PURLIN_SCHEMA(tracking_history, "Values of a metric, by step",
     PURLIN_LIST(metrics, tracking_metric, "The values"),
     PURLIN_REQUIRED(next_page, "Asks for the next page; empty after the last"));
 
+/* ---- Searches --------------------------------------------------------------------------------------------------------------------- */
+
+#define TRACKING_VIEWS "active, deleted, all"
+
+/* tracking.search_experiments: conditions and orders know name, creation_time, last_update_time, experiment_id and tags. */
+typedef struct tracking_search_experiments {
+  const char *condition, *order, *page;
+  int64_t limit;
+  const char *view;
+} tracking_search_experiments;
+PURLIN_SCHEMA(tracking_search_experiments, "Which experiments",
+    TRACKING_PAGE_FIELDS(50000),
+    PURLIN_DEFAULT(view, "\"active\"", "Whether deleted ones are meant", .choices = TRACKING_VIEWS));
+typedef struct tracking_experiment_page {
+  PURLIN_LIST_OF(tracking_experiment) experiments;
+  const char *next_page;
+} tracking_experiment_page;
+PURLIN_SCHEMA(tracking_experiment_page, "Experiments",
+    PURLIN_LIST(experiments, tracking_experiment, "The experiments"),
+    PURLIN_REQUIRED(next_page, "Asks for the next page; empty after the last"));
+
+/* tracking.search_runs: conditions and orders know metrics, params, tags, attributes (run_id, run_name, status, user_id, artifact_uri,
+ * start_time, end_time), and conditions datasets (name, digest, context). Experiments that are not there, or not to be seen, have no runs. */
+typedef struct tracking_search_runs {
+  purlin_texts experiment_ids;
+  const char *condition, *order, *page;
+  int64_t limit;
+  const char *view;
+} tracking_search_runs;
+PURLIN_SCHEMA(tracking_search_runs, "Which runs",
+    PURLIN_REQUIRED(experiment_ids, "In which experiments", .max_length = 10000),
+    TRACKING_PAGE_FIELDS(50000),
+    PURLIN_DEFAULT(view, "\"active\"", "Whether deleted ones are meant", .choices = TRACKING_VIEWS));
+typedef struct tracking_run_page {
+  PURLIN_LIST_OF(tracking_run) runs;
+  const char *next_page;
+} tracking_run_page;
+PURLIN_SCHEMA(tracking_run_page, "Runs with what was logged in them",
+    PURLIN_LIST(runs, tracking_run, "The runs"),
+    PURLIN_REQUIRED(next_page, "Asks for the next page; empty after the last"));
+
 PURLIN_END
 
 #endif
