@@ -99,9 +99,23 @@ static purlin_status is_there(purlin_ctx *ctx, const char *sha256, bool *there) 
   return l->error && l->error != ENOENT ? storage_fail(ctx, l->error, "looking for a blob") : PURLIN_OK;
 }
 
+typedef struct placing {
+  const char *sha256;
+  bool noted;
+} placing;
+
+static purlin_status note(purlin_ctx *ctx, void *argument) {
+  placing *p = argument;
+  purlin_status status = purlin_db_run(ctx, PLACED, purlin_workspace(ctx), p->sha256);
+  p->noted = status == PURLIN_OK && purlin_affected(ctx) > 0;
+  return status;
+}
+
+/* Apart: who stored a blob reads on, and works on pools, which nothing may while a transaction is open. */
 static purlin_status note_placed(purlin_ctx *ctx, const char *sha256, bool *noted) {
-  purlin_status status = purlin_db_run(ctx, PLACED, purlin_workspace(ctx), sha256);
-  *noted = status == PURLIN_OK && purlin_affected(ctx) > 0;
+  placing p = {sha256, false};
+  purlin_status status = purlin_transaction_apart(ctx, note, &p);
+  *noted = p.noted;
   return status;
 }
 
