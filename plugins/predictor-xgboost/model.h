@@ -1,6 +1,7 @@
 /* model.h: XGBoost's gradient-boosted trees as flat arrays of our own.
  *
  * json.c     JSON, read where it stands
+ * ubj.c      UBJ, which XGBoost saves unless told otherwise, to JSON
  * parse.c    the JSON that XGBoost saves (1.7 to 3.x) to a model
  * predict.c  rows to predictions, with the library's comparisons and its order of sums, so that results are the library's
  * plugin.c   the capability
@@ -43,6 +44,9 @@ enum { MODEL_WHY = 300 };
 
 /* Parses; NULL with the reason in `why` (MODEL_WHY bytes). `names` are the columns that the caller will give. Owned: model_free. */
 purlin_model *model_parse(const char *text, size_t size, const char *const *names, size_t columns, char *why);
+/* How many columns the model takes, and their names as a list in JSON (owned: free), NULL where it does not know them. False with the
+ * reason in `why`. */
+bool model_columns(const char *text, size_t size, size_t *columns, char **names, char *why);
 void model_free(purlin_model *model);
 size_t model_memory(const purlin_model *model);
 

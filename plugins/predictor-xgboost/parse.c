@@ -1,5 +1,6 @@
 #include "json.h"
 #include "model.h"
+#include "ubj.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,7 +10,8 @@
 enum { MOST_GROUPS = 100000, MOST_COLUMNS = 1000000, MOST_DEPTH = 10000 };
 
 typedef struct parsing {
-  json parameters, objective, feature_names, booster; /* members of the learner; the last one is nearly all of the text */
+  json parameters, objective, feature_names, attributes;
+  json booster; /* the last one of the learner's members, and nearly all of the text */
   const char *const *names;
   size_t columns;
   purlin_model *model;
@@ -234,11 +236,27 @@ static bool add_tree(parsing *p, json text, size_t number, tree *out) {
   return fine;
 }
 
+/* What scikit-learn's classes save knows its best iteration, when training stopped early, and they predict with no tree after it. A
+ * booster predicts with all. */
+static size_t trees_that_count(const parsing *p, json model_parameters, json rounds) {
+  long best = 0, parallel = 1, end = 0;
+  json name = json_member(p->attributes, "best_iteration"), place = {NULL, NULL};
+  if (!json_member(p->attributes, "scikit_learn").at || !whole(name, 0, INT32_MAX, &best)) return SIZE_MAX;
+  if (json_is_list(rounds)) { /* where the trees of each begin, and the end of the last; from 2.0 on */
+    for (long i = 0; json_next(rounds, &place); i++)
+      if (i == best + 1) return whole(place, 0, INT32_MAX, &end) ? (size_t)end : SIZE_MAX;
+    return SIZE_MAX;
+  }
+  if (!whole(json_member(model_parameters, "num_parallel_tree"), 1, INT32_MAX, &parallel)) parallel = 1;
+  return ((size_t)best + 1) * (size_t)parallel * p->model->groups;
+}
+
 static bool read_trees(parsing *p) {
-  static const char *const of_booster[] = {"name", "model"}, *const of_model[] = {"trees", "tree_info"};
-  json found[2], lists[2];
+  static const char *const of_booster[] = {"name", "model"}, *const of_model[] = {"trees", "tree_info",
+                                                                                  "gbtree_model_param", "iteration_indptr"};
+  json found[2], lists[4];
   json_members(p->booster, of_booster, found, 2);
-  json_members(found[1], of_model, lists, 2);
+  json_members(found[1], of_model, lists, 4);
   const json name = found[0], trees = lists[0], info = lists[1];
   if (!json_is(name, "gbtree")) return refuse(p, "the booster '%.*s' is not served; gbtree is", shown(name), text_of(name));
   if (!json_is_list(trees)) return refuse(p, "the model has no trees");
@@ -254,38 +272,77 @@ static bool read_trees(parsing *p) {
       return refuse(p, "tree %zu belongs to no class of the model", m->tree_count);
     t->group = (uint32_t)number;
   }
+  size_t most = trees_that_count(p, lists[2], lists[3]);
+  if (m->tree_count > most) m->tree_count = most;
   return true;
 }
 
 /* ---- All of it ------------------------------------------------------------------------------------------------------------------------ */
 
-static bool read_text(parsing *p, const char *text, size_t size) {
+static bool is_old(const char *text, size_t size) {
   size_t start = 0;
   while (start < size && text[start] && strchr(" \t\r\n", text[start])) start++;
-  bool binary =
-      start == size || text[start] != '{' || (start + 1 < size && (text[start + 1] == 'L' || text[start + 1] == 'i'));
-  if (binary) return refuse(p, "this is not XGBoost's JSON; save the model as JSON: booster.save_model(\"model.json\")");
+  return start == size || text[start] != '{';
+}
+
+static bool read_text(parsing *p, const char *text, size_t size) {
+  if (is_old(text, size))
+    return refuse(p, "this is neither XGBoost's JSON nor its UBJ; what older releases saved in their binary format must be"
+                     " loaded by a release before 3.1 and saved again: booster.save_model(\"model.ubj\")");
   json root;
   if (!json_whole(text, size, &root)) return refuse(p, "this is not valid JSON");
-  json learner = json_member(root, "learner"), members[4];
+  json learner = json_member(root, "learner"), members[5];
   if (!learner.at) return refuse(p, "this JSON is no model of XGBoost: it has no 'learner'");
-  static const char *const names[] = {"learner_model_param", "objective", "feature_names", "gradient_booster"};
-  json_members(learner, names, members, 4);
+  static const char *const names[] = {"learner_model_param", "objective", "feature_names", "gradient_booster",
+                                      "attributes"};
+  json_members(learner, names, members, 5);
   p->parameters = members[0];
   p->objective = members[1];
   p->feature_names = members[2];
   p->booster = members[3];
+  p->attributes = members[4];
   return true;
 }
 
-purlin_model *model_parse(const char *text, size_t size, const char *const *names, size_t columns, char *why) {
+/* Owned: free; NULL without a reason in `why`: the text is JSON already. */
+static char *as_json(const char **text, size_t *size, char *why) {
+  const char *reason = NULL;
   why[0] = '\0';
+  if (!ubj_is(*text, *size)) return NULL;
+  char *made = ubj_to_json(*text, *size, size, &reason);
+  if (made) *text = made;
+  else (void)snprintf(why, MODEL_WHY, "%s", reason);
+  return made;
+}
+
+purlin_model *model_parse(const char *text, size_t size, const char *const *names, size_t columns, char *why) {
+  char *made = as_json(&text, &size, why);
+  if (!made && why[0]) return NULL;
   parsing p = {.names = names, .columns = columns, .model = calloc(1, sizeof(purlin_model)), .why = why};
   bool fine = p.model != NULL || refuse(&p, "out of memory");
   fine = fine && read_text(&p, text, size) && read_columns(&p) && read_objective(&p) && read_trees(&p);
+  free(made);
   if (fine) return p.model;
   model_free(p.model);
   return NULL;
+}
+
+bool model_columns(const char *text, size_t size, size_t *columns, char **names, char *why) {
+  char *made = as_json(&text, &size, why);
+  if (!made && why[0]) return false;
+  parsing p = {.why = why};
+  long count = 0;
+  *names = NULL;
+  bool fine = read_text(&p, text, size);
+  if (fine && !whole(parameter(&p, "num_feature"), 1, MOST_COLUMNS, &count))
+    fine = refuse(&p, "the model's num_feature is not a number");
+  if (fine && json_count(p.feature_names) == (size_t)count) {
+    *names = strndup(p.feature_names.at, (size_t)(p.feature_names.end - p.feature_names.at));
+    fine = *names != NULL || refuse(&p, "out of memory");
+  }
+  *columns = (size_t)count;
+  free(made);
+  return fine;
 }
 
 void model_free(purlin_model *model) {

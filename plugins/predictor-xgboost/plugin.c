@@ -1,5 +1,7 @@
 #include <purlin/purlin.h>
 #include <purlin/contracts/predictor.h>
+#include <stdlib.h>
+#include <string.h>
 #include "model.h"
 
 typedef struct loading {
@@ -34,16 +36,67 @@ static purlin_status load(purlin_ctx *ctx, const void *data, size_t size, const 
   return PURLIN_OK;
 }
 
+typedef struct describing {
+  const char *data;
+  size_t size, columns;
+  char *names;
+  bool fine;
+  char why[MODEL_WHY];
+} describing;
+
+static purlin_status find_columns(void *argument) {
+  describing *d = argument;
+  d->fine = model_columns(d->data, d->size, &d->columns, &d->names, d->why);
+  return PURLIN_OK;
+}
+
+typedef struct column_names {
+  purlin_texts names;
+} column_names;
+PURLIN_SCHEMA(column_names, "What a model calls its columns", PURLIN_REQUIRED(names, "The names"));
+
+static purlin_status name_columns(purlin_ctx *ctx, const describing *d, purlin_signature *signature) {
+  column_names known = {0};
+  if (d->names) {
+    const char *json = purlin_format(ctx, "{\"names\":%s}", d->names);
+    if (!json) return PURLIN_TOO_LARGE;
+    purlin_status status = purlin_decode_stored(ctx, column_names_schema(), json, strlen(json), &known);
+    if (status != PURLIN_OK) return status;
+  }
+  purlin_tensor_spec *inputs = purlin_alloc_array(ctx, d->columns, sizeof *inputs);
+  if (!inputs) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < d->columns; i++) {
+    const char *name = i < known.names.count ? known.names.items[i] : purlin_format(ctx, "f%zu", i);
+    if (!name) return PURLIN_TOO_LARGE;
+    inputs[i] = (purlin_tensor_spec){.name = name, .datatype = "FP32"};
+  }
+  signature->inputs.items = inputs;
+  signature->inputs.count = d->columns;
+  return PURLIN_OK;
+}
+
+static purlin_status describe(purlin_ctx *ctx, const void *data, size_t size, purlin_signature *signature) {
+  describing *d = purlin_alloc(ctx, sizeof *d);
+  if (!d) return PURLIN_TOO_LARGE;
+  *d = (describing){.data = data, .size = size};
+  purlin_status status = purlin_offload(ctx, PURLIN_POOL_CPU, find_columns, d);
+  if (status == PURLIN_OK && !d->fine) status = purlin_fail(ctx, PURLIN_INVALID, "%s", d->why);
+  if (status == PURLIN_OK) status = name_columns(ctx, d, signature);
+  free(d->names);
+  return status;
+}
+
 static purlin_status predict(const purlin_model *model, const float *values, size_t rows, size_t columns, float *out) {
   return columns == model->columns && model_predict(model, values, rows, out) ? PURLIN_OK : PURLIN_INTERNAL;
 }
 
 static const purlin_predictor functions = {
     .size = sizeof(purlin_predictor),
-    .summary = "XGBoost's trees, from its JSON, without its library",
+    .summary = "XGBoost's trees, from its UBJ or JSON, without its library",
     .load = load,
     .unload = model_free,
     .predict = predict,
+    .describe = describe,
 };
 PURLIN_PROVIDES(predictor, "xgboost", functions);
 

@@ -1,4 +1,6 @@
+#include "logged.h"
 #include "serving.h"
+#include <string.h>
 
 #define ENDPOINT_COLUMNS                                                                                                   \
   "e.name, e.project, e.deployment, d.model, d.version, e.labelled, d.cause, e.created_at, e.created_by, d.deployed_at, d.deployed_by"
@@ -99,34 +101,14 @@ purlin_status endpoint_source(purlin_ctx *ctx, const endpoint_row *of, source *o
   return purlin_db_row(ctx, source, out, SELECT_SOURCE, of->id, of->deployment);
 }
 
-typedef struct version_in {
-  const char *name, *version;
-} version_in;
-PURLIN_SCHEMA(version_in, "Which version",
-    PURLIN_REQUIRED(name, "model"),
-    PURLIN_REQUIRED(version, "version"));
-typedef struct version_out {
-  int64_t version;
-  purlin_opt_text framework, sha256;
-  purlin_opt_int size;
-  purlin_json signature;
-} version_out;
-PURLIN_SCHEMA(version_out, "A version, as far as serving needs it",
-    PURLIN_REQUIRED(version, "number"),
-    PURLIN_OPTIONAL(framework, "framework"),
-    PURLIN_OPTIONAL(sha256, "bytes"),
-    PURLIN_OPTIONAL(size, "size"),
-    PURLIN_OPTIONAL(signature, "signature"));
-
 purlin_status registry_source(purlin_ctx *ctx, const char *model, const char *version, source *out) {
-  const version_in in = {model, version};
-  version_out found;
-  purlin_status status = purlin_call(ctx, "registry.get_version", version_in_schema(), &in, version_out_schema(), &found);
+  const registry_which_version which = {model, version};
+  registry_version found = {0};
+  purlin_status status =
+      purlin_call(ctx, "registry.get_version", registry_which_version_schema(), &which, registry_version_schema(), &found);
   if (status != PURLIN_OK) return status;
-  if (found.sha256.state != PURLIN_SET || !found.signature.text)
-    return purlin_fail(ctx, PURLIN_CONFLICT,
-                       "version %lld of '%s' was registered by where its files are: they cannot be served",
-                       (long long)found.version, model);
+  if (found.sha256.state != PURLIN_SET || found.framework.state != PURLIN_SET || !found.signature.text)
+    return logged_source(ctx, &found, out);
   *out = (source){model, found.version, found.framework.value, found.sha256.value, found.size.value, found.signature};
   return PURLIN_OK;
 }
@@ -170,10 +152,7 @@ PURLIN_SCHEMA(deploy_in, "What is to serve where",
     PURLIN_REQUIRED(version, "Its version: a number, or @ and an alias", .max_length = 251),
     PURLIN_DEFAULT(cause, "\"\"", "Why, in words", .max_length = 500));
 
-PURLIN_OPERATION(deploy, deploy_in, endpoint_out,
-    .summary = "Let an endpoint serve a version of a model", .permission = "models:deploy", .by_project = true, .effect = PURLIN_CREATES, .object = "get_endpoint",
-    .http = "POST /api/v1/endpoints",
-    .description = "The model is loaded first: one that does not load is refused and what serves goes on serving. The switch costs no request.") {
+static purlin_status deploy_to(purlin_ctx *ctx, const deploy_in *in, endpoint_out *out) {
   source to;
   purlin_status status = registry_source(ctx, in->model, in->version, &to);
   if (status == PURLIN_OK) status = check_loads(ctx, &to);
@@ -184,6 +163,37 @@ PURLIN_OPERATION(deploy, deploy_in, endpoint_out,
   if (status == PURLIN_OK) status = row_of(ctx, in->name, true, &row);
   if (status == PURLIN_OK) status = may_deploy(ctx, in->name, &row);
   return status == PURLIN_OK ? make_switch(ctx, &(switching){in->name, &to, in->cause}, &row, out) : status;
+}
+
+PURLIN_OPERATION(deploy, deploy_in, endpoint_out,
+    .summary = "Let an endpoint serve a version of a model", .permission = "models:deploy", .by_project = true, .effect = PURLIN_CREATES, .object = "get_endpoint",
+    .http = "POST /api/v1/endpoints",
+    .description = "The model is loaded first: one that does not load is refused and what serves goes on serving. The switch costs no request.") {
+  return deploy_to(ctx, in, out);
+}
+
+typedef struct deploy_model_in {
+  const char *model, *endpoint, *cause;
+} deploy_model_in;
+PURLIN_SCHEMA(deploy_model_in, "Which model of the registry is to serve",
+    PURLIN_REQUIRED(model, "The model and its version: churn@champion, or churn/3", .max_length = 2100),
+    PURLIN_DEFAULT(endpoint, "\"\"", "The endpoint; named as the model if it is left out", .pattern = "[^/:@]*", .max_length = 250),
+    PURLIN_DEFAULT(cause, "\"\"", "Why, in words", .max_length = 500));
+
+PURLIN_OPERATION(deploy_model, deploy_model_in, endpoint_out,
+    .summary = "Let an endpoint serve a model of the registry: churn@champion, or churn/3", .permission = "models:deploy", .by_project = true,
+    .effect = PURLIN_CREATES, .http = "POST /api/v1/deployments",
+    .description = "As deploy. Models that a client of MLflow logged as XGBoost are served with the signature that they were logged with.") {
+  const char *sign = strrchr(in->model, '@');
+  if (!sign) sign = strrchr(in->model, '/');
+  if (!sign || sign == in->model || !sign[1])
+    return purlin_fail_field(ctx, "model", "expected a model and its version: churn@champion, or churn/3");
+  const char *model = purlin_copy_bytes(ctx, in->model, (size_t)(sign - in->model));
+  deploy_in ask = {.model = model, .version = *sign == '@' ? sign : sign + 1, .cause = in->cause};
+  if (!model) return PURLIN_TOO_LARGE;
+  ask.name = *in->endpoint ? in->endpoint : model;
+  if (strlen(ask.name) > 250) return purlin_fail_field(ctx, "endpoint", "is required where the model's name is this long");
+  return deploy_to(ctx, &ask, out);
 }
 
 typedef struct rollback_in {

@@ -24,6 +24,7 @@ void served_leave(served *s) {
   if (s->model) s->predictor->unload(s->model);
   free_texts(s->column_names, s->columns.count);
   free_texts(s->column_types, s->columns.count);
+  free(s->rules);
   free(s->workspace);
   free(s->name);
   free(s->version_text);
@@ -103,33 +104,35 @@ static served *describe(const char *workspace, const source *from, const purlin_
   s->output_name = strdup(signature->outputs.count ? signature->outputs.items[0].name : "output");
   s->column_names = calloc(count + 1, sizeof(char *));
   s->column_types = calloc(count + 1, sizeof(char *));
+  s->rules = calloc(count + 1, sizeof *s->rules);
   s->columns.names = (const char *const *)s->column_names;
+  s->columns.rules = s->rules;
   bool fine = s->workspace && s->name && s->version_text && s->framework && s->platform && s->signature && s->sha256 &&
-              s->output_name && s->column_names && s->column_types;
+              s->output_name && s->column_names && s->column_types && s->rules;
   for (size_t i = 0; fine && i < count; i++) {
     s->column_names[i] = strdup(signature->inputs.items[i].name);
     s->column_types[i] = strdup(signature->inputs.items[i].datatype);
     fine = s->column_names[i] && s->column_types[i];
+    s->rules[i] = tensor_rule_of(signature->inputs.items[i].datatype);
+    s->rules[i].optional = signature->inputs.items[i].optional.value;
   }
   if (fine) return s;
   served_leave(s);
   return NULL;
 }
 
-/* A model's bytes, owned: free. */
-static purlin_status fetch(purlin_ctx *ctx, const source *from, char **out, size_t *size) {
+purlin_status served_fetch(purlin_ctx *ctx, const char *sha256, int64_t most, char **out, size_t *size) {
   const purlin_storage *storage = purlin_use(ctx, storage, NULL);
   purlin_blob_reader *reader = NULL;
   int64_t total = 0, at = 0;
-  purlin_status status = storage ? storage->open(ctx, from->sha256, &reader, &total) : PURLIN_UNAVAILABLE;
+  purlin_status status = storage ? storage->open(ctx, sha256, &reader, &total) : PURLIN_UNAVAILABLE;
   if (status != PURLIN_OK) return status;
-  char *bytes = total <= MOST_BYTES ? malloc((size_t)total + 1) : NULL;
-  if (!bytes) status = purlin_fail(ctx, PURLIN_TOO_LARGE, "the model has %lld bytes, more than fit", (long long)total);
+  char *bytes = total <= most ? malloc((size_t)total + 1) : NULL;
+  if (!bytes) status = purlin_fail(ctx, PURLIN_TOO_LARGE, "the blob has %lld bytes, more than fit", (long long)total);
   while (status == PURLIN_OK && at < total) {
     size_t got = 0, part = total - at < BLOCK ? (size_t)(total - at) : BLOCK;
     status = storage->read(ctx, reader, at, bytes + at, part, &got);
-    if (status == PURLIN_OK && got == 0)
-      status = purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s ended early", from->sha256);
+    if (status == PURLIN_OK && got == 0) status = purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s ended early", sha256);
     at += (int64_t)got;
   }
   storage->close(ctx, reader);
@@ -154,7 +157,7 @@ static purlin_status load(purlin_ctx *ctx, const source *from, served **out) {
                        from->framework, (long long)from->version, from->model);
   char *bytes = NULL;
   size_t size = 0;
-  status = fetch(ctx, from, &bytes, &size);
+  status = served_fetch(ctx, from->sha256, MOST_BYTES, &bytes, &size);
   if (status != PURLIN_OK) return status;
   served *s = describe(purlin_workspace(ctx), from, &signature);
   if (s) {

@@ -2,6 +2,7 @@
 
 PURLIN_NEEDS(storage);
 PURLIN_NEEDS_PLUGIN(registry, "registry");
+PURLIN_NEEDS_PLUGIN(artifacts, "artifacts");
 PURLIN_NEEDS_PLUGIN(datasets, "datasets");
 
 static const purlin_blob_holder deployments = {.size = sizeof(purlin_blob_holder), .columns = "serving_deployments.sha256"};

@@ -2,6 +2,7 @@
  *
  * endpoints.c  deployments: a name that serves a version of a model, and its history
  * models.c     loaded models, counted references
+ * logged.c     versions that a client of MLflow logged: their bytes and signature out of its files; logged_signature.c, mlmodel.c
  * cache.c      what each event loop knows of the endpoints: found without a lock and without a query
  * tensor.c     requests to rows of numbers (no SDK)
  * infer.c      POST /v2/models/{name}/infer of the Open Inference Protocol
@@ -58,6 +59,7 @@ typedef struct served {
   int64_t version;
   tensor_columns columns;
   char **column_names, **column_types;
+  tensor_rule *rules;
   size_t outputs, memory_bytes;
   atomic_uint_fast64_t used_ns; /* when it was last taken */
   struct served *next;          /* in the list of all */
@@ -65,6 +67,8 @@ typedef struct served {
 
 /* The loaded model of a version of the context's workspace; loads it when need be, on pools. Owned: served_leave. May park. */
 PURLIN_CHECKED purlin_status served_load(purlin_ctx *ctx, const source *from, served **out);
+/* A blob of the context's workspace with a NUL behind it, owned: free. PURLIN_TOO_LARGE beyond `most`. May park. */
+PURLIN_CHECKED purlin_status served_fetch(purlin_ctx *ctx, const char *sha256, int64_t most, char **out, size_t *size);
 void served_keep(served *s);
 void served_leave(served *s);
 /* Unloads what nobody has used for a minute. Does not park. */
@@ -125,7 +129,7 @@ PURLIN_CHECKED purlin_status endpoint_find(purlin_ctx *ctx, const char *name, co
                                            endpoint_row *out);
 /* Where the version that serves now is. May park. */
 PURLIN_CHECKED purlin_status endpoint_source(purlin_ctx *ctx, const endpoint_row *of, source *out);
-/* "7" or "@champion" of a model in the registry, as the caller. May park. */
+/* "7" or "@champion" of a model in the registry, as the caller; of one that a client logged, out of its files. May park. */
 PURLIN_CHECKED purlin_status registry_source(purlin_ctx *ctx, const char *model, const char *version, source *out);
 
 /* ---- log.c ------------------------------------------------------------------------------------------------------------------------------------ */

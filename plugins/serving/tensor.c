@@ -225,17 +225,67 @@ static bool word(scanner *s, const char *expected) {
   return true;
 }
 
-static bool value(scanner *s, float *out) {
-  double read = 0;
+typedef enum literal { A_NUMBER, A_FLAG, NOTHING } literal;
+
+static bool value(scanner *s, float *out, double *read, literal *kind) {
   char c = *s->at;
-  if (c == 'n' && word(s, "null")) return *out = NAN, true;
-  if (c == 'N' && word(s, "NaN")) return *out = NAN, true;
-  if (c == 't' && word(s, "true")) return *out = 1, true;
-  if (c == 'f' && word(s, "false")) return *out = 0, true;
-  if (!number(s, &read)) return false;
-  *out = (float)read;
-  if (isinf(*out)) return refuse(s, "a value is out of the range of FP32: %.30g", read);
+  *kind = A_NUMBER;
+  *read = 0;
+  if (c == 'n' && word(s, "null")) return *out = NAN, *kind = NOTHING, true;
+  if (c == 'N' && word(s, "NaN")) return *out = NAN, *kind = NOTHING, true;
+  if (c == 't' && word(s, "true")) return *read = *out = 1, *kind = A_FLAG, true;
+  if (c == 'f' && word(s, "false")) return *out = 0, *kind = A_FLAG, true;
+  if (!number(s, read)) return false;
+  *out = (float)*read;
+  if (isinf(*out)) return refuse(s, "a value is out of the range of FP32: %.30g", *read);
   return true;
+}
+
+/* ---- Rules -------------------------------------------------------------------------------------------------------------------------- */
+
+tensor_rule tensor_rule_of(const char *datatype) {
+  static const tensor_rule rules[] = {
+      {TENSOR_FLAG_COLUMN, 0, 1, "BOOL", false},
+      {TENSOR_WHOLE_COLUMN, -128, 127, "INT8", false},
+      {TENSOR_WHOLE_COLUMN, -32768, 32767, "INT16", false},
+      {TENSOR_WHOLE_COLUMN, -2147483648.0, 2147483647.0, "INT32", false},
+      {TENSOR_WHOLE_COLUMN, -9223372036854775808.0, 9223372036854775807.0, "INT64", false},
+      {TENSOR_WHOLE_COLUMN, 0, 255, "UINT8", false},
+      {TENSOR_WHOLE_COLUMN, 0, 65535, "UINT16", false},
+      {TENSOR_WHOLE_COLUMN, 0, 4294967295.0, "UINT32", false},
+      {TENSOR_WHOLE_COLUMN, 0, 18446744073709551615.0, "UINT64", false},
+      {TENSOR_FLOAT_COLUMN, 0, 0, "FP64", false},
+  };
+  for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
+    if (strcmp(rules[i].datatype, datatype) == 0) return rules[i];
+  return (tensor_rule){.kind = TENSOR_FLOAT_COLUMN, .datatype = "FP32"};
+}
+
+static bool check_value(scanner *s, size_t column, double read, literal kind) {
+  const tensor_rule *rule = &s->columns->rules[column];
+  const char *name = s->columns->names[column];
+  if (rule->kind == TENSOR_FLOAT_COLUMN)
+    return kind != A_FLAG || refuse(s, "the column '%s' takes numbers (%s), not true and false", name, rule->datatype);
+  if (kind == NOTHING)
+    return rule->optional || refuse(s, "a value is missing in the column '%s', which must have all", name);
+  if (rule->kind == TENSOR_FLAG_COLUMN)
+    return kind == A_FLAG || read == 0 || read == 1 ||
+           refuse(s, "the column '%s' takes true and false (BOOL), not %.15g", name, read);
+  if (kind == A_FLAG)
+    return refuse(s, "the column '%s' takes whole numbers (%s), not true and false", name, rule->datatype);
+  if (read != floor(read) || read < rule->least || read > rule->most)
+    return refuse(s, "the column '%s' takes whole numbers (%s), not %.15g", name, rule->datatype, read);
+  return true;
+}
+
+/* Of a column's own tensor. */
+static bool check_column_datatype(scanner *s, text datatype, size_t column) {
+  if (!s->columns->rules) return true;
+  const tensor_rule *rule = &s->columns->rules[column];
+  bool flag = equal(datatype, "BOOL"), number = datatype.size > 2 && datatype.data[0] == 'F';
+  bool fits = rule->kind == TENSOR_FLAG_COLUMN ? flag : !flag && (rule->kind == TENSOR_FLOAT_COLUMN || !number);
+  return fits || refuse(s, "the column '%s' is %s and does not take %.*s", s->columns->names[column], rule->datatype,
+                        (int)datatype.size, datatype.data);
 }
 
 /* ---- Data ----------------------------------------------------------------------------------------------------------------------------------- */
@@ -243,7 +293,21 @@ static bool value(scanner *s, float *out) {
 typedef struct target {
   float *values;
   size_t stride, count, width;
+  size_t column; /* the one that this is; columns->count: all, one after the other */
 } target;
+
+/* One value; where it is none, which column's it would have been is said first. */
+static bool one_value(scanner *s, const target *to, size_t index) {
+  size_t columns = s->columns->count, column = to->column < columns ? to->column : index % columns;
+  double read;
+  literal kind;
+  if (value(s, &to->values[index * to->stride], &read, &kind))
+    return !s->columns->rules || check_value(s, column, read, kind);
+  char what[TENSOR_WHY];
+  (void)memccpy(what, s->why, 0, sizeof what);
+  return refuse(s, "the column '%.100s', row %zu: %.250s", s->columns->names[column],
+                (to->column < columns ? index : index / columns) + 1, what);
+}
 
 /* Flat, or nested once with `width` values each. */
 static bool data(scanner *s, const target *to) {
@@ -259,7 +323,7 @@ static bool data(scanner *s, const target *to) {
     do {
       space(s);
       if (count == to->count) return refuse(s, "the data has more values than the %zu of the shape", to->count);
-      if (!value(s, &to->values[count++ * to->stride])) return s->why[0] ? false : malformed(s, "a number");
+      if (!one_value(s, to, count++)) return false;
     } while (take(s, ','));
     if (!take(s, ']')) return malformed(s, ", or ]");
     if (!nested) break;
@@ -345,12 +409,13 @@ static bool tensor_data(scanner *s, tensor *t) {
   if (!make_room(s, t)) return false;
   if (matrix) {
     s->matrix = true;
-    return data(s, &(target){s->out->values, 1, t->rows * columns, t->rank == 2 ? columns : 1});
+    return data(s, &(target){s->out->values, 1, t->rows * columns, t->rank == 2 ? columns : 1, columns});
   }
   if (s->given[t->column]) return refuse(s, "the column '%s' is given twice", s->columns->names[t->column]);
+  if (!check_column_datatype(s, t->datatype, t->column)) return false;
   s->given[t->column] = 1;
   s->given_count++;
-  return data(s, &(target){s->out->values + t->column, columns, t->rows, 1});
+  return data(s, &(target){s->out->values + t->column, columns, t->rows, 1, t->column});
 }
 
 static bool tensor_member(scanner *s, tensor *t, text key, bool *done) {
@@ -442,9 +507,22 @@ static bool read_member(scanner *s, void *to, text key) {
   return skip(s); /* parameters, outputs */
 }
 
+/* Columns that may be left out are missing in all rows. */
+static void leave_out(scanner *s) {
+  size_t columns = s->columns->count;
+  for (size_t i = 0; i < columns; i++) {
+    if (s->given[i] || !s->columns->rules[i].optional) continue;
+    for (size_t row = 0; row < s->out->rows; row++) s->out->values[row * columns + i] = NAN;
+    s->given[i] = 1;
+    s->given_count++;
+  }
+}
+
 static bool complete(scanner *s) {
   size_t columns = s->columns->count;
   if (s->matrix || s->given_count == columns) return true;
+  if (s->given_count > 0 && s->columns->rules) leave_out(s);
+  if (s->given_count == columns) return true;
   if (s->given_count == 0) return refuse(s, "the request has no 'inputs'; send one tensor of shape [n, %zu]", columns);
   char names[200] = "";
   size_t used = 0, missing = 0;

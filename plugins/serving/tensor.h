@@ -2,7 +2,7 @@
  *
  * One pass over the text, no tree; memory only for the values and, where a name has escapes, for the name. A request gives either one
  * tensor [n, columns], under any name, or one tensor per column, by its name, [n] or [n, 1]. Data may be flat or nested. null and NaN
- * are missing values. */
+ * are missing values. What a column's rule does not allow is refused with the column's name. */
 #ifndef SERVING_TENSOR_H
 #define SERVING_TENSOR_H
 
@@ -12,9 +12,20 @@
 
 enum { TENSOR_MOST_VALUES = 1000000, TENSOR_LONGEST_ID = 100, TENSOR_WHY = 400, TENSOR_FLOAT = 24 };
 
+/* What a column takes. */
+typedef struct tensor_rule {
+  enum { TENSOR_FLOAT_COLUMN, TENSOR_WHOLE_COLUMN, TENSOR_FLAG_COLUMN } kind;
+  double least, most; /* of whole numbers */
+  const char *datatype;
+  bool optional; /* it may be left out, and whole numbers and flags may be missing in it */
+} tensor_rule;
+/* The rule of a datatype of the protocol. */
+tensor_rule tensor_rule_of(const char *datatype);
+
 typedef struct tensor_columns {
   const char *const *names;
   size_t count;
+  const tensor_rule *rules; /* one for each; NULL: numbers are taken as they come */
 } tensor_columns;
 
 /* Where memory comes from: zeroed or not, never freed; NULL when there is none. */

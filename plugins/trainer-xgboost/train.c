@@ -175,12 +175,13 @@ static purlin_status describe(session *s, purlin_json *out) {
   signature.outputs.items = purlin_alloc_array(s->ctx, outputs, sizeof *signature.outputs.items);
   if (!signature.inputs.items || !signature.outputs.items) return PURLIN_TOO_LARGE;
   for (; signature.inputs.count < s->chosen.count; signature.inputs.count++)
-    signature.inputs.items[signature.inputs.count] = (purlin_tensor_spec){s->chosen.names[signature.inputs.count], "FP32"};
+    signature.inputs.items[signature.inputs.count] =
+        (purlin_tensor_spec){.name = s->chosen.names[signature.inputs.count], .datatype = "FP32"};
   const char *single = strcmp(given->objective, "binary:logistic") == 0 ? "probability" : "prediction";
   for (; signature.outputs.count < outputs; signature.outputs.count++) {
     const char *name = classes ? purlin_format(s->ctx, "class_%zu", signature.outputs.count) : single;
     if (!name) return PURLIN_TOO_LARGE;
-    signature.outputs.items[signature.outputs.count] = (purlin_tensor_spec){name, "FP32"};
+    signature.outputs.items[signature.outputs.count] = (purlin_tensor_spec){.name = name, .datatype = "FP32"};
   }
   return purlin_encode(s->ctx, purlin_signature_schema(), &signature, out);
 }

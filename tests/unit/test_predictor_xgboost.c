@@ -1,6 +1,7 @@
 /* The predictor's trees against the library's: models are trained here with libxgboost, saved as JSON, and random rows, also with
  * missing values, predicted by both. */
 #include "model.h"
+#include "ubj.h"
 #include <math.h>
 #include <purlin/context.h>
 #include <setjmp.h>
@@ -82,9 +83,10 @@ static const trial TRIALS[] = {
     {"multi:softprob", "3", "0.5", 3, 80, 0},
 };
 
-static void compare(const trial *t, BoosterHandle booster, const float *values, size_t *unequal, double *worst) {
+static void compare(const trial *t, BoosterHandle booster, const char *format, const float *values, size_t *unequal,
+                    double *worst) {
   size_t size = 0;
-  char *json = saved(booster, "{\"format\":\"json\"}", &size), why[MODEL_WHY];
+  char *json = saved(booster, format, &size), why[MODEL_WHY];
   purlin_model *model = model_parse(json, size, NAMES, COLUMNS, why);
   free(json);
   if (!model) fail_msg("%s: %s", t->objective, why);
@@ -126,11 +128,14 @@ static void test_equal_to_the_library(void **state) {
     BoosterHandle booster = train(data, t->objective, t->depth, t->base, t->rounds, t->classes);
     size_t unequal = 0;
     double worst = 0;
-    compare(t, booster, others, &unequal, &worst);
-    print_message("%-17s depth %2s: %zu results differ in a bit, by at most %.2g\n", t->objective, t->depth, unequal,
-                  worst);
-    if (strcmp(t->objective, "multi:softprob") != 0) assert_int_equal(unequal, 0);
-    assert_true(worst <= 1e-6);
+    static const char *const formats[] = {"{\"format\":\"json\"}", "{\"format\":\"ubj\"}"};
+    for (size_t f = 0; f < 2; f++) {
+      compare(t, booster, formats[f], others, &unequal, &worst);
+      print_message("%-17s depth %2s: %zu results differ in a bit, by at most %.2g\n", t->objective, t->depth, unequal,
+                    worst);
+      if (strcmp(t->objective, "multi:softprob") != 0) assert_int_equal(unequal, 0);
+      assert_true(worst <= 1e-6);
+    }
     CALL(XGBoosterFree(booster));
     CALL(XGDMatrixFree(data));
   }
@@ -185,9 +190,9 @@ static void assert_refused(const char *json, size_t columns, const char *part) {
 
 static void test_refusals(void **state) {
   (void)state;
-  assert_refused("", 2, "save the model as JSON");
-  assert_refused("{L\1", 2, "save the model as JSON");
-  assert_refused("binf", 2, "save the model as JSON");
+  assert_refused("", 2, "saved again");
+  assert_refused("{L\1", 2, "UBJ ends early");
+  assert_refused("binf", 2, "saved again");
   assert_refused("{\"a\":", 2, "not valid JSON");
   assert_refused("{}", 2, "no 'learner'");
   assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(""), "0"), 3,
@@ -224,6 +229,16 @@ static void test_damaged_trees(void **state) {
   assert_refused(DAMAGED("1,-1,\\\"x\\\"", "2,-1,-1", "0,0,0"), 2, "JSON");
 }
 
+static BoosterHandle small_booster(void) {
+  float values[COLUMNS * 4] = {0}, labels[4] = {0, 1, 0, 1};
+  DMatrixHandle data;
+  CALL(XGDMatrixCreateFromMat(values, 4, COLUMNS, NAN, &data));
+  CALL(XGDMatrixSetFloatInfo(data, "label", labels, 4));
+  BoosterHandle booster = train(data, "reg:squarederror", "2", "0.5", 1, 0);
+  CALL(XGDMatrixFree(data));
+  return booster;
+}
+
 static void test_names_and_binary(void **state) {
   (void)state;
   char why[MODEL_WHY];
@@ -232,18 +247,35 @@ static void test_names_and_binary(void **state) {
   assert_null(model_parse(json, strlen(json), others, 2, why));
   assert_string_equal(why, "column 2 of the model is 'b' and of its signature 'c'");
 
-  float values[COLUMNS * 4] = {0}, labels[4] = {0, 1, 0, 1};
-  DMatrixHandle data;
-  CALL(XGDMatrixCreateFromMat(values, 4, COLUMNS, NAN, &data));
-  CALL(XGDMatrixSetFloatInfo(data, "label", labels, 4));
-  BoosterHandle booster = train(data, "reg:squarederror", "2", "0.5", 1, 0);
+  BoosterHandle booster = small_booster();
   size_t size = 0;
-  char *bytes = saved(booster, "{\"format\":\"ubj\"}", &size);
+  char *bytes = saved(booster, "{\"format\":\"deprecated\"}", &size);
   assert_null(model_parse(bytes, size, NAMES, COLUMNS, why));
-  assert_non_null(strstr(why, "save the model as JSON"));
+  assert_non_null(strstr(why, "saved again: booster.save_model(\"model.ubj\")"));
   free(bytes);
   CALL(XGBoosterFree(booster));
-  CALL(XGDMatrixFree(data));
+}
+
+static void test_columns_are_told(void **state) {
+  (void)state;
+  char why[MODEL_WHY], *names = NULL;
+  const char *json = MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(""), "0");
+  size_t columns = 0, size = 0;
+  assert_true(model_columns(json, strlen(json), &columns, &names, why));
+  assert_int_equal(columns, 2);
+  assert_string_equal(names, "[\"a\",\"b\"]");
+  free(names);
+  BoosterHandle booster = small_booster();
+  char *bytes = saved(booster, "{\"format\":\"ubj\"}", &size);
+  assert_true(model_columns(bytes, size, &columns, &names, why));
+  assert_int_equal(columns, COLUMNS);
+  assert_null(names);
+  assert_false(model_columns(bytes, size - 1, &columns, &names, why));
+  assert_non_null(strstr(why, "UBJ"));
+  free(bytes);
+  CALL(XGBoosterFree(booster));
+  assert_false(model_columns("{}", 2, &columns, &names, why));
+  assert_non_null(strstr(why, "learner"));
 }
 
 /* Whether a model whose first column is called so, in JSON, takes a signature with that name. */
@@ -369,6 +401,106 @@ static void test_mutated_models(void **state) {
   assert_true(accepted > 100 && accepted < ROUNDS / 2);
 }
 
+/* ---- UBJ ----------------------------------------------------------------------------------------------------------------------- */
+
+static void test_damaged_ubj(void **state) {
+  (void)state;
+  enum { ROUNDS = 20000 };
+  size_t size = 0, accepted = 0;
+  BoosterHandle booster = small_booster();
+  char *bytes = saved(booster, "{\"format\":\"ubj\"}", &size), *text = malloc(2 * size);
+  assert_non_null(text);
+  CALL(XGBoosterFree(booster));
+  for (size_t i = 0; i < size; i++)
+    if (survives(bytes, i, COLUMNS)) fail_msg("%zu bytes of %zu are a model", i, size);
+  assert_true(survives(bytes, size, COLUMNS));
+  for (int round = 0; round < ROUNDS; round++) {
+    size_t now = size;
+    memcpy(text, bytes, size);
+    for (size_t i = below(3) + 1; i > 0; i--) now = mutate(text, now, 2 * size);
+    accepted += survives(text, now, COLUMNS);
+  }
+  print_message("%zu of %d damaged models are models still\n", accepted, ROUNDS);
+  assert_true(accepted > 10 && accepted < ROUNDS / 2);
+  free(text);
+  free(bytes);
+}
+
+static void assert_json(const char *bytes, size_t size, const char *expected) {
+  const char *why = NULL;
+  size_t json_size = 0;
+  char *json = ubj_to_json(bytes, size, &json_size, &why);
+  if (!json) fail_msg("%s", why);
+  assert_string_equal(json, expected);
+  assert_int_equal(json_size, strlen(expected));
+  free(json);
+}
+
+static void assert_no_ubj(const char *bytes, size_t size, const char *part) {
+  const char *why = NULL;
+  size_t json_size = 0;
+  char *exact = malloc(size ? size : 1), *json;
+  assert_non_null(exact);
+  memcpy(exact, bytes, size);
+  json = ubj_to_json(exact, size, &json_size, &why);
+  free(exact);
+  if (json) fail_msg("taken as %s", json);
+  if (!strstr(why, part)) fail_msg("\"%s\" does not say \"%s\"", why, part);
+}
+
+#define UBJ(text) text, sizeof text - 1
+static void test_ubj_values(void **state) {
+  (void)state;
+  assert_json(UBJ("{i\1aZi\1bTi\1cFi\1dCx}"), "{\"a\":null,\"b\":true,\"c\":false,\"d\":\"x\"}");
+  assert_json(UBJ("[i\xffU\xffI\x80\0l\xff\xff\xff\xffL\0\0\0\1\0\0\0\0]"), "[-1,255,-32768,-1,4294967296]");
+  assert_json(UBJ("[d\x3f\x80\0\0D\x3f\xb9\x99\x99\x99\x99\x99\x9a"
+                  "d\x7f\x80\0\0]"),
+              "[1,0.10000000000000001,null]");
+  assert_json(UBJ("[$U#i\3\1\2\3"), "[1,2,3]");
+  assert_json(UBJ("[#i\2Si\2a\"[]"), "[\"a\\\"\",[]]");
+  assert_json(UBJ("[$d#L\0\0\0\0\0\0\0\0"), "[]");
+  assert_json(UBJ("Si\3a\\\n"), "\"a\\\\\\u000a\"");
+}
+
+static void test_what_is_no_ubj(void **state) {
+  (void)state;
+  char deep[300];
+  memset(deep, '[', sizeof deep);
+  assert_no_ubj(deep, sizeof deep, "nested more than 100 deep");
+  assert_no_ubj(UBJ(""), "ends early");
+  assert_no_ubj(UBJ("{i\5ab"), "ends early");
+  assert_no_ubj(UBJ("{i\xff"), "negative length");
+  assert_no_ubj(UBJ("[$d#L\x0f\0\0\0\0\0\0\0abcd"), "ends early");
+  assert_no_ubj(UBJ("[$Z#L\x0f\0\0\0\0\0\0\0"), "does not write");
+  assert_no_ubj(UBJ("[#L\x0f\0\0\0\0\0\0\0Z"), "ends early");
+  assert_no_ubj(UBJ("[$i\1"), "without its length");
+  assert_no_ubj(UBJ("{$i#i\1"), "does not write");
+  assert_no_ubj(UBJ("[q]"), "unknown type");
+  assert_no_ubj(UBJ("[#d\0\0\0\0"), "no whole number");
+  assert_no_ubj(UBJ("ZZ"), "after the end");
+}
+
+/* ---- Training that stopped early ---------------------------------------------------------------------------------------------------- */
+
+#define STOPPED(attributes, rounds)                                                                                        \
+  "{\"learner\":{\"attributes\":{" attributes "},\"learner_model_param\":{\"base_score\":\"0\",\"num_class\":\"0\","       \
+  "\"num_feature\":\"2\"},\"objective\":{\"name\":\"reg:squarederror\"},\"gradient_booster\":{\"name\":\"gbtree\","        \
+  "\"model\":{\"gbtree_model_param\":{\"num_parallel_tree\":\"1\"}," rounds "\"trees\":[" LEAF "," LEAF "," LEAF           \
+  "],\"tree_info\":[0,0,0]}}}}"
+
+static void assert_leaf_sum(const char *json, float expected) { assert_predicts(json, 0, 1, &expected); }
+
+static void test_only_trees_up_to_the_best_iteration(void **state) {
+  (void)state;
+  assert_leaf_sum(STOPPED("", ""), 4.5f);
+  assert_leaf_sum(STOPPED("\"best_iteration\":\"0\"", ""), 4.5f); /* a booster's */
+  assert_leaf_sum(STOPPED("\"best_iteration\":\"0\",\"scikit_learn\":\"{}\"", ""), 1.5f);
+  assert_leaf_sum(STOPPED("\"best_iteration\":\"0\",\"scikit_learn\":\"{}\"", "\"iteration_indptr\":[0,2,3],"), 3);
+  assert_leaf_sum(STOPPED("\"best_iteration\":\"1\",\"scikit_learn\":\"{}\"", "\"iteration_indptr\":[0,2,3],"), 4.5f);
+  assert_leaf_sum(STOPPED("\"best_iteration\":\"9\",\"scikit_learn\":\"{}\"", "\"iteration_indptr\":[0,2,3],"), 4.5f);
+  assert_leaf_sum(STOPPED("\"best_iteration\":\"-5\",\"scikit_learn\":\"{}\"", ""), 4.5f);
+}
+
 /* Not a test of speed, which a busy machine would make a lottery: it tells the figure. */
 static void test_time_per_row(void **state) {
   (void)state;
@@ -416,6 +548,11 @@ int main(void) {
       cmocka_unit_test(test_names_with_escapes),
       cmocka_unit_test(test_truncated_models),
       cmocka_unit_test(test_mutated_models),
+      cmocka_unit_test(test_columns_are_told),
+      cmocka_unit_test(test_damaged_ubj),
+      cmocka_unit_test(test_ubj_values),
+      cmocka_unit_test(test_what_is_no_ubj),
+      cmocka_unit_test(test_only_trees_up_to_the_best_iteration),
       cmocka_unit_test(test_time_per_row),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

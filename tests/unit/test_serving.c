@@ -1,5 +1,6 @@
 /* Inference requests to rows, numbers to text and back, columns out of CSV. */
 #include "csv.h"
+#include "mlmodel.h"
 #include "tensor.h"
 #include <math.h>
 #include <purlin/context.h>
@@ -13,7 +14,7 @@
 static const char *const NAMES[] = {"a", "b",
                                     ("gr\xc3\xb6\xc3\x9f"
                                      "e \"x\"")};
-static const tensor_columns COLUMNS = {NAMES, 3};
+static const tensor_columns COLUMNS = {NAMES, 3, NULL};
 
 static _Alignas(16) char memory[1 << 20];
 static size_t used, most = sizeof memory;
@@ -68,7 +69,7 @@ static void test_a_tensor_per_column(void **state) {
   tensor_request out;
   char why[TENSOR_WHY];
   static const char *const one[] = {"a"};
-  const tensor_columns single = {one, 1};
+  const tensor_columns single = {one, 1, NULL};
   const char *json = MATRIX("[3]", "[7,8,9]");
   used = 0;
   assert_true(tensor_decode(json, strlen(json), &single, (tensor_memory){take, NULL}, &out, why));
@@ -243,11 +244,152 @@ static void test_csv(void **state) {
   assert_csv("", "empty", 0, NULL);
 }
 
+/* ---- Columns with rules ----------------------------------------------------------------------------------------------------------- */
+
+static bool decode_ruled(const char *json, tensor_request *out, char *why) {
+  static tensor_rule rules[3];
+  rules[0] = tensor_rule_of("INT32");
+  rules[1] = tensor_rule_of("BOOL");
+  rules[2] = tensor_rule_of("FP64");
+  rules[1].optional = true;
+  static const char *const names[] = {"w", "b", "f"};
+  const tensor_columns columns = {names, 3, rules};
+  used = 0;
+  return tensor_decode(json, strlen(json), &columns, (tensor_memory){take, NULL}, out, why);
+}
+
+static void assert_ruled(const char *json, size_t values, const float *expected) {
+  tensor_request out;
+  char why[TENSOR_WHY];
+  if (!decode_ruled(json, &out, why)) fail_msg("%s: %s", json, why);
+  assert_int_equal(out.rows * 3, values);
+  for (size_t i = 0; i < values; i++)
+    if (!(out.values[i] == expected[i] || (isnan(out.values[i]) && isnan(expected[i]))))
+      fail_msg("%s: value %zu is %g", json, i, (double)out.values[i]);
+}
+
+static void assert_against_rules(const char *json, const char *part) {
+  tensor_request out;
+  char why[TENSOR_WHY];
+  if (decode_ruled(json, &out, why)) fail_msg("%s is taken", json);
+  if (!strstr(why, part)) fail_msg("%s: \"%s\" does not say \"%s\"", json, why, part);
+}
+
+#define OF(name, type, data) "{\"name\":\"" name "\",\"shape\":[1],\"datatype\":\"" type "\",\"data\":[" data "]}"
+#define ALL(w, b, f) "{\"inputs\":[" w "," b "," f "]}"
+#define W OF("w", "INT64", "7")
+#define B OF("b", "BOOL", "true")
+#define F OF("f", "FP64", "0.5")
+
+static void test_columns_with_rules(void **state) {
+  (void)state;
+  assert_ruled(ALL(W, B, F), 3, (float[]){7, 1, 0.5f});
+  assert_ruled(ALL(W, OF("b", "BOOL", "null"), OF("f", "FP32", "null")), 3, (float[]){7, NAN, NAN});
+  assert_ruled("{\"inputs\":[" W "," F "]}", 3, (float[]){7, NAN, 0.5f});
+  assert_ruled(MATRIX("[2,3]", "[1,true,2.5,3,0,null]"), 6, (float[]){1, 1, 2.5f, 3, 0, NAN});
+  assert_ruled(ALL(OF("w", "INT32", "-2147483648"), B, OF("f", "INT8", "3")), 3, (float[]){-2147483648.0f, 1, 3});
+  assert_against_rules(ALL(OF("w", "FP64", "7"), B, F), "'w' is INT32 and does not take FP64");
+  assert_against_rules(ALL(OF("w", "INT64", "7.5"), B, F), "'w' takes whole numbers (INT32), not 7.5");
+  assert_against_rules(ALL(OF("w", "INT64", "2147483648"), B, F), "'w' takes whole numbers (INT32), not 2147483648");
+  assert_against_rules(ALL(OF("w", "INT64", "null"), B, F), "missing in the column 'w'");
+  assert_against_rules(ALL(OF("w", "INT64", "true"), B, F), "'w' takes whole numbers");
+  assert_against_rules(ALL(OF("w", "INT64", "\"7\""), B, F), "the column 'w', row 1");
+  assert_against_rules(ALL(W, OF("b", "INT8", "1"), F), "'b' is BOOL and does not take INT8");
+  assert_against_rules(ALL(W, OF("b", "BOOL", "2"), F), "'b' takes true and false");
+  assert_against_rules(ALL(W, B, OF("f", "BOOL", "true")), "'f' is FP64 and does not take BOOL");
+  assert_against_rules(ALL(W, B, OF("f", "FP64", "false")), "'f' takes numbers (FP64)");
+  assert_against_rules(MATRIX("[1,3]", "[1,true,[]]"), "the column 'f', row 1");
+  assert_against_rules(MATRIX("[2,3]", "[1,true,2,1.5,true,2]"), "'w' takes whole numbers");
+  assert_against_rules("{\"inputs\":[" B "," F "]}", "missing: w");
+}
+
+/* ---- MLmodel ------------------------------------------------------------------------------------------------------------------------ */
+
+static void assert_no_mlmodel(const char *text, size_t size, const char *part) {
+  mlmodel model;
+  char why[MLMODEL_WHY], *exact = malloc(size ? size : 1); /* a byte read beyond it is seen */
+  assert_non_null(exact);
+  memcpy(exact, text, size);
+  bool read = mlmodel_read(exact, size, &model, why);
+  free(exact);
+  if (read) fail_msg("taken: %.100s", text);
+  if (!strstr(why, part)) fail_msg("\"%s\" does not say \"%s\"", why, part);
+  assert_null(model.flavors);
+}
+
+static const char MLMODEL[] =
+    "artifact_path: model\nflavors:\n  python_function:\n    data: other\n    env:\n      conda: conda.yaml\n"
+    "  xgboost:\n    code: null\n    data: model.ubj\n    model_class: xgboost.sklearn.XGBClassifier\n"
+    "signature:\n  inputs: '[{\"type\": \"double\", \"name\":\n    \"a\"}]'\n  outputs: ~\n  params: null\nprompts: [a, {b: c}]\n";
+
+static void test_mlmodel(void **state) {
+  (void)state;
+  mlmodel model;
+  char why[MLMODEL_WHY];
+  if (!mlmodel_read(MLMODEL, sizeof MLMODEL - 1, &model, why)) fail_msg("%s", why);
+  assert_true(model.xgboost);
+  assert_string_equal(model.flavors, "python_function, xgboost");
+  assert_string_equal(model.data, "model.ubj");
+  assert_string_equal(model.model_class, "xgboost.sklearn.XGBClassifier");
+  assert_string_equal(model.inputs, "[{\"type\": \"double\", \"name\": \"a\"}]");
+  assert_null(model.outputs);
+  mlmodel_free(&model);
+  assert_true(mlmodel_read("flavors: {sklearn: {}}\nsignature: null", 38, &model, why));
+  assert_false(model.xgboost);
+  assert_null(model.inputs);
+  mlmodel_free(&model);
+}
+
+#define TEXT(text) text, sizeof text - 1
+static void test_hostile_mlmodels(void **state) {
+  (void)state;
+  assert_no_mlmodel(TEXT(""), "empty");
+  assert_no_mlmodel(TEXT("just words"), "no mapping");
+  assert_no_mlmodel(TEXT("[1, 2]"), "no mapping");
+  assert_no_mlmodel(TEXT("a: &x [1]\nb: *x"), "anchor");
+  assert_no_mlmodel(TEXT("a: &x 1"), "anchor");
+  assert_no_mlmodel(TEXT("a: &x {b: c}"), "anchor");
+  assert_no_mlmodel(TEXT("a: *x"), "alias");
+  assert_no_mlmodel(TEXT("a: b\n---\nc: d"), "more than one document");
+  assert_no_mlmodel(TEXT("a: [b"), "no YAML");
+  assert_no_mlmodel(TEXT("a: \"\xff\xfe\""), "no YAML");
+  assert_no_mlmodel(TEXT("? [a]\n: b"), "key that is no text");
+  assert_no_mlmodel(TEXT("signature: {inputs: [a]}"), "'inputs' in MLmodel is no text");
+  assert_no_mlmodel(TEXT("signature: {inputs: a, inputs: b}"), "twice");
+  assert_no_mlmodel(TEXT("flavors: {xgboost: {data: a}, xgboost: {data: b}}"), "'data' twice");
+  assert_no_mlmodel(TEXT("signature: {inputs: \"a\\0b\"}"), "byte 0");
+  assert_no_mlmodel(TEXT("flavors: {\"a b\": 1}"), "strange name");
+  for (size_t size = 0; size < sizeof MLMODEL - 1; size++) { /* whatever is taken of it can be freed */
+    mlmodel model;
+    char why[MLMODEL_WHY];
+    if (mlmodel_read(MLMODEL, size, &model, why)) mlmodel_free(&model);
+  }
+}
+
+/* A bomb: each line doubles the one before; deep nesting; more bytes than are taken; more flavors. */
+static void test_mlmodels_that_are_too_much(void **state) {
+  (void)state;
+  char *large = malloc(MLMODEL_LARGEST + 1);
+  assert_non_null(large);
+  memset(large, '[', 100000);
+  memcpy(large, "a: ", 3);
+  assert_no_mlmodel(large, 100000, "nested more than 32 deep");
+  memset(large, ' ', MLMODEL_LARGEST + 1);
+  assert_no_mlmodel(large, MLMODEL_LARGEST + 1, "more than the");
+  size_t at = (size_t)snprintf(large, 100, "flavors:\n");
+  for (int i = 0; i < 200; i++) at += (size_t)snprintf(large + at, 100, "  flavor%d: {}\n", i);
+  assert_no_mlmodel(large, at, "strange name");
+  at = (size_t)snprintf(large, 100, "a0: &a0 [x]\n");
+  for (int i = 1; i < 40; i++) at += (size_t)snprintf(large + at, 100, "a%d: &a%d [*a%d, *a%d]\n", i, i, i - 1, i - 1);
+  assert_no_mlmodel(large, at, "anchor");
+  free(large);
+}
+
 /* Tells the figure; a busy machine would make a limit a lottery. */
 static void test_time_per_request(void **state) {
   (void)state;
   static const char *const eight[] = {"c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"};
-  const tensor_columns columns = {eight, 8};
+  const tensor_columns columns = {eight, 8, NULL};
   const char *json =
       "{\"id\": \"request-1234\", \"inputs\": [{\"name\": \"rows\", \"shape\": [1, 8], \"datatype\": \"FP32\", \"data\": "
       "[0.255, 3, 0.0643, 0.5431, 0.4219, 1, 0.439155, 0.056443]}]}";
@@ -278,6 +420,10 @@ int main(void) {
       cmocka_unit_test(test_memory_that_is_short),
       cmocka_unit_test(test_numbers_read_back),
       cmocka_unit_test(test_csv),
+      cmocka_unit_test(test_columns_with_rules),
+      cmocka_unit_test(test_mlmodel),
+      cmocka_unit_test(test_hostile_mlmodels),
+      cmocka_unit_test(test_mlmodels_that_are_too_much),
       cmocka_unit_test(test_time_per_request),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

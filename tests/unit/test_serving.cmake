@@ -1,3 +1,5 @@
 # The plugin's files that need no SDK.
-target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/plugins/serving/tensor.c ${CMAKE_SOURCE_DIR}/plugins/serving/csv.c)
+target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/plugins/serving/tensor.c ${CMAKE_SOURCE_DIR}/plugins/serving/csv.c
+                               ${CMAKE_SOURCE_DIR}/plugins/serving/mlmodel.c)
 target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/plugins/serving)
+target_link_libraries(${name} PRIVATE PkgConfig::YAML)

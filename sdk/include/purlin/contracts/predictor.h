@@ -13,10 +13,12 @@ PURLIN_BEGIN
 /* One input column or output of a model, in the terms of the Open Inference Protocol. */
 typedef struct purlin_tensor_spec {
   const char *name, *datatype;
+  purlin_opt_bool optional; /* since 0.2 */
 } purlin_tensor_spec;
 PURLIN_SCHEMA(purlin_tensor_spec, "A column of a model",
     PURLIN_REQUIRED(name, "Its name", .max_length = 250),
-    PURLIN_DEFAULT(datatype, "\"FP32\"", "Its type", .choices = "BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP32, FP64"));
+    PURLIN_DEFAULT(datatype, "\"FP32\"", "Its type", .choices = "BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP32, FP64"),
+    PURLIN_OPTIONAL(optional, "Whether it may be missing from a request, or from rows of it where it is a whole number or true or false; numbers with a point may be missing anyway"));
 
 typedef struct purlin_signature {
   PURLIN_LIST_OF(purlin_tensor_spec) inputs; /* in the order in which the model takes them */
@@ -42,6 +44,9 @@ typedef struct purlin_predictor {
   /* rows * columns values, row by row; NaN is missing. Fills rows * outputs values. Any thread, does not park; long batches are sent to
    * a pool by the caller. Errors: PURLIN_INTERNAL. */
   purlin_status (*predict)(const purlin_model *model, const float *values, size_t rows, size_t columns, float *out);
+  /* Since 0.2; NULL: it cannot. Which columns the bytes of a model take, in its own words, or as f0, f1, ... where it has none: fills the
+   * signature's inputs; arena. May park. Errors: PURLIN_INVALID (not such a model). */
+  purlin_status (*describe)(purlin_ctx *ctx, const void *data, size_t size, purlin_signature *signature);
 } purlin_predictor;
 
 PURLIN_END
