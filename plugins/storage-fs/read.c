@@ -21,6 +21,11 @@ struct purlin_blob_reader {
   size_t wanted, got;
   int error;
   bool corrupt;
+  /* Who reads on in order finds the next bytes here: they are read and hashed while the last ones are on their way. */
+  bool ahead; /* it is being read */
+  purlin_offloaded done;
+  char *block; /* of STORAGE_BLOCK; NULL until it is wanted */
+  int64_t block_at, block_end, next;
 };
 
 static bool is_name(const char *sha256) {
@@ -66,7 +71,10 @@ static purlin_status read_some(void *argument) {
   return PURLIN_OK;
 }
 
-static void end(purlin_blob_reader *r) {
+static void end(purlin_ctx *ctx, purlin_blob_reader *r) {
+  if (r->ahead && purlin_offload_wait(ctx, &r->done) != PURLIN_OK)
+    purlin_log(ctx, PURLIN_DEBUG, "nobody waited for a block");
+  free(r->block);
   if (r->file >= 0) (void)close(r->file);
   EVP_MD_CTX_free(r->digest);
   free(r);
@@ -89,7 +97,7 @@ purlin_status storage_open(purlin_ctx *ctx, const char *sha256, purlin_blob_read
   if (status == PURLIN_OK && r->error == ENOENT) status = purlin_fail(ctx, PURLIN_NOT_FOUND, "no blob %s", sha256);
   else if (status == PURLIN_OK && r->error) status = storage_fail(ctx, r->error, "opening a blob");
   if (status != PURLIN_OK) {
-    end(r);
+    end(ctx, r);
     return status;
   }
   *reader = r;
@@ -97,23 +105,63 @@ purlin_status storage_open(purlin_ctx *ctx, const char *sha256, purlin_blob_read
   return PURLIN_OK;
 }
 
-purlin_status storage_read(purlin_ctx *ctx, purlin_blob_reader *r, int64_t offset, void *buffer, size_t size, size_t *got) {
+static purlin_status outcome(purlin_ctx *ctx, const purlin_blob_reader *r) {
+  if (r->error) return storage_fail(ctx, r->error, "reading a blob");
+  if (!r->corrupt) return PURLIN_OK;
+  return purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s is damaged: its bytes do not have this SHA-256", r->sha256);
+}
+
+static purlin_status read_now(purlin_ctx *ctx, purlin_blob_reader *r, int64_t offset, void *buffer, size_t size) {
   r->offset = offset;
   r->buffer = buffer;
   r->wanted = size;
   purlin_status status = purlin_offload(ctx, PURLIN_POOL_BLOCKING, read_some, r);
+  return status == PURLIN_OK ? outcome(ctx, r) : status;
+}
+
+/* What could not be begun is read when it is asked for. */
+static void read_ahead(purlin_ctx *ctx, purlin_blob_reader *r, size_t size) {
+  if (r->next >= r->size) return;
+  if (!r->block) r->block = malloc(STORAGE_BLOCK);
+  if (!r->block) return;
+  r->offset = r->next;
+  r->buffer = r->block;
+  r->wanted = size < STORAGE_BLOCK ? size : STORAGE_BLOCK;
+  r->block_at = r->block_end = 0;
+  r->ahead = purlin_offload_start(ctx, PURLIN_POOL_BLOCKING, read_some, r, &r->done) == PURLIN_OK;
+  if (!r->ahead) purlin_clear_failure(ctx);
+}
+
+static purlin_status finish_ahead(purlin_ctx *ctx, purlin_blob_reader *r) {
+  if (!r->ahead) return PURLIN_OK;
+  r->ahead = false;
+  purlin_status status = purlin_offload_wait(ctx, &r->done);
+  if (status == PURLIN_OK) status = outcome(ctx, r);
   if (status != PURLIN_OK) return status;
-  if (r->error) return storage_fail(ctx, r->error, "reading a blob");
-  if (r->corrupt)
-    return purlin_fail(ctx, PURLIN_INTERNAL, "the blob %s is damaged: its bytes do not have this SHA-256", r->sha256);
-  *got = r->got;
+  r->block_at = r->offset;
+  r->block_end = r->offset + (int64_t)r->got;
   return PURLIN_OK;
 }
 
-void storage_close(purlin_ctx *ctx, purlin_blob_reader *r) {
-  (void)ctx;
-  end(r);
+purlin_status storage_read(purlin_ctx *ctx, purlin_blob_reader *r, int64_t offset, void *buffer, size_t size, size_t *got) {
+  purlin_status status = finish_ahead(ctx, r);
+  if (status != PURLIN_OK) return status;
+  bool in_order = offset == r->next;
+  if (offset >= r->block_at && offset < r->block_end) {
+    int64_t left = r->block_end - offset;
+    *got = (uint64_t)left < size ? (size_t)left : size;
+    memcpy(buffer, r->block + (offset - r->block_at), *got);
+  } else {
+    status = read_now(ctx, r, offset, buffer, size);
+    if (status != PURLIN_OK) return status;
+    *got = r->got;
+  }
+  r->next = offset + (int64_t)*got;
+  if (in_order && *got > 0 && (r->next < r->block_at || r->next >= r->block_end)) read_ahead(ctx, r, size);
+  return PURLIN_OK;
 }
+
+void storage_close(purlin_ctx *ctx, purlin_blob_reader *r) { end(ctx, r); }
 
 purlin_status storage_keep(purlin_ctx *ctx, const char *sha256) {
   return is_name(sha256) ? ledger_keep(ctx, sha256) : PURLIN_NOT_FOUND;

@@ -8,14 +8,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* The kernel is told to begin with what was written each time so much more is there: the disk is busy while the rest comes, and the flush
+ * at the end is short. */
+enum { WRITE_OUT = 8 * 1024 * 1024 };
+
+/* One block fills while the other one is hashed and written. */
 struct purlin_blob_writer {
   int file;
   EVP_MD_CTX *digest;
   char path[PATH_MAX], place[STORAGE_PLACE];
-  int64_t size, room; /* written; what the workspace had left when it began */
+  int64_t size, room; /* taken; what the workspace had left when it began */
   size_t pending;
-  char block[STORAGE_BLOCK];
+  char *block; /* that fills: one of blocks */
+  char blocks[2][STORAGE_BLOCK];
+  bool flushing; /* the other one */
+  purlin_offloaded flushed;
   /* for the work on the pool */
+  const char *full;
+  size_t full_size;
+  int64_t written, written_out;
   int error;
   const char *tried;
   char sha256[STORAGE_DIGITS + 1];
@@ -37,15 +48,17 @@ static purlin_status open_file(void *argument) {
 
 static purlin_status flush(void *argument) {
   purlin_blob_writer *w = argument;
-  if (EVP_DigestUpdate(w->digest, w->block, w->pending) != 1) return errno = EIO, failed(w, "hashing");
-  for (size_t done = 0; done < w->pending;) {
-    ssize_t n = write(w->file, w->block + done, w->pending - done);
+  if (EVP_DigestUpdate(w->digest, w->full, w->full_size) != 1) return errno = EIO, failed(w, "hashing");
+  for (size_t done = 0; done < w->full_size;) {
+    ssize_t n = write(w->file, w->full + done, w->full_size - done);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return failed(w, "writing");
     done += (size_t)n;
   }
-  w->size += (int64_t)w->pending;
-  w->pending = 0;
+  w->written += (int64_t)w->full_size;
+  if (w->written - w->written_out < WRITE_OUT) return PURLIN_OK;
+  (void)sync_file_range(w->file, w->written_out, w->written - w->written_out, SYNC_FILE_RANGE_WRITE); /* a hint */
+  w->written_out = w->written;
   return PURLIN_OK;
 }
 
@@ -59,6 +72,8 @@ static bool name_it(purlin_blob_writer *w) {
 /* All of it is on the disk, and has its name; nobody can find it yet. */
 static purlin_status seal(void *argument) {
   purlin_blob_writer *w = argument;
+  w->full = w->block;
+  w->full_size = w->pending;
   (void)flush(w);
   if (w->error) return PURLIN_OK;
   if (!name_it(w)) return failed(w, "hashing");
@@ -93,7 +108,29 @@ static purlin_status on_pool(purlin_ctx *ctx, purlin_blob_writer *w, purlin_work
   return status == PURLIN_OK && w->error ? storage_fail(ctx, w->error, w->tried) : status;
 }
 
+/* Waits for the block that is being written, if one is. */
+static purlin_status settle(purlin_ctx *ctx, purlin_blob_writer *w) {
+  if (!w->flushing) return PURLIN_OK;
+  w->flushing = false;
+  purlin_status status = purlin_offload_wait(ctx, &w->flushed);
+  return status == PURLIN_OK && w->error ? storage_fail(ctx, w->error, w->tried) : status;
+}
+
+static purlin_status begin_flush(purlin_ctx *ctx, purlin_blob_writer *w) {
+  purlin_status status = settle(ctx, w);
+  if (status != PURLIN_OK) return status;
+  w->full = w->block;
+  w->full_size = w->pending;
+  status = purlin_offload_start(ctx, PURLIN_POOL_BLOCKING, flush, w, &w->flushed);
+  if (status != PURLIN_OK) return status;
+  w->flushing = true;
+  w->block = w->blocks[w->block == w->blocks[0]];
+  w->pending = 0;
+  return PURLIN_OK;
+}
+
 static void end(purlin_ctx *ctx, purlin_blob_writer *w) {
+  if (settle(ctx, w) != PURLIN_OK) purlin_log(ctx, PURLIN_DEBUG, "a blob that is given up could not be written");
   /* A full queue of the pool must not leave a file behind. */
   if (purlin_offload(ctx, PURLIN_POOL_BLOCKING, discard, w) != PURLIN_OK) (void)discard(w);
   EVP_MD_CTX_free(w->digest);
@@ -111,8 +148,10 @@ purlin_status storage_create(purlin_ctx *ctx, purlin_blob_writer **writer) {
     return status;
   }
   w->file = -1;
-  w->size = 0;
+  w->size = w->written = w->written_out = 0;
   w->pending = 0;
+  w->block = w->blocks[0];
+  w->flushing = false;
   w->error = 0;
   w->digest = EVP_MD_CTX_new();
   staging_path(id, w->path);
@@ -126,8 +165,8 @@ purlin_status storage_create(purlin_ctx *ctx, purlin_blob_writer **writer) {
 
 purlin_status storage_write(purlin_ctx *ctx, purlin_blob_writer *w, const void *data, size_t size) {
   const char *from = data;
-  int64_t so_far = w->size + (int64_t)(w->pending + size);
-  if (so_far > w->room) return ledger_refuse(ctx, so_far, w->room);
+  if (w->size + (int64_t)size > w->room) return ledger_refuse(ctx, w->size + (int64_t)size, w->room);
+  w->size += (int64_t)size;
   while (size > 0) {
     size_t part = STORAGE_BLOCK - w->pending < size ? STORAGE_BLOCK - w->pending : size;
     memcpy(w->block + w->pending, from, part);
@@ -135,7 +174,7 @@ purlin_status storage_write(purlin_ctx *ctx, purlin_blob_writer *w, const void *
     from += part;
     size -= part;
     if (w->pending < STORAGE_BLOCK) continue;
-    purlin_status status = on_pool(ctx, w, flush);
+    purlin_status status = begin_flush(ctx, w);
     if (status != PURLIN_OK) return status;
   }
   return PURLIN_OK;
@@ -150,7 +189,8 @@ static purlin_status place(purlin_ctx *ctx, purlin_blob_writer *w, const purlin_
 }
 
 purlin_status storage_commit(purlin_ctx *ctx, purlin_blob_writer *w, purlin_blob *blob) {
-  purlin_status status = on_pool(ctx, w, seal);
+  purlin_status status = settle(ctx, w);
+  if (status == PURLIN_OK) status = on_pool(ctx, w, seal);
   if (status == PURLIN_OK) {
     *blob = (purlin_blob){purlin_copy(ctx, w->sha256), w->size};
     status = blob->sha256 ? ledger_add(ctx, blob) : PURLIN_TOO_LARGE;

@@ -209,13 +209,29 @@ purlin_status purlin_sleep(purlin_ctx *ctx, uint32_t milliseconds) {
   return context_park(ctx, stop_sleeping, &s);
 }
 
-purlin_status purlin_offload(purlin_ctx *ctx, purlin_pool pool, purlin_work *work, void *argument) {
-  purlin_status status = context_may_wait(ctx, "works on a pool");
-  if (status != PURLIN_OK) return status;
-  if (pool_run(pool, work, argument, &status)) return status;
+static purlin_status fail_full(purlin_ctx *ctx, purlin_pool pool) {
   purlin_retry_after(ctx, 1);
   return purlin_fail(ctx, PURLIN_UNAVAILABLE, "too much %s work is waiting for a thread",
                      pool == PURLIN_POOL_CPU ? "computing" : "blocking");
+}
+
+purlin_status purlin_offload(purlin_ctx *ctx, purlin_pool pool, purlin_work *work, void *argument) {
+  purlin_status status = context_may_wait(ctx, "works on a pool");
+  if (status != PURLIN_OK) return status;
+  return pool_run(pool, work, argument, &status) ? status : fail_full(ctx, pool);
+}
+
+purlin_status purlin_offload_start(purlin_ctx *ctx, purlin_pool pool, purlin_work *work, void *argument,
+                                   purlin_offloaded *offloaded) {
+  purlin_status status = context_may_wait(ctx, "works on a pool");
+  if (status != PURLIN_OK) return status;
+  return pool_start(pool, work, argument, offloaded) ? PURLIN_OK : fail_full(ctx, pool);
+}
+
+purlin_status purlin_offload_wait(purlin_ctx *ctx, purlin_offloaded *offloaded) {
+  (void)ctx;
+  context_assert_may_park();
+  return pool_wait(offloaded);
 }
 
 void *purlin_loop_local(purlin_ctx *ctx, const void *key, size_t size) {

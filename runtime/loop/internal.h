@@ -73,6 +73,9 @@ void loop_offload_ends(loop *l);
 PURLIN_CHECKED purlin_status pools_open(void);
 /* loop_offload that tells a full queue (false) from what the work returned. */
 PURLIN_CHECKED bool pool_run(purlin_pool which, purlin_work *work, void *argument, purlin_status *result);
+/* Its halves: purlin_offload_start, false for a full queue, and purlin_offload_wait. */
+PURLIN_CHECKED bool pool_start(purlin_pool which, purlin_work *work, void *argument, purlin_offloaded *offloaded);
+PURLIN_CHECKED purlin_status pool_wait(purlin_offloaded *offloaded);
 void pools_close(void); /* finishes what is queued, then joins */
 /* Starts a thread on which only the signals of faults arrive, so that the others go to the main thread. */
 PURLIN_CHECKED bool thread_start(pthread_t *thread, void *(*run)(void *), void *argument);

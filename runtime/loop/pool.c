@@ -1,7 +1,7 @@
 /* pool.c: two pools of threads for what must not run on a loop: computing and blocking.
  *
- * A piece of work lies on the stack of the fiber that waits for it, so queueing allocates nothing; it comes back to its
- * loop by loop_post. Threads are made when work waits and none is idle, up to the pool's size, and stay. */
+ * A piece of work lies on the stack of the fiber that waits for it, or where whoever starts it wants, so queueing allocates nothing; it
+ * comes back to its loop by loop_post. Threads are made when work waits and none is idle, up to the pool's size, and stay. */
 #include "core/arena.h"
 #include "loop/internal.h"
 #include <signal.h>
@@ -17,9 +17,12 @@ typedef struct offload {
   void *argument;
   purlin_status status;
   loop *home;
-  fiber *waiter;
+  fiber *waiter; /* NULL: nobody waits yet */
   loop_post_item done;
+  bool finished;
 } offload;
+_Static_assert(sizeof(offload) <= sizeof(purlin_offloaded) && _Alignof(offload) <= _Alignof(purlin_offloaded),
+               "work lies in what the SDK gives for it");
 
 typedef struct pool {
   const char *name;
@@ -58,7 +61,8 @@ bool thread_start(pthread_t *thread, void *(*run)(void *), void *argument) {
 static void on_done(void *argument) {
   offload *o = argument;
   loop_offload_ends(o->home);
-  fiber_wake(o->waiter);
+  o->finished = true;
+  if (o->waiter) fiber_wake(o->waiter);
 }
 
 /* The next piece of work; NULL when the pool closes and nothing is queued. Called and returns with the lock held. */
@@ -150,19 +154,33 @@ out:
   return taken;
 }
 
-bool pool_run(purlin_pool which, purlin_work *work, void *argument, purlin_status *result) {
-  loop *home = loop_current();
-  if (!fiber_current() || !home) {
-    *result = work(argument);
+bool pool_start(purlin_pool which, purlin_work *work, void *argument, purlin_offloaded *offloaded) {
+  offload *o = (offload *)offloaded;
+  *o = (offload){.work = work, .argument = argument, .home = loop_current()};
+  o->done = (loop_post_item){.call = on_done, .argument = o};
+  if (!fiber_current() || !o->home) {
+    o->status = work(argument);
+    o->finished = true;
     return true;
   }
-  offload o = {.work = work, .argument = argument, .home = home, .waiter = fiber_current()};
-  o.done.call = on_done;
-  o.done.argument = &o;
-  if (!submit(&pools[which], &o)) return false;
-  loop_offload_begins(home);
-  fiber_park();
-  *result = o.status;
+  if (!submit(&pools[which], o)) return false;
+  loop_offload_begins(o->home);
+  return true;
+}
+
+purlin_status pool_wait(purlin_offloaded *offloaded) {
+  offload *o = (offload *)offloaded;
+  if (!o->finished) {
+    o->waiter = fiber_current();
+    fiber_park();
+  }
+  return o->status;
+}
+
+bool pool_run(purlin_pool which, purlin_work *work, void *argument, purlin_status *result) {
+  purlin_offloaded offloaded;
+  if (!pool_start(which, work, argument, &offloaded)) return false;
+  *result = pool_wait(&offloaded);
   return true;
 }
 

@@ -215,6 +215,7 @@ ROWS = {
     "registry.set_version_tag": row("1 ++333 ++333 44333 4", lambda o: {"name": o.model, "version": "1", "key": "k", "value": "v"}),
     "registry.delete_version_tag": row("1 ++333 ++333 44333 4", lambda o: {"name": o.model, "version": "1", "key": "none"}),
     # ---- traces -------------------------------------------------------------------------------------------------------------------
+    "traces.locate": row("1 +++++ +++++ 44444 4", lambda o: {"id": o.trace}),
     "traces.start": row("1 ++333 ++333 44333 4", lambda o: {"experiment_id": o.experiment_id}),
     "traces.end": row("1 ++333 ++333 44333 4", lambda o: {"trace_id": o.trace}),
     "traces.get": row("1 +++++ +++++ 44444 4", lambda o: {"trace_id": o.trace}),

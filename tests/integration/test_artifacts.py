@@ -199,6 +199,16 @@ def test_files_of_logged_models(server, client):
     assert listed == [{"path": "MLmodel", "is_dir": False, "file_size": 11}, {"path": "a", "is_dir": True}]
 
 
+def test_files_of_traces(server, client):
+    experiment = client.post("/api/v1/experiments", {"name": unique("traces")}).json["id"]
+    trace = f"tr-{random.randbytes(16).hex()}"
+    server.sql("INSERT INTO traces_traces (workspace, project, experiment_id, id, state, request_time, told, artifact_location) VALUES ('default', 'default',"
+               f" '{experiment}', '{trace}', 'ok', NOW(6), TRUE, 'mlflow-artifacts:/{experiment}/traces/{trace}/artifacts')")
+    path = f"/api/2.0/mlflow-artifacts/artifacts/{experiment}/traces/{trace}/artifacts/traces.json"
+    assert client.put(path, b"{}").status == 200
+    assert client.get(path).body == client.get(f"/api/v1/artifacts/trace/{trace}/traces.json").body == b"{}"
+
+
 def test_nothing_without_an_owner(client, run):
     for kind, owner in (("run", "run_none"), ("model", "m-none"), ("trace", "tr-none"), ("nobody", run), ("run", "r%C3%BCn"), ("run", "x" * 3000), ("run", "%20")):
         for method, body in (("PUT", b"x"), ("GET", None)):
@@ -249,6 +259,21 @@ def test_an_upload_that_breaks_off_leaves_nothing(server, client, run):
     staging = server.state / "blobs" / "staging"
     wait_until(lambda: not list(staging.iterdir()), 10, "the staging file is still there")
     assert listed(client, run) == []
+
+
+def a_damaged_file_never_arrives_whole(server, client, run):
+    for size in (100, 256 * 1024, 900_000):
+        body = random.randbytes(size)
+        sha256 = put(client, run, f"d{size}", body)["sha256"]
+        path = server.state / "blobs" / sha256[:2] / sha256[2:]
+        os.chmod(path, 0o600)
+        with open(path, "r+b") as blob:
+            blob.seek(size // 2)
+            blob.write(bytes([body[size // 2] ^ 1]))
+        with pytest.raises((http.client.HTTPException, OSError, AssertionError)):
+            answer = client.get(address(run, f"d{size}"))
+            assert answer.status == 200 and len(answer.body) == size
+    assert any("is damaged" in record["message"] for record in server.records("error"))
 
 
 def test_kill_in_the_middle_leaves_all_or_nothing(new_daemon):
@@ -310,3 +335,4 @@ def test_memory_does_not_grow_with_a_file(new_daemon):
         got += len(piece)
     assert got == size
     assert rss("VmHWM") - before < 16 * 1024, "purlind took more than 16 MiB for a file"
+    a_damaged_file_never_arrives_whole(server, client, run)  # in a daemon of its own: it logs errors

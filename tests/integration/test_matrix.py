@@ -337,4 +337,4 @@ def test_everybody_is_answered_as_the_table_says(world, callers):
         for binding in bindings[name]:
             m.check(name, binding)
     assert not m.wrong, f"{len(m.wrong)} wrong:\n" + "\n".join(m.wrong[:60])
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 120

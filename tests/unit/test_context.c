@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -446,6 +447,72 @@ static void test_offload_refused(void **state) {
   loop_pool_size(PURLIN_POOL_CPU, 0, 1024);
 }
 
+typedef struct gate {
+  atomic_bool open, passed;
+} gate;
+
+static purlin_status pass(void *argument) {
+  gate *g = argument;
+  while (!atomic_load(&g->open)) (void)usleep(1000);
+  atomic_store(&g->passed, true);
+  return PURLIN_NO_SPACE;
+}
+
+/* Goes on while the work runs; what it started it gets back, also when it was cancelled, and when the work is over first. */
+static void offload_and_go_on(purlin_ctx *ctx, void *unused) {
+  (void)unused;
+  gate g = {false, false};
+  purlin_offloaded offloaded;
+  canceller c = {.ctx = NULL};
+  assert_int_equal(purlin_offload_start(ctx, PURLIN_POOL_BLOCKING, pass, &g, &offloaded), PURLIN_OK);
+  assert_int_equal(purlin_sleep(ctx, 1), PURLIN_OK);
+  cancel_after(ctx, &c, 2);
+  assert_int_equal(purlin_sleep(ctx, 10000), PURLIN_CANCELLED);
+  assert_false(atomic_load(&g.passed));
+  atomic_store(&g.open, true);
+  assert_int_equal(purlin_offload_wait(ctx, &offloaded), PURLIN_NO_SPACE);
+  assert_true(atomic_load(&g.passed));
+}
+
+static void offload_that_is_over_first(purlin_ctx *ctx, void *unused) {
+  (void)unused;
+  bool done = false;
+  purlin_offloaded offloaded;
+  assert_int_equal(purlin_offload_start(ctx, PURLIN_POOL_BLOCKING, sleep_20_ms, &done, &offloaded), PURLIN_OK);
+  assert_int_equal(purlin_sleep(ctx, 60), PURLIN_OK);
+  assert_int_equal(purlin_offload_wait(ctx, &offloaded), PURLIN_NO_SPACE);
+  assert_true(done);
+}
+
+static void start_in_a_transaction(purlin_ctx *ctx, void *unused) {
+  (void)unused;
+  bool done = false;
+  purlin_offloaded before, within;
+  assert_int_equal(purlin_offload_start(ctx, PURLIN_POOL_BLOCKING, sleep_20_ms, &done, &before), PURLIN_OK);
+  ctx->transaction_open = true;
+  assert_int_equal(purlin_offload_start(ctx, PURLIN_POOL_BLOCKING, sleep_20_ms, &done, &within), PURLIN_INTERNAL);
+  assert_int_equal(purlin_offload_wait(ctx, &before), PURLIN_NO_SPACE);
+  ctx->transaction_open = false;
+}
+
+static void start_on_a_full_pool(purlin_ctx *ctx, void *unused) {
+  (void)unused;
+  bool done = false;
+  purlin_offloaded offloaded;
+  assert_int_equal(purlin_offload_start(ctx, PURLIN_POOL_CPU, never_run, &done, &offloaded), PURLIN_UNAVAILABLE);
+  assert_false(done);
+}
+
+static void test_offload_in_two_halves(void **state) {
+  (void)state;
+  in_context(offload_and_go_on, NULL);
+  in_context(offload_that_is_over_first, NULL);
+  in_context(start_in_a_transaction, NULL);
+  loop_pool_size(PURLIN_POOL_CPU, 1, 0);
+  in_context(start_on_a_full_pool, NULL);
+  loop_pool_size(PURLIN_POOL_CPU, 0, 1024);
+}
+
 static void use_local(purlin_ctx *ctx, void *unused) {
   (void)unused;
   static char key;
@@ -654,6 +721,7 @@ int main(int count, char **arguments) {
       cmocka_unit_test(test_fairness),
       cmocka_unit_test(test_offload_outlasts_a_cancellation),
       cmocka_unit_test(test_offload_refused),
+      cmocka_unit_test(test_offload_in_two_halves),
       cmocka_unit_test(test_loop_local),
       cmocka_unit_test(test_mutex_is_handed_over_in_order),
       cmocka_unit_test(test_mutex_across_loops),

@@ -121,6 +121,17 @@ typedef purlin_status purlin_work(void *argument);
 PURLIN_API PURLIN_CHECKED purlin_status purlin_offload(purlin_ctx *ctx, purlin_pool pool, purlin_work *work,
                                                        void *argument);
 
+/* The same in two halves, so that one goes on meanwhile: receives the next block while this one is hashed. `offloaded` and `argument` are
+ * borrowed until purlin_offload_wait has returned: whoever has started work waits for it exactly once, whatever else happens. Starting does
+ * not park; its errors are those of purlin_offload, and then nothing runs. Waiting may park, also in a transaction, takes no notice of the
+ * context's being cancelled, and returns what the work returned. Since 0.2. */
+typedef struct purlin_offloaded {
+  uint64_t opaque[12];
+} purlin_offloaded;
+PURLIN_API PURLIN_CHECKED purlin_status purlin_offload_start(purlin_ctx *ctx, purlin_pool pool, purlin_work *work,
+                                                             void *argument, purlin_offloaded *offloaded);
+PURLIN_API PURLIN_CHECKED purlin_status purlin_offload_wait(purlin_ctx *ctx, purlin_offloaded *offloaded);
+
 /* A mutex between fibers, on any thread: waiting parks the fiber, not the thread. Zeroed memory is an unlocked mutex. Who waits
  * longest is next. Errors: PURLIN_CANCELLED, PURLIN_TIMEOUT, PURLIN_INTERNAL (this fiber holds it already). To unlock what is not
  * locked ends the process. */
