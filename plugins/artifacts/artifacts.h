@@ -4,7 +4,8 @@
  * owners.c    whose files: what the plugins of runs, logged models and traces say
  * files.c     the table, and the operations over it
  * list.c      the files and folders of a folder
- * transfer.c  bytes in and out, as streams */
+ * transfer.c  bytes in and out, as streams
+ * purged.c    files of what is gone for good go */
 #ifndef ARTIFACTS_H
 #define ARTIFACTS_H
 

@@ -192,3 +192,7 @@ PURLIN_OPERATION(restore_run, tracking_which_run, tracking_run,
     .http = "POST /api/v1/runs/{run_id}/restore") {
   return set_lifecycle(ctx, in->run_id, "active", out);
 }
+
+/* ---- Gone for good ---------------------------------------------------------------------------------------------------------------- */
+
+purlin_status runs_give_back(purlin_ctx *ctx, int64_t count) { return purlin_quota_take(ctx, runs, -count); }

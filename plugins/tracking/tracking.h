@@ -2,6 +2,7 @@
  *
  * experiments.c  experiments and their tags
  * locations.c    where clients may keep files
+ * purge.h        what is deleted goes for good
  * runs.c         runs: begun, changed, finished, deleted and restored
  * names.c        names for runs that were given none
  * metrics.c      what is measured in a run: one metric, or a batch with parameters and tags
@@ -75,6 +76,9 @@ PURLIN_CHECKED purlin_status tags_put(purlin_ctx *ctx, const run_place *of, cons
 PURLIN_CHECKED purlin_status runs_load(purlin_ctx *ctx, tracking_run *runs, size_t count);
 /* Reads the tags of each of the experiments, by one. May park. */
 PURLIN_CHECKED purlin_status experiments_load(purlin_ctx *ctx, tracking_experiment *experiments, size_t count);
+
+/* To the quota, in the transaction that deletes so many. */
+PURLIN_CHECKED purlin_status runs_give_back(purlin_ctx *ctx, int64_t count);
 
 /* PURLIN_INVALID, recorded, when a text has more than `most` characters. */
 PURLIN_CHECKED purlin_status text_fits(purlin_ctx *ctx, const char *what, const char *text, size_t most);

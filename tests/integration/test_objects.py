@@ -104,6 +104,7 @@ WITHOUT = {
     "audit.erase": "of many entries",
     "drift.evaluate": "makes evaluations",
     "storage-fs.collect": "of many blobs",
+    "tracking.purge": "of many runs",
     "drift.answer_alerts": "of many alerts",
     "serving.feedback": "of many predictions",
     "tracking.log_metric": "adds a point",

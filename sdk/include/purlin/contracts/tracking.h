@@ -201,6 +201,17 @@ PURLIN_SCHEMA(tracking_update_run, "What changes of a run",
     PURLIN_OPTIONAL(status, "Where it stands", .choices = TRACKING_STATUSES),
     PURLIN_OPTIONAL(ended_at, "When it ended; now, when it has ended and nothing is said"));
 
+/* ---- Gone for good ----------------------------------------------------------------------------------------------------------- */
+
+/* The event tracking.purged. Whoever keeps something of these objects may delete it now. */
+typedef struct tracking_purged {
+  const char *kind;
+  purlin_texts ids;
+} tracking_purged;
+PURLIN_SCHEMA(tracking_purged, "Deleted objects are gone for good",
+    PURLIN_REQUIRED(kind, "What they were: run, logged_model, experiment"),
+    PURLIN_REQUIRED(ids, "Their ids"));
+
 /* ---- What is logged in a run ---------------------------------------------------------------------------------------------------- */
 
 /* tracking.log_metric: nothing. The same again changes nothing. Infinities are kept as the largest numbers; what is no number stays so. */
