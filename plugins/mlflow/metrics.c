@@ -176,3 +176,81 @@ MLFLOW_BINDING(get_history, which_history, told_history, "GET /api/2.0/mlflow/me
   out->next_page_token = *found.next_page ? found.next_page : NULL;
   return PURLIN_OK;
 }
+
+/* ---- Of several runs: what pages draw --------------------------------------------------------------------------------------------------- */
+
+typedef struct run_metric {
+  const char *key;
+  double value;
+  int64_t timestamp, step;
+  const char *run_id;
+} run_metric;
+PURLIN_SCHEMA(run_metric, "A measured value of a run",
+    PURLIN_REQUIRED(key, "What was measured"),
+    PURLIN_REQUIRED(value, "The value", .non_finite = true),
+    PURLIN_REQUIRED(timestamp, "When, in milliseconds since 1970"),
+    PURLIN_REQUIRED(step, "At which step"),
+    PURLIN_REQUIRED(run_id, "The run"));
+typedef struct run_metrics {
+  PURLIN_LIST_OF(run_metric) metrics;
+} run_metrics;
+PURLIN_SCHEMA(run_metrics, "Values of a metric in several runs", PURLIN_LIST(metrics, run_metric, "The values"));
+
+static purlin_status ask_histories(purlin_ctx *ctx, const tracking_histories_in *ask, size_t most, run_metrics *out) {
+  tracking_histories found = {0};
+  purlin_status status = purlin_call(ctx, "tracking.metric_histories", tracking_histories_in_schema(), ask,
+                                     tracking_histories_schema(), &found);
+  if (status != PURLIN_OK) return status;
+  size_t count = found.metrics.count < most ? found.metrics.count : most;
+  out->metrics.items = purlin_alloc_array(ctx, count + 1, sizeof *out->metrics.items);
+  if (!out->metrics.items) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < count; i++) {
+    const tracking_run_metric *m = &found.metrics.items[i];
+    out->metrics.items[i] = (run_metric){m->key, m->value, mlflow_ms(m->at), m->step, m->run_id};
+  }
+  out->metrics.count = count;
+  return PURLIN_OK;
+}
+
+typedef struct which_histories {
+  purlin_texts run_id;
+  const char *metric_key;
+  int64_t max_results;
+} which_histories;
+PURLIN_SCHEMA(which_histories, "Which metric of which runs",
+    PURLIN_REQUIRED(run_id, "The runs", .min_length = 1, .max_length = 100),
+    PURLIN_REQUIRED(metric_key, "The metric"),
+    PURLIN_DEFAULT(max_results, "25000", "At most so many; no more than 25,000 come at once", .min = 1, .max = 9e15));
+
+MLFLOW_BINDING(get_histories, which_histories, run_metrics, "GET /api/2.0/mlflow/metrics/get-history-bulk",
+               "tracking.metric_histories") {
+  int64_t most = in->max_results < MOST_HISTORY ? in->max_results : MOST_HISTORY;
+  const tracking_histories_in ask = {.run_ids = in->run_id, .key = in->metric_key, .most = most};
+  return ask_histories(ctx, &ask, (size_t)most, out);
+}
+
+typedef struct which_interval {
+  purlin_texts run_ids;
+  const char *metric_key;
+  purlin_opt_int start_step, end_step;
+  int64_t max_results;
+} which_interval;
+PURLIN_SCHEMA(which_interval, "Which metric of which runs, between which steps",
+    PURLIN_REQUIRED(run_ids, "The runs", .min_length = 1, .max_length = 100),
+    PURLIN_REQUIRED(metric_key, "The metric"),
+    PURLIN_OPTIONAL(start_step, "Not before this step"),
+    PURLIN_OPTIONAL(end_step, "Not after this step"),
+    PURLIN_DEFAULT(max_results, "320", "At most so many of each run, evenly taken", .min = 1, .max = 2500));
+
+MLFLOW_BINDING(get_histories_between, which_interval, run_metrics, "GET /api/2.0/mlflow/metrics/get-history-bulk-interval",
+               "tracking.metric_histories") {
+  const tracking_histories_in ask = {.run_ids = in->run_ids,
+                                     .key = in->metric_key,
+                                     .first_step = in->start_step,
+                                     .last_step = in->end_step,
+                                     .most = in->max_results};
+  if ((in->start_step.state == PURLIN_SET) != (in->end_step.state == PURLIN_SET))
+    return purlin_fail(ctx, PURLIN_INVALID,
+                       "Both start_step and end_step must be specified together, or neither may be specified.");
+  return ask_histories(ctx, &ask, SIZE_MAX - 1, out);
+}

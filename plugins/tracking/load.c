@@ -2,19 +2,47 @@
 #include <math.h>
 #include <string.h>
 
-/* What was logged in the runs of a page: one statement for each kind of thing, however many runs there are. `place` is which of them a
- * row belongs to, from 1; rows of one run follow one another, since the runs' ids are what is read first. */
-#define OF_MANY(columns, table, owner)                                                                                     \
-  "SELECT j.place, " columns " FROM JSON_TABLE(?, '$[*]' COLUMNS (place FOR ORDINALITY,"                                   \
-  " id VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) j STRAIGHT_JOIN " table " x ON x." owner " = j.id"
-#define OF_ONE(columns, table, owner)                                                                                      \
-  "SELECT 1 AS place, " columns " FROM " table " x WHERE x." owner " = ? ORDER BY x.name"
+/* What belongs to the runs of a page, or to experiments: one statement, however many there are and of whatever kinds, and another one for
+ * the datasets of runs that read any. `place` is which of them a row belongs to, from 1. Rows come kind by kind, and within a kind in the
+ * order of the page: each part reads the ids first. */
+enum { METRIC, PARAMETER, TAG, MODEL_INPUT, MODEL_OUTPUT, DATASET, KINDS };
 
-#define METRIC "x.name AS `key`, x.value AS number, x.step, x.at"
-#define PAIR "x.name AS `key`, x.value AS text"
+#define COLUMNS(place, kind, key, text, number, step, at)                                                                  \
+  "SELECT " place " AS place, " kind " AS kind, " key " AS `key`, " text " AS text, " number " AS number, " step           \
+  " AS step, " at " AS at FROM "
+#define METRICS(place) COLUMNS(place, "0", "x.name", "NULL", "x.value", "x.step", "x.at")
+#define PAIRS(place, kind) COLUMNS(place, kind, "x.name", "x.value", "NULL", "0", "NULL")
+#define LINKS(place)                                                                                                       \
+  COLUMNS(place, "IF(x.kind = 'input', 3, 4)", "x.model_id COLLATE utf8mb4_nopad_bin", "NULL", "NULL", "x.step", "NULL")
+#define DATASETS(place) COLUMNS(place, "5", "x.dataset_id COLLATE utf8mb4_nopad_bin", "NULL", "NULL", "0", "NULL")
+
+#define OF_ONE(columns, table, owner) columns("1") table " x WHERE x." owner " = ?"
+#define EACH                                                                                                               \
+  "JSON_TABLE(?, '$[*]' COLUMNS (place FOR ORDINALITY,"                                                                    \
+  " id VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) j STRAIGHT_JOIN "
+#define OF_MANY(columns, table, owner) columns("j.place") EACH table " x ON x." owner " = j.id"
+
+#define PARAMETERS(place) PAIRS(place, "1")
+#define TAGS(place) PAIRS(place, "2")
+#define ALL_OF_RUN(of)                                                                                                     \
+  of(METRICS, "tracking_latest_metrics", "run_id") " UNION ALL " of(                                                       \
+      PARAMETERS, "tracking_parameters",                                                                                   \
+      "run_id") " UNION ALL " of(TAGS, "tracking_tags",                                                                    \
+                                 "run_id") " UNION ALL " of(LINKS, "tracking_model_links",                                 \
+                                                            "run_id") " UNION ALL " of(DATASETS, "tracking_inputs",        \
+                                                                                       "run_id")
+static const char OF_RUN[] = ALL_OF_RUN(OF_ONE), OF_RUNS[] = ALL_OF_RUN(OF_MANY);
+static const char OF_EXPERIMENT[] = OF_ONE(TAGS, "tracking_experiment_tags", "experiment_id");
+static const char OF_EXPERIMENTS[] = OF_MANY(TAGS, "tracking_experiment_tags", "experiment_id");
+
+static const char OF_INPUTS[] =
+    "SELECT j.place, d.name, d.digest, d.source_type, d.source, d.`schema`, d.profile,"
+    " COALESCE((SELECT JSON_ARRAYAGG(JSON_OBJECT('key', t.name, 'value', t.value COLLATE utf8mb4_nopad_bin) ORDER BY t.name) FROM tracking_input_tags t"
+    " WHERE t.run_id = x.run_id AND t.dataset_id = x.dataset_id), '[]') AS tags FROM " EACH
+    "tracking_inputs x ON x.run_id = j.id STRAIGHT_JOIN tracking_datasets d ON d.id = x.dataset_id ORDER BY j.place, x.name, x.digest";
 
 typedef struct logged_row {
-  int64_t place;
+  int64_t place, kind;
   const char *key, *text;
   purlin_opt_double number; /* NULL: not a number */
   int64_t step;
@@ -22,10 +50,11 @@ typedef struct logged_row {
 } logged_row;
 PURLIN_SCHEMA(logged_row, "What was logged in a run",
     PURLIN_REQUIRED(place, "which run"),
-    PURLIN_REQUIRED(key, "key"),
+    PURLIN_REQUIRED(kind, "what kind of thing"),
+    PURLIN_REQUIRED(key, "key, or id of a model"),
     PURLIN_OPTIONAL(text, "value of a pair"),
     PURLIN_OPTIONAL(number, "value of a metric"),
-    PURLIN_DEFAULT(step, "0", "step"),
+    PURLIN_REQUIRED(step, "step"),
     PURLIN_OPTIONAL(at, "time"));
 
 /* ---- Gathering -------------------------------------------------------------------------------------------------------------------- */
@@ -60,55 +89,53 @@ static void *next_item(gathering *g) {
   return g->items + g->count * g->item_size;
 }
 
-static purlin_status take_metric(gathering *g, const logged_row *row) {
-  tracking_metric *item = next_item(g);
-  const char *key = item ? keep_key(g, row->key) : NULL;
-  if (!key) return PURLIN_TOO_LARGE;
-  *item = (tracking_metric){key, row->number.state == PURLIN_SET ? row->number.value : (double)NAN, row->step, row->at};
-  g->count++;
-  return PURLIN_OK;
+static purlin_status take_metric(gathering *g, const logged_row *row, void *item) {
+  const char *key = keep_key(g, row->key);
+  double value = row->number.state == PURLIN_SET ? row->number.value : (double)NAN;
+  *(tracking_metric *)item = (tracking_metric){key, value, row->step, row->at};
+  return key ? PURLIN_OK : PURLIN_TOO_LARGE;
 }
 
-static purlin_status take_pair(gathering *g, const logged_row *row) {
-  tracking_pair *item = next_item(g);
-  const char *key = item ? keep_key(g, row->key) : NULL, *text = key ? purlin_copy(g->ctx, row->text) : NULL;
-  if (!text) return PURLIN_TOO_LARGE;
-  *item = (tracking_pair){key, text};
-  g->count++;
-  return PURLIN_OK;
+static purlin_status take_pair(gathering *g, const logged_row *row, void *item) {
+  const char *key = keep_key(g, row->key), *text = purlin_copy(g->ctx, row->text);
+  *(tracking_pair *)item = (tracking_pair){key, text};
+  return key && text ? PURLIN_OK : PURLIN_TOO_LARGE;
 }
 
-/* ---- The kinds ------------------------------------------------------------------------------------------------------------------------- */
+static purlin_status take_link(gathering *g, const logged_row *row, void *item) {
+  const char *id = purlin_copy(g->ctx, row->key);
+  *(tracking_model_link *)item = (tracking_model_link){id, row->step};
+  return id ? PURLIN_OK : PURLIN_TOO_LARGE;
+}
 
-/* Where in the run, or in the experiment, a list of these is: all lists look alike. */
+/* Where in the run, or in the experiment, a list of a kind is: all lists look alike. No `take`: there is none of it. */
 typedef PURLIN_LIST_OF(void) some_list;
 
 typedef struct logged_kind {
-  const char *of_one, *of_many;
   size_t item_size, list_at;
-  purlin_status (*take)(gathering *g, const logged_row *row);
+  purlin_status (*take)(gathering *g, const logged_row *row, void *item);
 } logged_kind;
 
-#define KIND(columns, table, owner, type, take, list_at)                                                                   \
-  { OF_ONE(columns, table, owner), OF_MANY(columns, table, owner), sizeof(type), list_at, take }
-
-static const logged_kind of_runs[] = {
-    KIND(METRIC, "tracking_latest_metrics", "run_id", tracking_metric, take_metric, offsetof(tracking_run, metrics)),
-    KIND(PAIR, "tracking_parameters", "run_id", tracking_pair, take_pair, offsetof(tracking_run, parameters)),
-    KIND(PAIR, "tracking_tags", "run_id", tracking_pair, take_pair, offsetof(tracking_run, tags))};
-static const logged_kind of_experiments[] = {
-    KIND(PAIR, "tracking_experiment_tags", "experiment_id", tracking_pair, take_pair, offsetof(tracking_experiment, tags))};
+static const logged_kind of_runs[KINDS] = {
+    [METRIC] = {sizeof(tracking_metric), offsetof(tracking_run, metrics), take_metric},
+    [PARAMETER] = {sizeof(tracking_pair), offsetof(tracking_run, parameters), take_pair},
+    [TAG] = {sizeof(tracking_pair), offsetof(tracking_run, tags), take_pair},
+    [MODEL_INPUT] = {sizeof(tracking_model_link), offsetof(tracking_run, model_inputs), take_link},
+    [MODEL_OUTPUT] = {sizeof(tracking_model_link), offsetof(tracking_run, model_outputs), take_link},
+    [DATASET] = {sizeof(tracking_dataset_input), offsetof(tracking_run, datasets), NULL}};
+static const logged_kind of_experiments[KINDS] = {
+    [TAG] = {sizeof(tracking_pair), offsetof(tracking_experiment, tags), take_pair}};
 
 /* Things of one kind: runs, or experiments. */
 typedef struct owners {
   char *first;
   size_t size, count;
-  const char **ids;
-  const char *all; /* the ids, as JSON */
+  const logged_kind *kinds;
+  bool with_datasets; /* somebody has one */
 } owners;
 
-static some_list *list_of(const owners *of, const logged_kind *kind, size_t at) {
-  return (some_list *)(void *)(of->first + at * of->size + kind->list_at);
+static some_list *list_of(const owners *of, size_t kind, size_t at) {
+  return (some_list *)(void *)(of->first + at * of->size + of->kinds[kind].list_at);
 }
 
 /* What one has is complete: its items stay where they are, and those of the next begin behind them. */
@@ -119,61 +146,114 @@ static void give(gathering *g, some_list *list) {
   g->count = 0;
 }
 
-static purlin_status gather(gathering *g, const logged_kind *kind, purlin_rows *rows, const owners *of) {
-  size_t at = 0;
-  void *none = next_item(g); /* an empty list, and no absent one */
-  if (!none) return PURLIN_TOO_LARGE;
-  for (size_t i = 0; i < of->count; i++) *list_of(of, kind, i) = (some_list){none, 0};
+/* An empty list, and no absent one. */
+static void clear(const owners *of) {
+  static char none[1];
+  for (size_t kind = 0; kind < KINDS; kind++)
+    for (size_t i = 0; i < of->count && of->kinds[kind].item_size; i++) *list_of(of, kind, i) = (some_list){none, 0};
+}
+
+/* One list after the other. */
+static purlin_status gather(purlin_ctx *ctx, purlin_rows *rows, owners *of) {
+  gathering *all = purlin_alloc_array(ctx, KINDS, sizeof *all); /* each kind has the keys of its own */
+  size_t at = 0, kind = 0;
+  if (!all) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < KINDS; i++) all[i] = (gathering){.ctx = ctx, .item_size = of->kinds[i].item_size};
   for (;;) {
     logged_row row;
     bool got = false;
-    purlin_status status = purlin_db_next(g->ctx, rows, &row, &got);
-    if (status != PURLIN_OK || !got) {
-      give(g, list_of(of, kind, at));
-      return status;
-    }
-    size_t place = (size_t)row.place - 1;
-    if (place < at || place >= of->count)
-      return purlin_fail(g->ctx, PURLIN_INTERNAL, "what was logged comes in another order than the runs");
-    if (place > at) give(g, list_of(of, kind, at));
-    at = place;
-    status = kind->take(g, &row);
+    purlin_status status = purlin_db_next(ctx, rows, &row, &got);
+    size_t next = got ? (size_t)row.place - 1 : 0, next_kind = got ? (size_t)row.kind : 0;
+    if (status == PURLIN_OK && (next_kind >= KINDS || next >= of->count || (next_kind == kind && next < at)))
+      status = purlin_fail(ctx, PURLIN_INTERNAL, "what was logged comes in another order than the runs");
     if (status != PURLIN_OK) return status;
+    if (!got || next != at || next_kind != kind) give(&all[kind], list_of(of, kind, at));
+    if (!got) return PURLIN_OK;
+    at = next;
+    kind = next_kind;
+    of->with_datasets = of->with_datasets || kind == DATASET;
+    if (!of->kinds[kind].take) continue;
+    void *item = next_item(&all[kind]);
+    status = item ? of->kinds[kind].take(&all[kind], &row, item) : PURLIN_TOO_LARGE;
+    if (status != PURLIN_OK) return status;
+    all[kind].count++;
   }
 }
 
-static purlin_status load(purlin_ctx *ctx, const logged_kind *kind, const owners *of) {
-  gathering *g = purlin_alloc(ctx, sizeof *g);
+/* ---- Datasets -------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct input_row {
+  int64_t place;
+  const char *name, *digest, *source_type, *source, *schema, *profile;
+  PURLIN_LIST_OF(tracking_pair) tags;
+} input_row;
+PURLIN_SCHEMA(input_row, "A dataset that a run read",
+    PURLIN_REQUIRED(place, "which run"),
+    PURLIN_REQUIRED(name, "name"),
+    PURLIN_REQUIRED(digest, "which content"),
+    PURLIN_REQUIRED(source_type, "what kind of source"),
+    PURLIN_REQUIRED(source, "where it is"),
+    PURLIN_OPTIONAL(schema, "columns"),
+    PURLIN_OPTIONAL(profile, "what is known of its content"),
+    PURLIN_LIST(tags, tracking_pair, "what it was read for"));
+typedef PURLIN_LIST_OF(input_row) input_rows;
+
+static purlin_status load_datasets(purlin_ctx *ctx, const char *ids, tracking_run *runs) {
+  input_rows found = {0};
+  purlin_status status = purlin_db_list(ctx, input_row, &found, OF_INPUTS, ids);
+  if (status != PURLIN_OK) return status;
+  tracking_dataset_input *items = purlin_alloc_array(ctx, found.count + 1, sizeof *items);
+  if (!items) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < found.count; i++) {
+    const input_row *row = &found.items[i];
+    tracking_run *run = &runs[row->place - 1];
+    items[i] = (tracking_dataset_input){row->name,   row->digest,  row->source_type, row->source,
+                                        row->schema, row->profile, .tags = {0}};
+    items[i].tags.items = row->tags.items;
+    items[i].tags.count = row->tags.count;
+    if (run->datasets.count == 0) run->datasets.items = &items[i];
+    run->datasets.count++;
+  }
+  return PURLIN_OK;
+}
+
+/* ---- Loading --------------------------------------------------------------------------------------------------------------------------- */
+
+static purlin_status load(purlin_ctx *ctx, owners *of, const char *one, const char *id, const char *many, const char *all) {
   purlin_rows *rows = NULL;
-  if (!g) return PURLIN_TOO_LARGE;
-  *g = (gathering){.ctx = ctx, .item_size = kind->item_size};
-  purlin_status status = of->count == 1 ? purlin_db_open(ctx, logged_row, &rows, kind->of_one, of->ids[0])
-                                        : purlin_db_open(ctx, logged_row, &rows, kind->of_many, of->all);
-  if (status == PURLIN_OK) status = gather(g, kind, rows, of);
+  purlin_status status;
+  clear(of);
+  if (of->kinds == of_experiments)
+    status = of->count == 1 ? purlin_db_open(ctx, logged_row, &rows, one, id)
+                            : purlin_db_open(ctx, logged_row, &rows, many, all);
+  else
+    status = of->count == 1 ? purlin_db_open(ctx, logged_row, &rows, one, id, id, id, id, id)
+                            : purlin_db_open(ctx, logged_row, &rows, many, all, all, all, all, all);
+  if (status == PURLIN_OK) status = gather(ctx, rows, of);
   purlin_db_close(ctx, rows);
   return status;
 }
 
-static purlin_status load_all(purlin_ctx *ctx, const logged_kind *kinds, size_t kind_count, owners *of) {
-  purlin_status status = PURLIN_OK;
-  of->all = of->count > 1 ? purlin_list_json(ctx, (purlin_texts){of->ids, of->count}) : "";
-  if (!of->all) return PURLIN_TOO_LARGE;
-  for (size_t i = 0; i < kind_count && status == PURLIN_OK; i++) status = load(ctx, &kinds[i], of);
-  return status;
+/* As JSON; NULL: no memory. `first` is the id of the first. */
+static const char *ids_of(purlin_ctx *ctx, const owners *of, const char *const *first) {
+  const char **ids = purlin_alloc_array(ctx, of->count, sizeof *ids);
+  for (size_t i = 0; i < of->count && ids; i++)
+    ids[i] = *(const char *const *)(const void *)((const char *)first + i * of->size);
+  return ids ? purlin_list_json(ctx, (purlin_texts){ids, of->count}) : NULL;
 }
 
 purlin_status runs_load(purlin_ctx *ctx, tracking_run *runs, size_t count) {
   if (count == 0) return PURLIN_OK;
-  owners of = {(char *)runs, sizeof *runs, count, purlin_alloc_array(ctx, count, sizeof(char *)), NULL};
-  if (!of.ids) return PURLIN_TOO_LARGE;
-  for (size_t i = 0; i < count; i++) of.ids[i] = runs[i].id;
-  return load_all(ctx, of_runs, sizeof of_runs / sizeof of_runs[0], &of);
+  owners of = {(char *)runs, sizeof *runs, count, of_runs, false};
+  const char *ids = ids_of(ctx, &of, &runs->id);
+  if (!ids) return PURLIN_TOO_LARGE;
+  purlin_status status = load(ctx, &of, OF_RUN, runs->id, OF_RUNS, ids);
+  return status == PURLIN_OK && of.with_datasets ? load_datasets(ctx, ids, runs) : status;
 }
 
 purlin_status experiments_load(purlin_ctx *ctx, tracking_experiment *experiments, size_t count) {
   if (count == 0) return PURLIN_OK;
-  owners of = {(char *)experiments, sizeof *experiments, count, purlin_alloc_array(ctx, count, sizeof(char *)), NULL};
-  if (!of.ids) return PURLIN_TOO_LARGE;
-  for (size_t i = 0; i < count; i++) of.ids[i] = experiments[i].id;
-  return load_all(ctx, of_experiments, sizeof of_experiments / sizeof of_experiments[0], &of);
+  owners of = {(char *)experiments, sizeof *experiments, count, of_experiments, false};
+  const char *ids = ids_of(ctx, &of, &experiments->id);
+  return ids ? load(ctx, &of, OF_EXPERIMENT, experiments->id, OF_EXPERIMENTS, ids) : PURLIN_TOO_LARGE;
 }

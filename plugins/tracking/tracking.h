@@ -8,6 +8,7 @@
  * metrics.c      what is measured in a run: one metric, or a batch with parameters and tags
  * pairs.c        parameters and tags
  * history.c      the values that a metric had
+ * inputs.c       what runs read and made: datasets and logged models
  * load.c         what was logged in the runs of a page
  * search.c       experiments and runs by conditions */
 #ifndef TRACKING_H
@@ -72,7 +73,7 @@ PURLIN_CHECKED purlin_status tags_write(purlin_ctx *ctx, const run_place *of, co
 PURLIN_CHECKED purlin_status tags_put(purlin_ctx *ctx, const run_place *of, const char *run_id, const tracking_pair *pairs,
                                       size_t count);
 
-/* Reads what was logged in each of the runs, by a fixed number of statements. May park. */
+/* Reads what belongs to each of the runs, by one statement or two. May park. */
 PURLIN_CHECKED purlin_status runs_load(purlin_ctx *ctx, tracking_run *runs, size_t count);
 /* Reads the tags of each of the experiments, by one. May park. */
 PURLIN_CHECKED purlin_status experiments_load(purlin_ctx *ctx, tracking_experiment *experiments, size_t count);

@@ -96,6 +96,11 @@ ROWS = {
     "mlflow.set_tag": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.run, "key": "stage", "value": "x"}),
     "mlflow.delete_tag": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.trial_run, "key": "gone"}, fresh="trial"),
     "mlflow.get_history": row("1 +++++ +++++ 44444 4", lambda o: {"run_id": o.run, "metric_key": "loss"}),
+    "mlflow.get_histories": row("1 +++++ +++++ +++++ +", lambda o: {"run_id": [o.run], "metric_key": "loss"}),
+    "mlflow.get_histories_between": row("1 +++++ +++++ +++++ +", lambda o: {"run_ids": [o.run], "metric_key": "loss"}),
+    "mlflow.log_inputs": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.run, "models": [{"model_id": "m-1"}]}),
+    "mlflow.log_outputs": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.run, "models": [{"model_id": "m-1", "step": 1}]}),
+    "mlflow.search_datasets": row("1 +++++ +++++ +++++ +", lambda o: {"experiment_ids": [o.experiment_id]}),
     # ---- mlflow: the model registry -----------------------------------------------------------------------------------------------
     "mlflow.create_registered_model": row("1 ++333 ++333 44444 4", lambda o: {"name": o.new("m")}, creates=True),
     "mlflow.get_registered_model": row("1 +++++ +++++ 44444 4", lambda o: {"name": o.model}),
@@ -264,6 +269,10 @@ ROWS = {
     "tracking.set_tag": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.run, "key": "stage", "value": "x"}),
     "tracking.delete_tag": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.trial_run, "key": "gone"}, fresh="trial"),
     "tracking.metric_history": row("1 +++++ +++++ 44444 4", lambda o: {"run_id": o.run, "key": "loss"}),
+    "tracking.metric_histories": row("1 +++++ +++++ +++++ +", lambda o: {"run_ids": [o.run], "key": "loss"}),
+    "tracking.log_inputs": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.run, "models": [{"model_id": "m-1"}]}),
+    "tracking.log_outputs": row("1 ++333 ++333 44333 4", lambda o: {"run_id": o.run, "models": [{"model_id": "m-1"}]}),
+    "tracking.search_datasets": row("1 +++++ +++++ +++++ +", lambda o: {"experiment_ids": [o.experiment_id]}),
     # ---- tracking: logged models --------------------------------------------------------------------------------------------------
     "tracking.create_logged_model": row("1 ++333 ++333 44333 4", lambda o: {"experiment_id": o.experiment_id}),
     "tracking.get_logged_model": row("1 +++++ +++++ 44444 4", lambda o: {"model_id": o.logged}),

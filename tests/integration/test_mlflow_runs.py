@@ -217,6 +217,80 @@ def test_one_run_for_one_idempotency_key(client, experiment):
     assert answers[0] == answers[1]
 
 
+# ---- What runs read and made -----------------------------------------------------------------------------------------------------------
+
+
+def dataset(name, digest="d1", context=None, **more):
+    tags = [{"key": "mlflow.data.context", "value": context}] if context else []
+    return {"tags": tags, "dataset": {"name": name, "digest": digest, "source_type": "local", "source": '{"uri": "x.csv"}', **more}}
+
+
+def test_datasets_that_a_run_read(client, experiment, run):
+    inputs = [dataset("train", schema='{"x": 1}', profile='{"rows": 2}', context="training"), dataset("test", context="testing"), dataset("plain")]
+    body = {"run_id": run, "datasets": inputs, "models": [{"model_id": "m-1"}]}
+    for _ in range(2):  # a lost answer: the same again
+        ok(client.post(f"{API}/runs/log-inputs", body))
+    ok(client.post(f"{API}/runs/log-inputs", {"run_id": run, "datasets": [dataset("train", context="other")]}))  # stays as it is
+    found = get_run(client, run)["inputs"]
+    assert sorted((one["dataset"]["name"], pairs(one["tags"]).get("mlflow.data.context")) for one in found["dataset_inputs"]) == [
+        ("plain", None), ("test", "testing"), ("train", "training")]
+    train = next(one["dataset"] for one in found["dataset_inputs"] if one["dataset"]["name"] == "train")
+    assert train == inputs[0]["dataset"]
+    assert [link["model_id"] for link in found["model_inputs"]] == ["m-1"]
+    other = ok(client.post(f"{API}/runs/create", {"experiment_id": experiment}))["run"]["info"]["run_id"]
+    ok(client.post(f"{API}/runs/log-inputs", {"run_id": other, "datasets": [dataset("test", context="testing")]}))
+
+    def search(condition):
+        return {one["info"]["run_id"] for one in ok(client.post(f"{API}/runs/search", {"experiment_ids": [experiment], "filter": condition}))["runs"]}
+
+    assert search("datasets.name = 'train'") == {run} and search("dataset.name LIKE 't%'") == {run, other}
+    assert search("dataset.context = 'training'") == {run} and search("dataset.digest IN ('d1', 'd2')") == {run, other} and search("dataset.name = 'none'") == set()
+    for one in ok(client.post(f"{API}/runs/search", {"experiment_ids": [experiment]}))["runs"]:
+        assert one == get_run(client, one["info"]["run_id"]) and one["inputs"]["dataset_inputs"]
+    listed = ok(client.post("/ajax-api/2.0/mlflow/experiments/search-datasets", {"experiment_ids": [experiment]}))["dataset_summaries"]
+    assert [(one["name"], one.get("context")) for one in listed] == [("plain", None), ("test", "testing"), ("train", "training")]
+
+
+def test_models_that_a_run_made(client, run):
+    for _ in range(2):
+        ok(client.post(f"{API}/runs/outputs", {"run_id": run, "models": [{"model_id": "m-1", "step": 0}, {"model_id": "m-2", "step": "5"}]}))
+    assert get_run(client, run)["outputs"]["model_outputs"] == [{"model_id": "m-1", "step": 0}, {"model_id": "m-2", "step": 5}]
+
+
+@pytest.mark.parametrize("wrong, words", [
+    ({"name": "x" * 501}, "name"), ({"digest": "x" * 37}, "digest"), ({"source": "x" * 65536}, "source"), ({"schema": "x" * 1048576}, "schema")])
+def test_datasets_have_limits(client, run, wrong, words):
+    refused(client.post(f"{API}/runs/log-inputs", {"run_id": run, "datasets": [dataset(**{"name": "n", **wrong})]}), 400, "INVALID_PARAMETER_VALUE", words)
+    assert get_run(client, run)["inputs"]["dataset_inputs"] == []
+
+
+def test_histories_of_several_runs(client, experiment, run):
+    other = ok(client.post(f"{API}/runs/create", {"experiment_id": experiment}))["run"]["info"]["run_id"]
+    for one in (run, other):
+        ok(client.post(f"{API}/runs/log-batch", {"run_id": one, "metrics": [{"key": "loss", "value": n, "timestamp": 1000 + n, "step": n} for n in range(100)]}))
+    ok(client.post(f"{API}/runs/log-batch", {"run_id": run, "metrics": [{"key": "flat", "value": n if n != 3 else "NaN", "timestamp": 1, "step": 0} for n in range(50)]}))
+
+    def between(key="loss", runs=(run, other), **asked):
+        query = "&".join([f"run_ids={one}" for one in runs] + [f"metric_key={key}"] + [f"{k}={v}" for k, v in asked.items()])
+        found = ok(client.get(f"/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?{query}"))["metrics"]
+        return {one: [p["value" if key == "flat" else "step"] for p in found if p["run_id"] == one] for one in runs}
+
+    assert between()[run] == between()[other] == list(range(100))
+    assert between(max_results=5)[run] == [0, 25, 50, 75, 99] and between(max_results=2)[run] == [0, 99] and between(max_results=1)[other] == [99]
+    assert between(start_step=10, end_step=19, max_results=4)[run] == [10, 13, 16, 19] and between(start_step=-5, end_step=-1)[run] == []
+    assert between(runs=(run, run))[run] == list(range(100)) and between(runs=(run, "none"))["none"] == []
+    flat = between("flat", (run,), max_results=10)[run]
+    assert len(flat) == 10 and flat[-1] == 49 and flat[0] in (0, "NaN")  # sampled by value, though there is one step
+    query = f"run_id={other}&run_id={run}&metric_key=loss"
+    found = ok(client.get(f"/ajax-api/2.0/mlflow/metrics/get-history-bulk?{query}"))["metrics"]
+    assert [(p["run_id"], p["step"]) for p in found] == [(one, n) for one in sorted([run, other]) for n in range(100)]
+    assert len(ok(client.get(f"/ajax-api/2.0/mlflow/metrics/get-history-bulk?{query}&max_results=7"))["metrics"]) == 7
+    interval = "/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?metric_key=loss"
+    refused(client.get(f"{interval}&run_ids={run}&start_step=1"), 400, "INVALID_PARAMETER_VALUE", "Both start_step and end_step")
+    refused(client.get(interval), 400, "INVALID_PARAMETER_VALUE", "run_ids")
+    refused(client.get(f"{interval}&run_ids={run}&max_results=2501"), 400, "INVALID_PARAMETER_VALUE", "max_results")
+
+
 # ---- Searches -------------------------------------------------------------------------------------------------------------------------
 
 

@@ -112,6 +112,8 @@ WITHOUT = {
     "tracking.log_parameter": "adds a parameter",
     "tracking.set_tag": "of the many of a run",
     "tracking.delete_tag": "of the many of a run",
+    "tracking.log_inputs": "adds inputs",
+    "tracking.log_outputs": "adds outputs",
     "tracking.record_model": "adds to a list",
     "artifacts.delete": "of many files",
     "traces.link": "of many traces",

@@ -289,6 +289,78 @@ PURLIN_SCHEMA(tracking_history, "Values of a metric, by step",
     PURLIN_LIST(metrics, tracking_metric, "The values"),
     PURLIN_REQUIRED(next_page, "Asks for the next page; empty after the last"));
 
+/* tracking.metric_histories: the values of one metric in several runs, by run and step; runs that are not there, or not to be seen, have
+ * none. Of a run with more than `most` values as many are taken evenly, with the first and the last. */
+typedef struct tracking_histories_in {
+  purlin_texts run_ids;
+  const char *key;
+  purlin_opt_int first_step, last_step;
+  int64_t most;
+} tracking_histories_in;
+PURLIN_SCHEMA(tracking_histories_in, "Which values",
+    PURLIN_REQUIRED(run_ids, "The runs", .min_length = 1, .max_length = 100),
+    PURLIN_REQUIRED(key, "The metric", .min_length = 1, .max_length = 1000),
+    PURLIN_OPTIONAL(first_step, "Not before this step"),
+    PURLIN_OPTIONAL(last_step, "Not after this step"),
+    PURLIN_DEFAULT(most, "320", "At most so many of a run; fewer come of many runs, 100,000 of all", .min = 1, .max = 25000));
+typedef struct tracking_run_metric {
+  const char *run_id, *key;
+  double value;
+  int64_t step;
+  purlin_time at;
+} tracking_run_metric;
+PURLIN_SCHEMA(tracking_run_metric, "A measured value of a run",
+    PURLIN_REQUIRED(run_id, "The run"),
+    PURLIN_REQUIRED(key, "What was measured"),
+    PURLIN_REQUIRED(value, "The value", .non_finite = true),
+    PURLIN_REQUIRED(step, "At which step"),
+    PURLIN_REQUIRED(at, "When"));
+typedef struct tracking_histories {
+  PURLIN_LIST_OF(tracking_run_metric) metrics;
+} tracking_histories;
+PURLIN_SCHEMA(tracking_histories, "Values of a metric in several runs", PURLIN_LIST(metrics, tracking_run_metric, "The values"));
+
+/* ---- What runs read and made ------------------------------------------------------------------------------------------------------- */
+
+/* tracking.log_inputs: nothing. A dataset is known by its name and digest; one that the run has read already stays as it is. */
+typedef struct tracking_log_inputs {
+  const char *run_id;
+  PURLIN_LIST_OF(tracking_dataset_input) datasets;
+  PURLIN_LIST_OF(tracking_model_link) models;
+} tracking_log_inputs;
+PURLIN_SCHEMA(tracking_log_inputs, "What a run read",
+    PURLIN_REQUIRED(run_id, "The run", .max_length = 64),
+    PURLIN_LIST(datasets, tracking_dataset_input, "Datasets", .max_length = 1000),
+    PURLIN_LIST(models, tracking_model_link, "Logged models", .max_length = 1000));
+
+/* tracking.log_outputs: nothing. */
+typedef struct tracking_log_outputs {
+  const char *run_id;
+  PURLIN_LIST_OF(tracking_model_link) models;
+} tracking_log_outputs;
+PURLIN_SCHEMA(tracking_log_outputs, "What a run made",
+    PURLIN_REQUIRED(run_id, "The run", .max_length = 64),
+    PURLIN_LIST(models, tracking_model_link, "Logged models", .max_length = 1000));
+
+/* tracking.search_datasets: what runs of the experiments read, each once; experiments that are not to be seen have none. */
+typedef struct tracking_search_datasets {
+  purlin_texts experiment_ids;
+} tracking_search_datasets;
+PURLIN_SCHEMA(tracking_search_datasets, "Of which experiments",
+    PURLIN_REQUIRED(experiment_ids, "The experiments", .min_length = 1, .max_length = 20));
+typedef struct tracking_dataset_summary {
+  const char *experiment_id, *name, *digest, *context;
+} tracking_dataset_summary;
+PURLIN_SCHEMA(tracking_dataset_summary, "A dataset that runs read",
+    PURLIN_REQUIRED(experiment_id, "The experiment"),
+    PURLIN_REQUIRED(name, "Its name"),
+    PURLIN_REQUIRED(digest, "Which content"),
+    PURLIN_OPTIONAL(context, "What it was read for"));
+typedef struct tracking_datasets {
+  PURLIN_LIST_OF(tracking_dataset_summary) datasets;
+} tracking_datasets;
+PURLIN_SCHEMA(tracking_datasets, "Datasets that runs read; at most 1000", PURLIN_LIST(datasets, tracking_dataset_summary, "The datasets"));
+
 /* ---- Searches --------------------------------------------------------------------------------------------------------------------- */
 
 #define TRACKING_VIEWS "active, deleted, all"
