@@ -1,0 +1,309 @@
+#include "webhooks.h"
+#include <string.h>
+
+PURLIN_SEALED(webhooks_hooks, "id", "sealed");
+
+#define COLUMNS                                                                                                                  \
+  "id, name, description, url, events, IF(active, 'active', 'disabled') AS status, sealed IS NOT NULL AS is_signed, created_at," \
+  " created_by, updated_at"
+
+static const char INSERT[] =
+    "INSERT INTO webhooks_hooks (id, workspace, name, description, url, events, active, sealed, created_at, created_by, updated_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, NOW(6), ?, NOW(6))";
+static const char SELECT_ONE[] = "SELECT " COLUMNS " FROM webhooks_hooks WHERE workspace = ? AND id = ?";
+static const char SELECT_ALL[] =
+    "SELECT " COLUMNS " FROM webhooks_hooks WHERE workspace = ? ORDER BY created_at DESC, id DESC LIMIT ?";
+static const char SELECT_TARGET[] = "SELECT id, url, active, sealed FROM webhooks_hooks WHERE workspace = ? AND id = ?";
+static const char COUNT[] = "SELECT COUNT(*) AS hooks FROM webhooks_hooks WHERE workspace = ?";
+/* What is NULL stays as it is. */
+static const char UPDATE[] =
+    "UPDATE webhooks_hooks SET name = COALESCE(?, name), description = IF(?, ?, description), url = COALESCE(?, url),"
+    " events = COALESCE(?, events), active = COALESCE(?, active), updated_at = NOW(6)"
+    " WHERE workspace = ? AND id = ?";
+static const char SEAL[] = "UPDATE webhooks_hooks SET sealed = ? WHERE workspace = ? AND id = ?";
+static const char DELETE_DELIVERIES[] = "DELETE FROM webhooks_deliveries WHERE workspace = ? AND hook_id = ?";
+static const char DELETE[] = "DELETE FROM webhooks_hooks WHERE workspace = ? AND id = ?";
+static const char SELECT_DELIVERIES[] =
+    "SELECT id, event, state, attempts, answered, error, created_at, ended_at FROM webhooks_deliveries"
+    " WHERE workspace = ? AND hook_id = ? ORDER BY created_at DESC, id DESC LIMIT 200";
+
+typedef struct webhook {
+  const char *id, *name;
+  purlin_opt_text description;
+  const char *url;
+  purlin_texts events;
+  const char *status;
+  bool is_signed;
+  purlin_time created_at;
+  const char *created_by;
+  purlin_time updated_at;
+} webhook;
+PURLIN_SCHEMA(webhook, "An address that hears of events",
+    PURLIN_REQUIRED(id, "Its id"),
+    PURLIN_REQUIRED(name, "A name for people"),
+    PURLIN_OPTIONAL(description, "What it is for"),
+    PURLIN_REQUIRED(url, "The address"),
+    PURLIN_REQUIRED(events, "What it hears of"),
+    PURLIN_REQUIRED(status, "Whether it hears of anything now", .choices = "active, disabled"),
+    PURLIN_REQUIRED(is_signed, "Whether what it hears is signed with a secret"),
+    PURLIN_REQUIRED(created_at, "Since when"),
+    PURLIN_REQUIRED(created_by, "By whom"),
+    PURLIN_REQUIRED(updated_at, "When it was changed last"));
+
+typedef struct which_webhook {
+  const char *id;
+} which_webhook;
+PURLIN_SCHEMA(which_webhook, "Which webhook", PURLIN_REQUIRED(id, "Its id", .max_length = 64));
+
+const char *webhook_sealed_as(purlin_ctx *ctx, const char *id) {
+  return purlin_seal_name(ctx, "webhooks_hooks", 1, (const char *[]){id});
+}
+
+static purlin_status not_found(purlin_ctx *ctx, purlin_status status, const char *id) {
+  return status == PURLIN_NOT_FOUND ? purlin_fail(ctx, status, "Webhook with ID %s not found.", id) : status;
+}
+
+static purlin_status find(purlin_ctx *ctx, const char *id, webhook *out) {
+  return not_found(ctx, purlin_db_row(ctx, webhook, out, SELECT_ONE, purlin_workspace(ctx), id), id);
+}
+
+/* ---- Rules -------------------------------------------------------------------------------------------------------------------------------- */
+
+bool webhook_knows(const char *event) {
+  size_t size = strlen(event);
+  for (const char *at = WEBHOOK_EVENTS; *at;) {
+    at += strspn(at, ", ");
+    size_t length = strcspn(at, ",");
+    if (length == size && memcmp(at, event, size) == 0) return true;
+    at += length;
+  }
+  return false;
+}
+
+static purlin_status check_events(purlin_ctx *ctx, purlin_texts events) {
+  if (events.count == 0) return purlin_fail_field(ctx, "events", "at least one");
+  for (size_t i = 0; i < events.count; i++)
+    if (!webhook_knows(events.items[i]))
+      return purlin_fail_field(ctx, "events", "there is no event '%.100s'; there are " WEBHOOK_EVENTS, events.items[i]);
+  return PURLIN_OK;
+}
+
+/* Which networks may be called is judged when it is called. */
+static purlin_status check_url(purlin_ctx *ctx, const char *url) {
+  const char *host = strncmp(url, "https://", 8) == 0 ? url + 8 : strncmp(url, "http://", 7) == 0 ? url + 7 : NULL;
+  if (!host || !*host || *host == '/' || *host == ':' || *host == '?' || *host == '#')
+    return purlin_fail_field(ctx, "url", "Invalid webhook URL: expected http:// or https:// and a host");
+  for (const char *at = url; *at; at++)
+    if ((unsigned char)*at <= 0x20 || *at == 0x7f || *at == '\\')
+      return purlin_fail_field(ctx, "url", "Invalid webhook URL: it has spaces or control characters");
+  size_t authority = strcspn(host, "/?#");
+  if (memchr(host, '@', authority)) return purlin_fail_field(ctx, "url", "Invalid webhook URL: it names a user");
+  return PURLIN_OK;
+}
+
+#define NAME_RULE .pattern = "[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", .min_length = 1, .max_length = 63
+#define SECRET_RULE .max_length = 1000, .secret = true
+
+/* ---- Made, read, changed, deleted ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct create_in {
+  const char *name, *url;
+  purlin_texts events;
+  purlin_opt_text description, secret;
+  const char *status;
+} create_in;
+PURLIN_SCHEMA(create_in, "An address that is to hear of events",
+    PURLIN_REQUIRED(name, "A name for people", NAME_RULE),
+    PURLIN_REQUIRED(url, "The address", .min_length = 1, .max_length = 2048),
+    PURLIN_REQUIRED(events, "What it is to hear of: " WEBHOOK_EVENTS, .max_length = 100),
+    PURLIN_OPTIONAL(description, "What it is for", .max_length = 5000),
+    PURLIN_OPTIONAL(secret, "Signs what is sent, so that the receiver knows whose it is", SECRET_RULE),
+    PURLIN_DEFAULT(status, "\"active\"", "Whether it hears of anything yet", .choices = "active, disabled"));
+
+typedef struct count_row {
+  int64_t hooks;
+} count_row;
+PURLIN_SCHEMA(count_row, "How many there are", PURLIN_REQUIRED(hooks, "rows"));
+
+static purlin_status check_count(purlin_ctx *ctx) {
+  count_row row;
+  purlin_status status = purlin_db_row(ctx, count_row, &row, COUNT, purlin_workspace(ctx));
+  if (status != PURLIN_OK || row.hooks < WEBHOOKS_MOST) return status;
+  return purlin_fail(ctx, PURLIN_TOO_MANY, "the workspace has %d webhooks already, which is all that it may have",
+                     WEBHOOKS_MOST);
+}
+
+/* No secret, or an empty one, is none. */
+static purlin_status seal(purlin_ctx *ctx, const char *id, purlin_opt_text secret, purlin_bytes *sealed) {
+  *sealed = (purlin_bytes){0};
+  if (secret.state != PURLIN_SET || !*secret.value) return PURLIN_OK;
+  const char *of = webhook_sealed_as(ctx, id);
+  return of ? purlin_seal(ctx, of, secret.value, strlen(secret.value), sealed) : PURLIN_TOO_LARGE;
+}
+
+PURLIN_OPERATION(create, create_in, webhook,
+    .summary = "Tell an address of events", .permission = "webhooks:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/webhooks") {
+  purlin_bytes sealed;
+  const char *id = purlin_new_id(ctx, "whk"), *events = purlin_list_json(ctx, in->events);
+  if (!id || !events) return PURLIN_TOO_LARGE;
+  purlin_status status = check_events(ctx, in->events);
+  if (status == PURLIN_OK) status = check_url(ctx, in->url);
+  if (status == PURLIN_OK) status = check_count(ctx);
+  if (status == PURLIN_OK) status = seal(ctx, id, in->secret, &sealed);
+  if (status == PURLIN_OK)
+    status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), in->name, in->description, in->url, events,
+                           strcmp(in->status, "active") == 0, sealed, purlin_actor(ctx));
+  return status == PURLIN_OK ? find(ctx, id, out) : status;
+}
+
+PURLIN_OPERATION(get, which_webhook, webhook,
+    .summary = "A webhook; nobody is told its secret", .permission = "webhooks:write", .http = "GET /api/v1/webhooks/{id}") {
+  return find(ctx, in->id, out);
+}
+
+typedef struct webhook_list {
+  PURLIN_LIST_OF(webhook) webhooks;
+} webhook_list;
+PURLIN_SCHEMA(webhook_list, "Webhooks, newest first", PURLIN_LIST(webhooks, webhook, "The webhooks"));
+
+PURLIN_OPERATION(list, purlin_nothing, webhook_list,
+    .summary = "The webhooks of the workspace", .permission = "webhooks:write", .http = "GET /api/v1/webhooks") {
+  return purlin_db_list(ctx, webhook, &out->webhooks, SELECT_ALL, purlin_workspace(ctx), (int)WEBHOOKS_MOST);
+}
+
+typedef struct update_in {
+  const char *id;
+  purlin_opt_text name, url, description, secret, status;
+  purlin_texts events;
+} update_in;
+PURLIN_SCHEMA(update_in, "What is to change; what is left out stays",
+    PURLIN_REQUIRED(id, "The webhook", .max_length = 64),
+    PURLIN_OPTIONAL(name, "A name for people", NAME_RULE),
+    PURLIN_OPTIONAL(url, "The address", .min_length = 1, .max_length = 2048),
+    PURLIN_OPTIONAL(description, "What it is for", .max_length = 5000),
+    PURLIN_OPTIONAL(secret, "Another secret; an empty one: none", SECRET_RULE),
+    PURLIN_OPTIONAL(status, "Whether it hears of anything", .choices = "active, disabled"),
+    PURLIN_OPTIONAL(events, "What it is to hear of", .max_length = 100));
+
+PURLIN_OPERATION(update, update_in, webhook,
+    .summary = "Change a webhook", .permission = "webhooks:write", .effect = PURLIN_CHANGES, .object = "get", .http = "PATCH /api/v1/webhooks/{id}") {
+  webhook there;
+  purlin_bytes sealed;
+  const char *events = in->events.items ? purlin_list_json(ctx, in->events) : NULL;
+  purlin_opt_bool active = {in->status.state, in->status.state == PURLIN_SET && strcmp(in->status.value, "active") == 0};
+  bool described = in->description.state == PURLIN_SET;
+  purlin_status status = find(ctx, in->id, &there);
+  if (status == PURLIN_OK && in->events.items) status = check_events(ctx, in->events);
+  if (status == PURLIN_OK && in->url.state == PURLIN_SET) status = check_url(ctx, in->url.value);
+  if (status == PURLIN_OK) status = seal(ctx, in->id, in->secret, &sealed);
+  if (status == PURLIN_OK)
+    status = purlin_db_run(ctx, UPDATE, in->name, described, in->description, in->url, events, active,
+                           purlin_workspace(ctx), in->id);
+  if (status == PURLIN_OK && in->secret.state == PURLIN_SET)
+    status = purlin_db_run(ctx, SEAL, sealed, purlin_workspace(ctx), in->id);
+  return status == PURLIN_OK ? find(ctx, in->id, out) : status;
+}
+
+PURLIN_OPERATION(delete, which_webhook, purlin_nothing,
+    .summary = "Tell an address nothing any more", .permission = "webhooks:write", .effect = PURLIN_CHANGES, .object = "get",
+    .http = "DELETE /api/v1/webhooks/{id}") {
+  webhook there;
+  purlin_status status = find(ctx, in->id, &there);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, DELETE_DELIVERIES, purlin_workspace(ctx), in->id);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, DELETE, purlin_workspace(ctx), in->id);
+  return status;
+}
+
+/* ---- What it has heard ------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct delivery {
+  const char *id, *event, *state;
+  int64_t attempts;
+  purlin_opt_int answered;
+  purlin_opt_text error;
+  purlin_time created_at, ended_at;
+} delivery;
+PURLIN_SCHEMA(delivery, "What an address was told",
+    PURLIN_REQUIRED(id, "Its id"),
+    PURLIN_REQUIRED(event, "Of which event"),
+    PURLIN_REQUIRED(state, "Whether it has heard", .choices = "waiting, delivered, failed"),
+    PURLIN_REQUIRED(attempts, "How often it was tried"),
+    PURLIN_OPTIONAL(answered, "The HTTP status of the last attempt"),
+    PURLIN_OPTIONAL(error, "What went wrong with it"),
+    PURLIN_REQUIRED(created_at, "Since when"),
+    PURLIN_OPTIONAL(ended_at, "Until when"));
+typedef struct delivery_list {
+  PURLIN_LIST_OF(delivery) deliveries;
+} delivery_list;
+PURLIN_SCHEMA(delivery_list, "Deliveries, newest first", PURLIN_LIST(deliveries, delivery, "The last hundred and those that wait"));
+
+PURLIN_OPERATION(list_deliveries, which_webhook, delivery_list,
+    .summary = "What a webhook was told, and whether it has heard", .permission = "webhooks:write", .http = "GET /api/v1/webhooks/{id}/deliveries") {
+  webhook there;
+  purlin_status status = find(ctx, in->id, &there);
+  if (status != PURLIN_OK) return status;
+  return purlin_db_list(ctx, delivery, &out->deliveries, SELECT_DELIVERIES, purlin_workspace(ctx), in->id);
+}
+
+typedef struct test_in {
+  const char *id;
+  purlin_opt_text event;
+} test_in;
+PURLIN_SCHEMA(test_in, "What to try",
+    PURLIN_REQUIRED(id, "The webhook", .max_length = 64),
+    PURLIN_OPTIONAL(event, "An event; its first without one", .max_length = 64));
+typedef struct test_out {
+  bool success;
+  purlin_opt_int response_status;
+  purlin_opt_text response_body, error_message;
+} test_out;
+PURLIN_SCHEMA(test_out, "What came of it",
+    PURLIN_REQUIRED(success, "Whether it was heard"),
+    PURLIN_OPTIONAL(response_status, "The HTTP status of the answer"),
+    PURLIN_OPTIONAL(response_body, "The first of the answer"),
+    PURLIN_OPTIONAL(error_message, "Why there is none"));
+
+/* As much of an answer as is UTF-8 without NUL; the rest is nothing for JSON. */
+static const char *shown(purlin_ctx *ctx, const purlin_http_answer *answer) {
+  size_t size = answer->body_size < 4096 ? answer->body_size : 4096, to = 0;
+  char *text = purlin_copy_bytes(ctx, answer->body, size);
+  for (size_t i = 0; text && i < size; i++)
+    if ((text[i] >= 0x20 && text[i] < 0x7f) || text[i] == '\n' || text[i] == '\t') text[to++] = text[i];
+  if (text) text[to] = '\0';
+  return text;
+}
+
+static purlin_status try_it(purlin_ctx *ctx, const webhook_target *to, const char *event, test_out *out) {
+  static const char example[] =
+      "{\"name\":\"example_model\",\"version\":\"1\",\"key\":\"example_key\",\"value\":\"example_value\","
+      "\"alias\":\"example_alias\",\"tags\":{\"example_key\":\"example_value\"},\"description\":\"A test\"}";
+  purlin_http_answer answer = {0};
+  purlin_json body;
+  const char *id = purlin_new_id(ctx, "dlv");
+  purlin_status status =
+      id ? webhook_body(ctx, event, (purlin_json){example, sizeof example - 1}, &body) : PURLIN_TOO_LARGE;
+  if (status != PURLIN_OK) return status;
+  status = webhook_send(ctx, to, id, body, &answer);
+  out->success = status == PURLIN_OK && webhook_was_heard(&answer);
+  if (status == PURLIN_OK) {
+    out->response_status = (purlin_opt_int){PURLIN_SET, answer.status};
+    out->response_body = (purlin_opt_text){PURLIN_SET, shown(ctx, &answer)};
+    return out->response_body.value ? PURLIN_OK : PURLIN_TOO_LARGE;
+  }
+  out->error_message = (purlin_opt_text){PURLIN_SET, purlin_format(ctx, "Failed to test webhook: %s", purlin_failure(ctx))};
+  purlin_clear_failure(ctx);
+  return out->error_message.value ? PURLIN_OK : PURLIN_TOO_LARGE;
+}
+
+PURLIN_OPERATION(test, test_in, test_out,
+    .summary = "Send an example to a webhook now", .permission = "webhooks:write", .http = "POST /api/v1/webhooks/{id}/test", .timeout_ms = 40000) {
+  webhook there;
+  webhook_target to;
+  purlin_status status = find(ctx, in->id, &there);
+  const char *event = status == PURLIN_OK && there.events.count > 0 ? there.events.items[0] : "";
+  if (in->event.state == PURLIN_SET) event = in->event.value;
+  if (status == PURLIN_OK && !webhook_knows(event)) status = purlin_fail_field(ctx, "event", "there is no such event");
+  if (status == PURLIN_OK)
+    status = not_found(ctx, purlin_db_row(ctx, webhook_target, &to, SELECT_TARGET, purlin_workspace(ctx), in->id), in->id);
+  return status == PURLIN_OK ? try_it(ctx, &to, event, out) : status;
+}
