@@ -149,12 +149,13 @@ def test_run_collects_metrics_parameters_and_tags(client):
     assert client.post(f"/api/v1/runs/{run}/batch", batch).status == 200
     history = client.get(f"/api/v1/runs/{run}/metrics/loss").json["metrics"]
     assert [(one["step"], one["value"]) for one in history] == [(step, 1 / (step + 1)) for step in range(20)]
-    page = client.get(f"/api/v1/runs/{run}/metrics/loss?after=9&limit=5").json["metrics"]
+    page = client.get(f"/api/v1/runs/{run}/metrics/loss?limit=10").json["next_page"]
+    page = client.get(f"/api/v1/runs/{run}/metrics/loss?limit=5&page={page}").json["metrics"]
     assert [one["step"] for one in page] == [10, 11, 12, 13, 14]
     got = client.get(f"/api/v1/runs/{run}").json
     assert [(one["key"], one["value"], one["step"]) for one in got["metrics"]] == [("loss", 0.05, 19)]
     assert {(one["key"], one["value"]) for one in got["parameters"]} == {("depth", "6")}
-    assert {(one["key"], one["value"]) for one in got["tags"]} == {("who", "Zoë")}
+    assert {(one["key"], one["value"]) for one in got["tags"]} == {("who", "Zoë"), ("mlflow.runName", "first")}
     runs = client.get(f"/api/v1/experiments/{experiment}/runs").json["runs"]
     assert [one["id"] for one in runs] == [run]
 
