@@ -10,6 +10,7 @@ static const purlin_artifacts functions = {
     .size = sizeof(purlin_artifacts),
     .put = artifacts_put,
     .send = artifacts_send,
+    .name = artifacts_name,
 };
 PURLIN_PROVIDES(artifacts, "storage", functions);
 

@@ -64,6 +64,12 @@ PURLIN_CHECKED purlin_status registry_find_version(purlin_ctx *ctx, const char *
 PURLIN_CHECKED purlin_status registry_add_version(purlin_ctx *ctx, const registry_model *of, const registry_version *row,
                                                   registry_version *out);
 
+/* ---- sources.c ------------------------------------------------------------------------------------------------------------------------ */
+
+/* Whether the version's files may be where the registration says, which fills what the row learns from there. PURLIN_INVALID is recorded;
+ * `in` and what it names are borrowed. May park. */
+PURLIN_CHECKED purlin_status registry_read_source(purlin_ctx *ctx, const registry_registration *in, registry_version *row);
+
 /* ---- details.c ------------------------------------------------------------------------------------------------------------------------ */
 
 /* The lists of each: a few statements for a hundred of them. May park. */

@@ -163,6 +163,11 @@ static purlin_status check_source(purlin_ctx *ctx, looking *l) {
   return look(ctx, l);
 }
 
+purlin_status registry_read_source(purlin_ctx *ctx, const registry_registration *in, registry_version *row) {
+  looking l = {in, purlin_alloc(ctx, sizeof(place)), row};
+  return l.at ? check_source(ctx, &l) : PURLIN_TOO_LARGE;
+}
+
 PURLIN_OPERATION(register_version, registry_registration, registry_version,
     .summary = "Register a version by where its files are", .permission = "models:write", .by_project = true, .effect = PURLIN_CREATES,
     .http = "POST /api/v1/models/{name}/registrations",
@@ -174,8 +179,6 @@ PURLIN_OPERATION(register_version, registry_registration, registry_version,
                           .logged_model = in->logged_model,
                           .description = in->description,
                           .metrics = {"{}", 2}};
-  looking l = {in, purlin_alloc(ctx, sizeof(place)), &row};
-  if (!l.at) return PURLIN_TOO_LARGE;
   row.tags.items = in->tags.items;
   row.tags.count = in->tags.count;
   if ((in->run_id.state == PURLIN_SET && strlen(in->run_id.value) > 256) ||
@@ -183,7 +186,7 @@ PURLIN_OPERATION(register_version, registry_registration, registry_version,
       (in->logged_model.state == PURLIN_SET && strlen(in->logged_model.value) > 64))
     return purlin_fail(ctx, PURLIN_INVALID, "run_id, run_link or logged_model is too long");
   purlin_status status = registry_find(ctx, in->name, "models:write", false, &of);
-  if (status == PURLIN_OK) status = check_source(ctx, &l);
+  if (status == PURLIN_OK) status = registry_read_source(ctx, in, &row);
   if (status == PURLIN_OK) status = registry_find(ctx, in->name, "models:write", true, &of);
   return status == PURLIN_OK ? registry_add_version(ctx, &of, &row, out) : status;
 }

@@ -122,7 +122,7 @@ typedef struct create_version_in {
   const char *name, *framework, *sha256;
   int64_t size;
   purlin_signature signature;
-  purlin_opt_text run_id, training_id, dataset;
+  purlin_opt_text source, run_id, training_id, dataset;
   purlin_opt_int dataset_version;
   purlin_opt_text description;
   purlin_json metrics;
@@ -133,6 +133,7 @@ PURLIN_SCHEMA(create_version_in, "A version to register",
     PURLIN_REQUIRED(sha256, "Its bytes in storage", .pattern = "[0-9a-f]{64}"),
     PURLIN_REQUIRED(size, "How many bytes", .min = 1, .max = 9e15),
     PURLIN_OBJECT(signature, purlin_signature, "What it takes and gives"),
+    PURLIN_OPTIONAL(source, "Where its files are, for clients that load it from there", .max_length = 2048),
     PURLIN_OPTIONAL(run_id, "The run that made it", .max_length = 64),
     PURLIN_OPTIONAL(training_id, "The training job that made it", .max_length = 64),
     PURLIN_OPTIONAL(dataset, "The dataset that it learned from", .max_length = 250),
@@ -162,6 +163,7 @@ PURLIN_OPERATION(create_version, create_version_in, registry_version,
   registry_version row = {.framework = {PURLIN_SET, in->framework},
                           .sha256 = {PURLIN_SET, in->sha256},
                           .size = {PURLIN_SET, in->size},
+                          .source = in->source,
                           .run_id = in->run_id,
                           .training_id = in->training_id,
                           .dataset = in->dataset,
@@ -172,6 +174,8 @@ PURLIN_OPERATION(create_version, create_version_in, registry_version,
   if (status == PURLIN_OK && in->metrics.text && in->metrics.text[0] != '{')
     status = purlin_fail_field(ctx, "metrics", "expected an object");
   if (status == PURLIN_OK) status = purlin_encode(ctx, purlin_signature_schema(), &in->signature, &row.signature);
+  const registry_registration from = {.name = in->name, .source = in->source.value, .run_id = in->run_id};
+  if (status == PURLIN_OK && in->source.state == PURLIN_SET) status = registry_read_source(ctx, &from, &row);
   if (status == PURLIN_OK) status = registry_find(ctx, in->name, "models:write", true, &of);
   return status == PURLIN_OK ? registry_add_version(ctx, &of, &row, out) : status;
 }

@@ -125,6 +125,7 @@ static purlin_status keep_artifact(purlin_ctx *ctx, void *argument) {
                            k->blob.size);
   if (status == PURLIN_OK && strcmp(k->name, "model") == 0)
     status = purlin_db_run(ctx, KEEP_MODEL, k->blob.sha256, k->blob.size, now.id);
+  if (status == PURLIN_OK && strcmp(k->name, "model") != 0) status = training_record_file(ctx, &now, k->name, &k->blob);
   if (status == PURLIN_OK) status = purlin_keep_blob(ctx, k->storage, k->blob.sha256);
   if (status == PURLIN_NOT_FOUND)
     status = purlin_fail(ctx, PURLIN_UNAVAILABLE, "the artifact was removed again; send it again");

@@ -6,7 +6,7 @@ static const char LOCK_ROW[] = "SELECT " JOB_ROW_COLUMNS " FROM training_jobs WH
 
 #define JOB_COLUMNS                                                                                                                          \
   "id, project, state, trainer, specification, dataset, dataset_version, validation_rows, model, version, cause, labels, progress, message," \
-  " artifact_sha256, attempt, created_at, created_by, started_at, ended_at"
+  " artifact_sha256, run_id, attempt, created_at, created_by, started_at, ended_at"
 static const char SELECT_ONE[] = "SELECT " JOB_COLUMNS " FROM training_jobs WHERE id = ? AND workspace = ?";
 static const char SELECT_PAGE[] = "SELECT " JOB_COLUMNS " FROM training_jobs WHERE workspace = ? AND " PURLIN_VISIBLE(
     "project", "id") " AND (? = '' OR model = ?) AND (? = '' OR state = ?)"
@@ -34,7 +34,7 @@ typedef struct training_job {
   purlin_json labels;
   double progress;
   const char *message;
-  purlin_opt_text artifact_sha256;
+  purlin_opt_text artifact_sha256, run_id;
   int64_t attempt;
   PURLIN_LIST_OF(purlin_training_metric) metrics;
   purlin_time created_at;
@@ -57,6 +57,7 @@ PURLIN_SCHEMA(training_job, "A training job",
     PURLIN_REQUIRED(progress, "From 0 to 1"),
     PURLIN_REQUIRED(message, "The last message"),
     PURLIN_OPTIONAL(artifact_sha256, "The model's bytes"),
+    PURLIN_OPTIONAL(run_id, "The run in which it is seen; none before its first attempt"),
     PURLIN_REQUIRED(attempt, "The number of the last attempt"),
     PURLIN_LIST(metrics, purlin_training_metric, "The latest value of each metric"),
     PURLIN_REQUIRED(created_at, "When it was created"),

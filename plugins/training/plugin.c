@@ -1,8 +1,10 @@
 #include "training.h"
 
 PURLIN_NEEDS(storage);
+PURLIN_NEEDS(artifacts);
 PURLIN_NEEDS_PLUGIN(datasets, "datasets");
 PURLIN_NEEDS_PLUGIN(registry, "registry");
+PURLIN_NEEDS_PLUGIN(tracking, "tracking");
 
 static const purlin_blob_holder jobs = {
     .size = sizeof(purlin_blob_holder),

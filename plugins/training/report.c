@@ -90,7 +90,7 @@ typedef struct version_in {
   const char *name, *framework, *sha256;
   int64_t size;
   purlin_json signature;
-  purlin_opt_text training_id, dataset, description;
+  purlin_opt_text source, run_id, training_id, dataset, description;
   purlin_opt_int dataset_version;
   purlin_json metrics;
 } version_in;
@@ -100,6 +100,8 @@ PURLIN_SCHEMA(version_in, "A version to register",
     PURLIN_REQUIRED(sha256, "Its bytes"),
     PURLIN_REQUIRED(size, "How many"),
     PURLIN_REQUIRED(signature, "What it takes and gives"),
+    PURLIN_OPTIONAL(source, "Where clients load it from"),
+    PURLIN_OPTIONAL(run_id, "The run"),
     PURLIN_OPTIONAL(training_id, "The job"),
     PURLIN_OPTIONAL(dataset, "The dataset"),
     PURLIN_OPTIONAL(description, "Why it was made"),
@@ -118,7 +120,8 @@ static purlin_status ensure_model(purlin_ctx *ctx, const char *name) {
   return purlin_call(ctx, "registry.create_model", model_name_schema(), &in, model_name_schema(), &out);
 }
 
-static purlin_status register_version(purlin_ctx *ctx, job_row *job, const purlin_training_report *report) {
+static purlin_status register_version(purlin_ctx *ctx, job_row *job, const purlin_training_report *report,
+                                      purlin_opt_text source) {
   purlin_json metrics;
   purlin_status status = ensure_model(ctx, job->model.value);
   if (status == PURLIN_OK) status = training_metrics_object(ctx, job->id, &metrics);
@@ -128,6 +131,8 @@ static purlin_status register_version(purlin_ctx *ctx, job_row *job, const purli
                          .sha256 = job->artifact_sha256.value,
                          .size = job->artifact_size.value,
                          .signature = report->signature,
+                         .source = source,
+                         .run_id = job->run_id,
                          .training_id = {PURLIN_SET, job->id},
                          .dataset = {PURLIN_SET, job->dataset},
                          .description = job->cause,
@@ -139,13 +144,16 @@ static purlin_status register_version(purlin_ctx *ctx, job_row *job, const purli
   return status;
 }
 
-static purlin_status succeed(purlin_ctx *ctx, job_row *job, const purlin_training_report *report) {
+static purlin_status succeed(purlin_ctx *ctx, job_row *job, const purlin_training_report *report, const purlin_blob *said) {
   if (job->artifact_sha256.state != PURLIN_SET)
     return purlin_fail(ctx, PURLIN_PRECONDITION, "upload the artifact 'model' first");
   if (!report->signature.text || report->framework.state != PURLIN_SET)
     return purlin_fail(ctx, PURLIN_INVALID, "a report of success brings signature and framework");
-  purlin_status status = PURLIN_OK;
-  if (job->registers && job->model.state == PURLIN_SET) status = register_version(ctx, job, report);
+  purlin_opt_text source = {0};
+  job->framework = report->framework;
+  purlin_status status = training_record_model(ctx, job, said, &source);
+  if (status == PURLIN_OK && job->registers && job->model.state == PURLIN_SET)
+    status = register_version(ctx, job, report, source);
   if (status == PURLIN_OK)
     status = purlin_db_run(ctx, DESCRIBE_MODEL, report->signature, report->framework, job->version, job->id);
   const char *message = report->message.state == PURLIN_SET ? report->message.value : "done";
@@ -157,6 +165,7 @@ static purlin_status succeed(purlin_ctx *ctx, job_row *job, const purlin_trainin
 typedef struct taking {
   const job_row *seen;
   const purlin_training_report *report;
+  purlin_blob mlmodel; /* of a report of success */
 } taking;
 
 static purlin_status write_metrics(purlin_ctx *ctx, const job_row *job, const purlin_training_report *report) {
@@ -168,16 +177,21 @@ static purlin_status write_metrics(purlin_ctx *ctx, const job_row *job, const pu
   return status;
 }
 
+static bool is_success(const purlin_training_report *report) {
+  return report->state.state == PURLIN_SET && strcmp(report->state.value, "succeeded") == 0;
+}
+
 static purlin_status take(purlin_ctx *ctx, void *argument) {
-  taking *t = argument;
+  const taking *t = argument;
   const purlin_training_report *report = t->report;
   job_row job;
   purlin_status status = training_fence(ctx, t->seen, &job);
   if (status == PURLIN_OK) status = write_metrics(ctx, &job, report);
+  if (status == PURLIN_OK) status = training_record_metrics(ctx, &job, report);
   if (status == PURLIN_OK && report->log.state == PURLIN_SET) status = training_log(ctx, &job, report->log.value);
   if (status != PURLIN_OK) return status;
   if (report->state.state != PURLIN_SET) return purlin_db_run(ctx, PROGRESS, report->progress, report->message, job.id);
-  if (strcmp(report->state.value, "succeeded") == 0) return succeed(ctx, &job, report);
+  if (is_success(report)) return succeed(ctx, &job, report, &t->mlmodel);
   return training_end(ctx, &job, "failed",
                       report->message.state == PURLIN_SET ? report->message.value : "the trainer gave no reason");
 }
@@ -192,6 +206,8 @@ PURLIN_ROUTE(report, "POST /api/v1/training/attempts/{job}/{attempt}/reports",
   purlin_status status = training_attempt(ctx, request, &job);
   if (status == PURLIN_OK) status = purlin_read_all(ctx, request, LARGEST_REPORT, &body, &size);
   if (status == PURLIN_OK) status = purlin_decode(ctx, purlin_training_report_schema(), body, size, &told);
-  if (status == PURLIN_OK) status = purlin_transaction(ctx, take, &(taking){&job, &told});
+  taking t = {&job, &told, {0}};
+  if (status == PURLIN_OK && is_success(&told)) status = training_store_mlmodel(ctx, &job, &told, &t.mlmodel);
+  if (status == PURLIN_OK) status = purlin_transaction(ctx, take, &t);
   return status == PURLIN_OK ? purlin_respond(ctx, request, 200, purlin_nothing_schema(), &(purlin_nothing){0}) : status;
 }

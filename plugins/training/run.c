@@ -61,10 +61,20 @@ static uint64_t memory_limit_mb(purlin_ctx *ctx) {
   return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 4 * 3 >> 20 : 0;
 }
 
+/* With every permission in the job's project, and none elsewhere. */
+static purlin_status act(purlin_ctx *ctx, const job_row *job) {
+  const char *me = purlin_format(ctx, "training:%s", job->id);
+  if (!me) return PURLIN_TOO_LARGE;
+  purlin_act_as(ctx, me, job->workspace, job->project);
+  return PURLIN_OK;
+}
+
 static purlin_status start(purlin_ctx *ctx, const char *job_id, job_row *job, purlin_process *process) {
   beginning b = {.job_id = job_id, .token = purlin_new_secret(ctx, "attempt")};
   if (!b.token) return PURLIN_TOO_LARGE;
-  purlin_status status = purlin_transaction(ctx, begin, &b);
+  purlin_status status = act(ctx, job);
+  if (status == PURLIN_OK) status = training_record(ctx, job);
+  if (status == PURLIN_OK) status = purlin_transaction(ctx, begin, &b);
   *job = b.job;
   if (status != PURLIN_OK || over(job)) return status;
   purlin_json message;

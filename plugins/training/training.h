@@ -2,6 +2,8 @@
  *
  * jobs.c      training jobs: create, look at, cancel
  * run.c       the durable job behind each: an attempt, its process, its end
+ * record.c    the run that each training is, for whoever looks at experiments
+ * mlmodel.c   what MLflow's clients want to know of a model that they load
  * attempt.c   who may speak for an attempt; the data going out, artifacts coming in
  * report.c    what a trainer reports, and what follows from its last report
  * log.c       the text that a trainer wrote
@@ -46,6 +48,8 @@ typedef struct job_row {
   purlin_opt_int pid, pid_started;
   purlin_opt_text boot, queue_job;
   purlin_json subjects;
+  const char *created_by;
+  purlin_opt_text run_id;
 } job_row;
 PURLIN_SCHEMA(job_row, "A row of training_jobs",
     PURLIN_REQUIRED(id, "id"),
@@ -76,12 +80,14 @@ PURLIN_SCHEMA(job_row, "A row of training_jobs",
     PURLIN_OPTIONAL(pid_started, "its start"),
     PURLIN_OPTIONAL(boot, "boot"),
     PURLIN_OPTIONAL(queue_job, "job of the queue"),
-    PURLIN_OPTIONAL(subjects, "its creator's"));
+    PURLIN_OPTIONAL(subjects, "its creator's"),
+    PURLIN_REQUIRED(created_by, "creator"),
+    PURLIN_OPTIONAL(run_id, "run"));
 
 #define JOB_ROW_COLUMNS                                                                                                                    \
   "id, workspace, project, state, trainer, specification, dataset, dataset_version, dataset_sha256, dataset_rows, validation_rows, model," \
   " registers, version, cause, labels, progress, message, framework, artifact_sha256, signature, artifact_size, attempt, token_hash, pid," \
-  " pid_started, boot, queue_job, subjects"
+  " pid_started, boot, queue_job, subjects, created_by, run_id"
 
 /* What we need of datasets.get_version. */
 typedef struct dataset_in {
@@ -109,6 +115,31 @@ PURLIN_CHECKED purlin_status training_row(purlin_ctx *ctx, const char *id, bool 
 PURLIN_CHECKED purlin_status training_attempt(purlin_ctx *ctx, purlin_request *request, job_row *out);
 /* The same check again inside a transaction, with the row locked. */
 PURLIN_CHECKED purlin_status training_fence(purlin_ctx *ctx, const job_row *seen, job_row *now);
+
+/* ---- record.c: a training is a run, too --------------------------------------------------------------------------------------------- */
+
+/* A training goes on without its run: when there can be none (a quota, a name that somebody else has), or it was deleted. Each may park. */
+
+/* Gives the job a run before its first attempt, if it has none; fills job->run_id. The caller acts as the job. */
+PURLIN_CHECKED purlin_status training_record(purlin_ctx *ctx, job_row *job);
+/* In the transaction that takes a report: what was measured. */
+PURLIN_CHECKED purlin_status training_record_metrics(purlin_ctx *ctx, const job_row *job,
+                                                     const purlin_training_report *report);
+/* In the transaction that takes an artifact: a file of the run. */
+PURLIN_CHECKED purlin_status training_record_file(purlin_ctx *ctx, const job_row *job, const char *path,
+                                                  const purlin_blob *blob);
+/* In the transaction of the last report: the model as a folder of the run that MLflow's clients load. `said` is its MLmodel, stored;
+ * without a SHA-256 there is no folder. `source` receives where it is; not set without a run. */
+PURLIN_CHECKED purlin_status training_record_model(purlin_ctx *ctx, const job_row *job, const purlin_blob *said,
+                                                   purlin_opt_text *source);
+
+/* ---- mlmodel.c ------------------------------------------------------------------------------------------------------------------------- */
+
+/* The name of the model's file in that folder; NULL: MLflow has no flavor for the framework. Does not park. */
+const char *training_model_file(const char *framework);
+/* Stores the MLmodel of what a report of success describes, outside of a transaction; no SHA-256 where there is none. May park. */
+PURLIN_CHECKED purlin_status training_store_mlmodel(purlin_ctx *ctx, const job_row *job,
+                                                    const purlin_training_report *report, purlin_blob *out);
 
 /* Ends a job in the running transaction: its state, its message, the event training.finished. */
 PURLIN_CHECKED purlin_status training_end(purlin_ctx *ctx, const job_row *job, const char *state, const char *message);

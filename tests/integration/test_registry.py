@@ -83,7 +83,7 @@ def test_what_has_no_bytes_of_ours_says_so(client, model):
     assert [version.get(k) for k in ("framework", "sha256", "size", "signature", "location", "run_id")] == [None] * 6
     assert (version["source"], version["stage"], version["metrics"]) == (S3, "None", {})
     answer = client.post("/api/v1/endpoints", {"name": unique("e"), "model": model, "version": "1"})
-    assert answer.status == 409 and "by where its files are" in answer.json["detail"]
+    assert answer.status == 409 and "which this server does not read" in answer.json["detail"]
 
 
 # ---- Tags ------------------------------------------------------------------------------------------------------------------------

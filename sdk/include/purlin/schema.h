@@ -102,7 +102,8 @@ typedef struct purlin_field {
   uint32_t min_length,
       max_length; /* bytes of a text, items of a list; max_length 0: the default of 64 KiB, 100,000 items */
   bool secret;    /* never logged, never answered: encoded as "***" */
-  bool non_finite; /* since 0.2; of a number: the texts "NaN", "Infinity" and "-Infinity" stand for what JSON cannot say, both ways */
+  bool
+      non_finite; /* since 0.2; of a number: the texts "NaN", "Infinity" and "-Infinity" stand for what JSON cannot say, both ways */
 } purlin_field;
 
 struct purlin_schema {

@@ -17,6 +17,7 @@
 #ifndef PURLIN_CONTRACTS_ARTIFACTS_H
 #define PURLIN_CONTRACTS_ARTIFACTS_H
 
+#include <purlin/contracts/storage.h>
 #include <purlin/operation.h>
 #include <purlin/plugin.h>
 #include <purlin/route.h>
@@ -113,7 +114,7 @@ PURLIN_SCHEMA(artifacts_deleted, "What was deleted",
 
 /* ---- The contract: for routes that stream --------------------------------------------------------------------------------------- */
 
-/* Errors of both: PURLIN_NOT_FOUND (no such owner, or nobody may know of it; no such file), PURLIN_FORBIDDEN, PURLIN_INVALID (the path),
+/* Errors of each: PURLIN_NOT_FOUND (no such owner, or nobody may know of it; no such file), PURLIN_FORBIDDEN, PURLIN_INVALID (the path),
  * and those of storage, reading and writing. Each may park. */
 typedef struct purlin_artifacts {
   uint32_t size;
@@ -123,6 +124,9 @@ typedef struct purlin_artifacts {
   purlin_status (*put)(purlin_ctx *ctx, purlin_request *request, const artifacts_place *place, artifacts_file *out);
   /* Answers with the file, or the range of it that was asked for: always something to be saved, never to be shown. */
   purlin_status (*send)(purlin_ctx *ctx, purlin_request *request, const artifacts_place *place);
+  /* Gives stored bytes a path, in place of what had it, in the running transaction or one of its own. The caller knows them: it is not
+   * asked whether they may be read. Errors as of `put`; PURLIN_UNAVAILABLE: the bytes were removed, store them again. */
+  purlin_status (*name)(purlin_ctx *ctx, const artifacts_place *place, const purlin_blob *blob, artifacts_file *out);
 } purlin_artifacts;
 
 PURLIN_END
