@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_PARAMETERS = 100, LONGEST_PARAMETER = 6000 };
+enum { MOST_PARAMETERS = 100, LONGEST_PARAMETER = 6000, DIGEST = 36 };
 
 static const char KEEP_RUN[] = "UPDATE training_jobs SET run_id = ? WHERE id = ?";
 
@@ -77,6 +77,31 @@ static purlin_status log_parameters(purlin_ctx *ctx, const job_row *job, const c
   return purlin_call(ctx, "tracking.log_batch", tracking_log_batch_schema(), &batch, purlin_nothing_schema(), &nothing);
 }
 
+typedef struct http_source {
+  const char *url;
+} http_source;
+PURLIN_SCHEMA(http_source, "Where a dataset is", PURLIN_REQUIRED(url, "Its address"));
+
+/* What it learns from, as MLflow's clients tell of a dataset: they know it by name and digest. */
+static purlin_status log_dataset(purlin_ctx *ctx, const job_row *job, const char *run_id) {
+  purlin_nothing nothing;
+  tracking_pair context = {"mlflow.data.context", "training"};
+  const char *digest = purlin_copy_bytes(ctx, job->dataset_sha256, DIGEST);
+  const char *url = purlin_format(ctx, "%s/api/v1/datasets/%s/versions/%lld/content", purlin_server_url(), job->dataset,
+                                  (long long)job->dataset_version);
+  purlin_json source;
+  if (!digest || !url) return PURLIN_TOO_LARGE;
+  purlin_status status = purlin_encode(ctx, http_source_schema(), &(http_source){url}, &source);
+  if (status != PURLIN_OK) return status;
+  tracking_dataset_input read = {.name = job->dataset, .digest = digest, .source_type = "http", .source = source.text};
+  read.tags.items = &context;
+  read.tags.count = 1;
+  tracking_log_inputs in = {.run_id = run_id};
+  in.datasets.items = &read;
+  in.datasets.count = 1;
+  return purlin_call(ctx, "tracking.log_inputs", tracking_log_inputs_schema(), &in, purlin_nothing_schema(), &nothing);
+}
+
 static purlin_status begin_run(purlin_ctx *ctx, const job_row *job, const char *experiment_id, const char **run_id) {
   tracking_pair tags[] = {{"mlflow.source.type", "JOB"},
                           {"mlflow.source.name", job->trainer},
@@ -100,6 +125,7 @@ static purlin_status record(purlin_ctx *ctx, void *argument) {
   purlin_status status = choose_experiment(ctx, job, &experiment_id);
   if (status == PURLIN_OK) status = begin_run(ctx, job, experiment_id, &run_id);
   if (status == PURLIN_OK) status = log_parameters(ctx, job, run_id);
+  if (status == PURLIN_OK) status = log_dataset(ctx, job, run_id);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, KEEP_RUN, run_id, job->id);
   if (status == PURLIN_OK) job->run_id = (purlin_opt_text){PURLIN_SET, run_id};
   return status;

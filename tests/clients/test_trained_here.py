@@ -50,6 +50,8 @@ def test_a_training_is_a_run(client, trained):
     assert run.data.metrics == {one["key"]: one["value"] for one in trained["metrics"]}
     name = next(one for one in run.data.metrics if "logloss" in one)
     assert len(client.get_metric_history(run.info.run_id, name)) == 12
+    read, = run.inputs.dataset_inputs
+    assert read.dataset.name == trained["dataset"] and read.tags[0].value == "training"
     found = mlflow.search_runs([run.info.experiment_id], "params.max_depth = '3'")
     assert list(found.run_id) == [trained["run_id"]]
 
