@@ -30,7 +30,14 @@ typedef struct tree {
   uint32_t root, depth, group;
 } tree;
 
-typedef enum transform { TRANSFORM_NONE, TRANSFORM_SIGMOID, TRANSFORM_SOFTMAX, TRANSFORM_LARGEST } transform;
+typedef enum transform {
+  TRANSFORM_NONE,
+  TRANSFORM_SIGMOID,
+  TRANSFORM_EXP,
+  TRANSFORM_SIGN, /* 1 above 0 */
+  TRANSFORM_SOFTMAX,
+  TRANSFORM_LARGEST
+} transform;
 
 typedef struct purlin_model {
   node *nodes;
@@ -44,9 +51,13 @@ enum { MODEL_WHY = 300 };
 
 /* Parses; NULL with the reason in `why` (MODEL_WHY bytes). `names` are the columns that the caller will give. Owned: model_free. */
 purlin_model *model_parse(const char *text, size_t size, const char *const *names, size_t columns, char *why);
-/* How many columns the model takes, and their names as a list in JSON (owned: free), NULL where it does not know them. False with the
- * reason in `why`. */
-bool model_columns(const char *text, size_t size, size_t *columns, char **names, char *why);
+typedef struct model_description {
+  size_t columns;
+  char *names;      /* a list in JSON, owned: free; NULL where the model does not know them */
+  bool gives_class; /* not probabilities or amounts */
+} model_description;
+/* Without the trees. False with the reason in `why`. */
+bool model_describe(const char *text, size_t size, model_description *out, char *why);
 void model_free(purlin_model *model);
 size_t model_memory(const purlin_model *model);
 

@@ -47,21 +47,47 @@ static bool whole(json item, long least, long most, long *out) {
 
 /* ---- What is predicted ---------------------------------------------------------------------------------------------------------- */
 
+/* What base_score, which is a prediction, is as a margin. */
+typedef enum scale { SCALE_MARGIN, SCALE_LOGIT, SCALE_LOG } scale;
+
 typedef struct objective {
   const char *name;
   transform transform;
-  bool logistic, classes;
+  scale scale;
+  bool classes;
 } objective;
 
 static const objective OBJECTIVES[] = {
-    {"binary:logistic", TRANSFORM_SIGMOID, true, false}, {"reg:logistic", TRANSFORM_SIGMOID, true, false},
-    {"binary:logitraw", TRANSFORM_NONE, false, false},   {"reg:squarederror", TRANSFORM_NONE, false, false},
-    {"reg:linear", TRANSFORM_NONE, false, false},        {"multi:softprob", TRANSFORM_SOFTMAX, false, true},
-    {"multi:softmax", TRANSFORM_LARGEST, false, true},
+    {"binary:logistic", TRANSFORM_SIGMOID, SCALE_LOGIT, false},
+    {"binary:logitraw", TRANSFORM_NONE, SCALE_MARGIN, false},
+    {"binary:hinge", TRANSFORM_SIGN, SCALE_MARGIN, false},
+    {"multi:softprob", TRANSFORM_SOFTMAX, SCALE_MARGIN, true},
+    {"multi:softmax", TRANSFORM_LARGEST, SCALE_MARGIN, true},
+    {"reg:squarederror", TRANSFORM_NONE, SCALE_MARGIN, false},
+    {"reg:linear", TRANSFORM_NONE, SCALE_MARGIN, false},
+    {"reg:logistic", TRANSFORM_SIGMOID, SCALE_LOGIT, false},
+    {"reg:squaredlogerror", TRANSFORM_NONE, SCALE_MARGIN, false},
+    {"reg:pseudohubererror", TRANSFORM_NONE, SCALE_MARGIN, false},
+    {"reg:absoluteerror", TRANSFORM_NONE, SCALE_MARGIN, false},
+    {"reg:quantileerror", TRANSFORM_NONE, SCALE_MARGIN, false},
+    {"reg:gamma", TRANSFORM_EXP, SCALE_LOG, false},
+    {"reg:tweedie", TRANSFORM_EXP, SCALE_LOG, false},
+    {"count:poisson", TRANSFORM_EXP, SCALE_LOG, false},
+    {"rank:pairwise", TRANSFORM_NONE, SCALE_MARGIN, false},
+    {"rank:ndcg", TRANSFORM_NONE, SCALE_MARGIN, false},
+    {"rank:map", TRANSFORM_NONE, SCALE_MARGIN, false},
 };
 
+static bool margin_of(parsing *p, float value, scale of, float *out) {
+  if (of == SCALE_LOGIT && (value <= 0 || value >= 1))
+    return refuse(p, "the model's base_score is %g, not a probability", (double)value);
+  if (of == SCALE_LOG && value <= 0) return refuse(p, "the model's base_score is %g, not more than 0", (double)value);
+  *out = of == SCALE_LOGIT ? -logf(1.0f / value - 1.0f) : of == SCALE_LOG ? logf(value) : value;
+  return true;
+}
+
 /* "5E-1", "[5E-1]" or, with one per class, "[1E-1,2E-1]" (from 3.1 on). */
-static bool read_base(parsing *p, bool logistic) {
+static bool read_base(parsing *p, scale of) {
   purlin_model *m = p->model;
   json item = parameter(p, "base_score");
   if (!item.at || *item.at != '"') return refuse(p, "the model's base_score is not a text");
@@ -70,11 +96,10 @@ static bool read_base(parsing *p, bool logistic) {
   size_t count = 0;
   for (;;) {
     char *end = NULL;
-    float value = strtof(text, &end);
+    float value = strtof(text, &end), margin = 0;
     if (end == text || !isfinite(value)) return refuse(p, "the model's base_score is not a number");
-    if (logistic && (value <= 0 || value >= 1))
-      return refuse(p, "the model's base_score is %g, not a probability", (double)value);
-    if (count < m->groups) m->base[count] = logistic ? -logf(1.0f / value - 1.0f) : value;
+    if (!margin_of(p, value, of, &margin)) return false;
+    if (count < m->groups) m->base[count] = margin;
     count++;
     text = end;
     if (*text != ',') break;
@@ -86,16 +111,20 @@ static bool read_base(parsing *p, bool logistic) {
   return count == 1 || count == m->groups || refuse(p, "the model has %zu base scores for %zu classes", count, m->groups);
 }
 
-static bool read_objective(parsing *p) {
+static const objective *find_objective(parsing *p) {
   json name = json_member(p->objective, "name");
-  const objective *found = NULL;
   for (size_t i = 0; i < sizeof OBJECTIVES / sizeof OBJECTIVES[0]; i++)
-    if (json_is(name, OBJECTIVES[i].name)) found = &OBJECTIVES[i];
-  if (!found)
-    return refuse(p,
-                  "the objective '%.*s' is not served; binary:logistic, binary:logitraw, reg:logistic, reg:squarederror,"
-                  " multi:softprob and multi:softmax are",
-                  shown(name), text_of(name));
+    if (json_is(name, OBJECTIVES[i].name)) return &OBJECTIVES[i];
+  (void)refuse(p,
+               "the objective '%.*s' is not served; binary:logistic, multi:softprob, reg:squarederror, count:poisson,"
+               " rank:ndcg and others are: see predictor-xgboost",
+               shown(name), text_of(name));
+  return NULL;
+}
+
+static bool read_objective(parsing *p) {
+  const objective *found = find_objective(p);
+  if (!found) return false;
   long classes = 0, targets = 1;
   if (!whole(parameter(p, "num_class"), 0, MOST_GROUPS, &classes))
     return refuse(p, "the model's num_class is not a number");
@@ -108,7 +137,7 @@ static bool read_objective(parsing *p) {
   m->groups = found->classes ? (size_t)classes : 1;
   m->outputs = found->transform == TRANSFORM_SOFTMAX ? m->groups : 1;
   m->base = calloc(m->groups, sizeof *m->base);
-  return m->base ? read_base(p, found->logistic) : refuse(p, "out of memory");
+  return m->base ? read_base(p, found->scale) : refuse(p, "out of memory");
 }
 
 /* ---- Which columns ---------------------------------------------------------------------------------------------------------------- */
@@ -327,20 +356,22 @@ purlin_model *model_parse(const char *text, size_t size, const char *const *name
   return NULL;
 }
 
-bool model_columns(const char *text, size_t size, size_t *columns, char **names, char *why) {
+bool model_describe(const char *text, size_t size, model_description *out, char *why) {
   char *made = as_json(&text, &size, why);
   if (!made && why[0]) return false;
   parsing p = {.why = why};
+  const objective *found = NULL;
   long count = 0;
-  *names = NULL;
-  bool fine = read_text(&p, text, size);
+  *out = (model_description){0};
+  bool fine = read_text(&p, text, size) && (found = find_objective(&p)) != NULL;
   if (fine && !whole(parameter(&p, "num_feature"), 1, MOST_COLUMNS, &count))
     fine = refuse(&p, "the model's num_feature is not a number");
   if (fine && json_count(p.feature_names) == (size_t)count) {
-    *names = strndup(p.feature_names.at, (size_t)(p.feature_names.end - p.feature_names.at));
-    fine = *names != NULL || refuse(&p, "out of memory");
+    out->names = strndup(p.feature_names.at, (size_t)(p.feature_names.end - p.feature_names.at));
+    fine = out->names != NULL || refuse(&p, "out of memory");
   }
-  *columns = (size_t)count;
+  out->columns = (size_t)count;
+  out->gives_class = found && (found->transform == TRANSFORM_LARGEST || found->transform == TRANSFORM_SIGN);
   free(made);
   return fine;
 }

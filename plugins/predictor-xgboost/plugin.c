@@ -38,15 +38,15 @@ static purlin_status load(purlin_ctx *ctx, const void *data, size_t size, const 
 
 typedef struct describing {
   const char *data;
-  size_t size, columns;
-  char *names;
+  size_t size;
+  model_description told;
   bool fine;
   char why[MODEL_WHY];
 } describing;
 
-static purlin_status find_columns(void *argument) {
+static purlin_status look(void *argument) {
   describing *d = argument;
-  d->fine = model_columns(d->data, d->size, &d->columns, &d->names, d->why);
+  d->fine = model_describe(d->data, d->size, &d->told, d->why);
   return PURLIN_OK;
 }
 
@@ -55,7 +55,7 @@ typedef struct column_names {
 } column_names;
 PURLIN_SCHEMA(column_names, "What a model calls its columns", PURLIN_REQUIRED(names, "The names"));
 
-static purlin_status name_columns(purlin_ctx *ctx, const describing *d, purlin_signature *signature) {
+static purlin_status tell(purlin_ctx *ctx, const model_description *d, purlin_signature *signature) {
   column_names known = {0};
   if (d->names) {
     const char *json = purlin_format(ctx, "{\"names\":%s}", d->names);
@@ -72,6 +72,12 @@ static purlin_status name_columns(purlin_ctx *ctx, const describing *d, purlin_s
   }
   signature->inputs.items = inputs;
   signature->inputs.count = d->columns;
+  purlin_tensor_spec *output = purlin_alloc(ctx, sizeof *output);
+  if (!output) return PURLIN_TOO_LARGE;
+  *output = d->gives_class ? (purlin_tensor_spec){.name = "class", .datatype = "INT64"}
+                           : (purlin_tensor_spec){.name = "output", .datatype = "FP32"};
+  signature->outputs.items = output;
+  signature->outputs.count = 1;
   return PURLIN_OK;
 }
 
@@ -79,10 +85,10 @@ static purlin_status describe(purlin_ctx *ctx, const void *data, size_t size, pu
   describing *d = purlin_alloc(ctx, sizeof *d);
   if (!d) return PURLIN_TOO_LARGE;
   *d = (describing){.data = data, .size = size};
-  purlin_status status = purlin_offload(ctx, PURLIN_POOL_CPU, find_columns, d);
+  purlin_status status = purlin_offload(ctx, PURLIN_POOL_CPU, look, d);
   if (status == PURLIN_OK && !d->fine) status = purlin_fail(ctx, PURLIN_INVALID, "%s", d->why);
-  if (status == PURLIN_OK) status = name_columns(ctx, d, signature);
-  free(d->names);
+  if (status == PURLIN_OK) status = tell(ctx, &d->told, signature);
+  free(d->told.names);
   return status;
 }
 

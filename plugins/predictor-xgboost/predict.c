@@ -63,6 +63,8 @@ static void finish(const purlin_model *m, float *sums, float *out) {
   switch (m->transform) {
   case TRANSFORM_NONE: out[0] = sums[0]; break;
   case TRANSFORM_SIGMOID: out[0] = sigmoid(sums[0]); break;
+  case TRANSFORM_EXP: out[0] = expf(sums[0]); break;
+  case TRANSFORM_SIGN: out[0] = sums[0] > 0 ? 1.0f : 0.0f; break;
   case TRANSFORM_LARGEST: out[0] = (float)largest_of(sums, m->groups); break;
   case TRANSFORM_SOFTMAX:
     softmax(sums, m->groups);

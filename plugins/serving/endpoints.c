@@ -176,22 +176,47 @@ typedef struct deploy_model_in {
   const char *model, *endpoint, *cause;
 } deploy_model_in;
 PURLIN_SCHEMA(deploy_model_in, "Which model of the registry is to serve",
-    PURLIN_REQUIRED(model, "The model and its version: churn@champion, or churn/3", .max_length = 2100),
+    PURLIN_REQUIRED(model, "The model: churn@champion, churn/3, or churn for its newest version", .min_length = 1, .max_length = 2100),
     PURLIN_DEFAULT(endpoint, "\"\"", "The endpoint; named as the model if it is left out", .pattern = "[^/:@]*", .max_length = 250),
     PURLIN_DEFAULT(cause, "\"\"", "Why, in words", .max_length = 500));
 
+static purlin_status newest_version(purlin_ctx *ctx, const char *model, int64_t *out) {
+  const registry_which_model which = {model};
+  registry_model found = {0};
+  purlin_status status =
+      purlin_call(ctx, "registry.get_model", registry_which_model_schema(), &which, registry_model_schema(), &found);
+  if (status != PURLIN_OK) return status;
+  for (size_t i = 0; i < found.latest_versions.count; i++) /* the newest of each stage */
+    if (found.latest_versions.items[i].version > *out) *out = found.latest_versions.items[i].version;
+  return *out > 0 ? PURLIN_OK : purlin_fail(ctx, PURLIN_CONFLICT, "the model '%s' has no versions yet", model);
+}
+
+/* "churn@champion", "churn/3" or "churn", which is its newest version. */
+static purlin_status read_reference(purlin_ctx *ctx, const char *text, deploy_in *out) {
+  const char *sign = strpbrk(text, "@/"); /* neither is in a model's name */
+  if (sign && (sign == text || !sign[1]))
+    return purlin_fail_field(ctx, "model",
+                             "expected a model and its version: churn@champion, churn/3, or churn for the newest");
+  out->model = sign ? purlin_copy_bytes(ctx, text, (size_t)(sign - text)) : text;
+  if (!out->model) return PURLIN_TOO_LARGE;
+  if (sign && strcmp(sign, "/latest") != 0) {
+    out->version = *sign == '@' ? sign : sign + 1;
+    return PURLIN_OK;
+  }
+  int64_t number = 0;
+  purlin_status status = newest_version(ctx, out->model, &number);
+  out->version = status == PURLIN_OK ? purlin_format(ctx, "%lld", (long long)number) : "";
+  return out->version ? status : PURLIN_TOO_LARGE;
+}
+
 PURLIN_OPERATION(deploy_model, deploy_model_in, endpoint_out,
-    .summary = "Let an endpoint serve a model of the registry: churn@champion, or churn/3", .permission = "models:deploy", .by_project = true,
-    .effect = PURLIN_CREATES, .http = "POST /api/v1/deployments",
+    .summary = "Let an endpoint serve a model of the registry: churn@champion, churn/3, or churn for its newest version", .permission = "models:deploy",
+    .by_project = true, .effect = PURLIN_CREATES, .http = "POST /api/v1/deployments",
     .description = "As deploy. Models that a client of MLflow logged as XGBoost are served with the signature that they were logged with.") {
-  const char *sign = strrchr(in->model, '@');
-  if (!sign) sign = strrchr(in->model, '/');
-  if (!sign || sign == in->model || !sign[1])
-    return purlin_fail_field(ctx, "model", "expected a model and its version: churn@champion, or churn/3");
-  const char *model = purlin_copy_bytes(ctx, in->model, (size_t)(sign - in->model));
-  deploy_in ask = {.model = model, .version = *sign == '@' ? sign : sign + 1, .cause = in->cause};
-  if (!model) return PURLIN_TOO_LARGE;
-  ask.name = *in->endpoint ? in->endpoint : model;
+  deploy_in ask = {.cause = in->cause};
+  purlin_status status = read_reference(ctx, in->model, &ask);
+  if (status != PURLIN_OK) return status;
+  ask.name = *in->endpoint ? in->endpoint : ask.model;
   if (strlen(ask.name) > 250) return purlin_fail_field(ctx, "endpoint", "is required where the model's name is this long");
   return deploy_to(ctx, &ask, out);
 }

@@ -3,7 +3,8 @@
 #include <string.h>
 
 /* What predicts longer than about a millisecond goes to the pool: many rows, or a model of which each row may touch much. */
-enum { MOST_ROWS_ON_LOOP = 256, MOST_BODY = 64 * 1024 * 1024, MOST_WALK_ON_LOOP = 64 * 1024 * 1024 };
+enum { MOST_ROWS_ON_LOOP = 256, MOST_BODY = 64 * 1024 * 1024, MOST_WALK_ON_LOOP = 64 * 1024 * 1024, HEAD_ROOM = 100 };
+enum { WANTED_LABEL = 1, WANTED_OUTPUT = 2 }; /* bits of tensor_request.wanted, where there are both */
 
 PURLIN_COUNTER(predictions_total, "Rows predicted, by outcome of their request", "endpoint, outcome");
 PURLIN_HISTOGRAM(inference_duration_seconds, "From the decoded head of a request to its answer", "endpoint");
@@ -51,12 +52,44 @@ static char *put_values(char *to, const float *values, size_t count) {
   return to;
 }
 
+static char *put_head(char *to, const char *name, const char *datatype, size_t rows, size_t width) {
+  to = put_text(to, "{\"name\":");
+  to = put_string(to, name);
+  to += snprintf(to, HEAD_ROOM, ",\"datatype\":\"%s\",\"shape\":[%zu", datatype, rows);
+  if (width > 1) to += snprintf(to, 24, ",%zu", width);
+  return put_text(to, "],\"data\":[");
+}
+
+static char *put_labels(char *to, const served *s, const float *out, size_t rows) {
+  for (size_t i = 0; i < rows; i++, out += s->outputs) {
+    if (i) *to++ = ',';
+    to += snprintf(to, 24, "%ld", served_label(s, out));
+  }
+  return to;
+}
+
+/* The class, when the model tells it, and what it gives; or what was asked for of both. */
+static char *put_outputs(char *to, const served *s, const tensor_request *asked, const float *out) {
+  bool label = s->label_name && asked->wanted != WANTED_OUTPUT, output = asked->wanted != WANTED_LABEL;
+  if (label) {
+    to = put_head(to, s->label_name, "INT64", asked->rows, 1);
+    to = put_text(put_labels(to, s, out, asked->rows), "]}");
+  }
+  if (label && output) *to++ = ',';
+  if (!output) return to;
+  to = put_head(to, s->output_name, "FP32", asked->rows, s->outputs);
+  return put_text(put_values(to, out, asked->rows * s->outputs), "]}");
+}
+
+static size_t outputs_room(const served *s, size_t rows) {
+  size_t labels = s->label_name ? HEAD_ROOM + 24 + string_room(s->label_name) + rows * 25 : 0;
+  return labels + HEAD_ROOM + 24 + string_room(s->output_name) + rows * s->outputs * (TENSOR_FLOAT + 1);
+}
+
 static purlin_status answer(purlin_ctx *ctx, purlin_request *request, const endpoint *of, const tensor_request *asked,
                             const float *out) {
   const served *s = of->served;
-  size_t values = asked->rows * s->outputs;
-  char *text = purlin_alloc(ctx, 256 + string_room(of->name) + string_room(s->output_name) + asked->id_size +
-                                     values * (TENSOR_FLOAT + 1));
+  char *text = purlin_alloc(ctx, 128 + string_room(of->name) + asked->id_size + outputs_room(s, asked->rows));
   if (!text) return PURLIN_TOO_LARGE;
   char *to = put_text(text, "{\"model_name\":");
   to = put_string(to, of->name);
@@ -64,13 +97,8 @@ static purlin_status answer(purlin_ctx *ctx, purlin_request *request, const endp
   to = put_text(to, s->version_text);
   to = put_text(to, "\",\"id\":\"");
   to = put_bytes(to, asked->id, asked->id_size);
-  to = put_text(to, "\",\"outputs\":[{\"name\":");
-  to = put_string(to, s->output_name);
-  to += snprintf(to, 80, ",\"datatype\":\"FP32\",\"shape\":[%zu", asked->rows);
-  if (s->outputs > 1) to += snprintf(to, 24, ",%zu", s->outputs);
-  to = put_text(to, "],\"data\":[");
-  to = put_values(to, out, values);
-  to = put_text(to, "]}]}");
+  to = put_text(to, "\",\"outputs\":[");
+  to = put_text(put_outputs(to, s, asked, out), "]}");
   return purlin_respond_bytes(ctx, request, 200, "application/json", text, (size_t)(to - text));
 }
 

@@ -98,12 +98,20 @@ static purlin_status read_mlmodel(purlin_ctx *ctx, looking *l) {
   return status;
 }
 
-static bool is_served_class(const char *name) {
-  static const char *const names[] = {"xgboost.core.Booster", "xgboost.sklearn.XGBClassifier",
-                                      "xgboost.sklearn.XGBRegressor", "xgboost.sklearn.XGBModel"};
-  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-    if (strcmp(names[i], name) == 0) return true;
-  return false;
+static const struct {
+  const char *name;
+  bool classifies; /* the client predicts classes with it, not probabilities */
+} CLASSES[] = {{"xgboost.core.Booster", false},           {"xgboost.sklearn.XGBModel", false},
+               {"xgboost.sklearn.XGBRegressor", false},   {"xgboost.sklearn.XGBClassifier", true},
+               {"xgboost.sklearn.XGBRFRegressor", false}, {"xgboost.sklearn.XGBRFClassifier", true},
+               {"xgboost.sklearn.XGBRanker", false}};
+enum { NAMES = sizeof CLASSES / sizeof CLASSES[0] };
+
+/* Its place in CLASSES; NAMES: it is not served. Old releases logged boosters only and did not say so. */
+static size_t class_of(const looking *l) {
+  size_t at = 0;
+  while (l->said.model_class && at < NAMES && strcmp(CLASSES[at].name, l->said.model_class) != 0) at++;
+  return at;
 }
 
 static purlin_status check_flavor(purlin_ctx *ctx, const looking *l) {
@@ -114,9 +122,10 @@ static purlin_status check_flavor(purlin_ctx *ctx, const looking *l) {
   if (!l->said.data)
     return purlin_fail(ctx, PURLIN_CONFLICT, "MLmodel of version %lld of '%s' does not name the model's file",
                        (long long)v->version, v->name);
-  if (l->said.model_class && !is_served_class(l->said.model_class))
+  if (class_of(l) == NAMES)
     return purlin_fail(ctx, PURLIN_CONFLICT,
-                       "version %lld of '%s' is of the class %.200s; Booster, XGBClassifier and XGBRegressor are served",
+                       "version %lld of '%s' is of the class %.200s; Booster, XGBClassifier, XGBRegressor, XGBRanker,"
+                       " XGBRFClassifier and XGBRFRegressor of xgboost are served",
                        (long long)v->version, v->name, l->said.model_class);
   return PURLIN_OK;
 }
@@ -141,24 +150,44 @@ static bool has_names(const purlin_signature *signature) {
   return signature->inputs.count > 0;
 }
 
-/* What the signature does not say, the model does; of types only the signature knows. */
-static purlin_status complete(purlin_ctx *ctx, const looking *l, purlin_signature *signature) {
-  purlin_signature own = {0};
-  if (has_names(signature)) return PURLIN_OK;
-  purlin_status status = describe(ctx, l, &own);
-  if (status != PURLIN_OK) return status;
-  if (signature->inputs.count > 0 && signature->inputs.count != own.inputs.count)
-    return purlin_fail(ctx, PURLIN_CONFLICT, "the model takes %zu columns and its signature has %zu", own.inputs.count,
+static purlin_status take_inputs(purlin_ctx *ctx, const purlin_signature *own, purlin_signature *signature) {
+  if (signature->inputs.count > 0 && signature->inputs.count != own->inputs.count)
+    return purlin_fail(ctx, PURLIN_CONFLICT, "the model takes %zu columns and its signature has %zu", own->inputs.count,
                        signature->inputs.count);
   for (size_t i = 0; i < signature->inputs.count; i++) {
     const purlin_tensor_spec *said = &signature->inputs.items[i];
-    if (*said->name) own.inputs.items[i].name = said->name;
-    own.inputs.items[i].datatype = said->datatype;
-    own.inputs.items[i].optional = said->optional;
+    if (*said->name) own->inputs.items[i].name = said->name;
+    own->inputs.items[i].datatype = said->datatype;
+    own->inputs.items[i].optional = said->optional;
   }
-  signature->inputs.items = own.inputs.items;
-  signature->inputs.count = own.inputs.count;
+  signature->inputs.items = own->inputs.items;
+  signature->inputs.count = own->inputs.count;
   return PURLIN_OK;
+}
+
+/* Of a classifier the class comes first, as the client predicts it, and then the probability. */
+static purlin_status take_outputs(purlin_ctx *ctx, const purlin_signature *own, purlin_signature *signature) {
+  bool probabilities = own->outputs.count == 1 && strcmp(own->outputs.items[0].datatype, "FP32") == 0;
+  purlin_tensor_spec *both = probabilities ? purlin_alloc_array(ctx, 2, sizeof *both) : NULL;
+  if (!both) return probabilities ? PURLIN_TOO_LARGE : PURLIN_OK;
+  const char *name = signature->outputs.count == 1 ? signature->outputs.items[0].name : "prediction";
+  both[0] = (purlin_tensor_spec){.name = name, .datatype = "INT64"};
+  both[1] =
+      (purlin_tensor_spec){.name = strcmp(name, "probability") == 0 ? "probabilities" : "probability", .datatype = "FP32"};
+  signature->outputs.items = both;
+  signature->outputs.count = 2;
+  return PURLIN_OK;
+}
+
+/* What the signature does not say, the model does; of types of columns only the signature knows. */
+static purlin_status complete(purlin_ctx *ctx, const looking *l, purlin_signature *signature) {
+  purlin_signature own = {0};
+  bool named = has_names(signature), classifies = CLASSES[class_of(l)].classifies;
+  if (named && !classifies) return PURLIN_OK;
+  purlin_status status = describe(ctx, l, &own);
+  if (status == PURLIN_OK && !named) status = take_inputs(ctx, &own, signature);
+  if (status == PURLIN_OK && classifies) status = take_outputs(ctx, &own, signature);
+  return status;
 }
 
 static purlin_status look(purlin_ctx *ctx, looking *l) {

@@ -31,6 +31,7 @@ void served_leave(served *s) {
   free(s->framework);
   free(s->sha256);
   free(s->output_name);
+  free(s->label_name);
   free(s->platform);
   free(s->signature);
   free(s);
@@ -84,6 +85,27 @@ void served_close(void) { sweep(0); }
 
 /* ---- Loading -------------------------------------------------------------------------------------------------------------------------- */
 
+/* An output of INT64 and one more: the class, and what it is told from. */
+static bool name_outputs(served *s, const purlin_signature *signature) {
+  const purlin_tensor_spec *outputs = signature->outputs.items;
+  bool labelled = signature->outputs.count > 1 && strcmp(outputs[0].datatype, "INT64") == 0;
+  s->output_name = strdup(signature->outputs.count ? outputs[labelled].name : "output");
+  s->label_name = labelled ? strdup(outputs[0].name) : NULL;
+  if (!labelled) return s->output_name != NULL;
+  s->columns.outputs[0] = s->label_name;
+  s->columns.outputs[1] = s->output_name;
+  s->columns.output_count = 2;
+  return s->output_name && s->label_name;
+}
+
+long served_label(const served *s, const float *outputs) {
+  if (s->outputs == 1) return outputs[0] > 0.5f;
+  size_t best = 0;
+  for (size_t i = 1; i < s->outputs; i++)
+    if (outputs[i] > outputs[best]) best = i;
+  return (long)best;
+}
+
 static served *describe(const char *workspace, const source *from, const purlin_signature *signature) {
   served *s = calloc(1, sizeof *s);
   if (!s) return NULL;
@@ -101,14 +123,13 @@ static served *describe(const char *workspace, const source *from, const purlin_
   s->platform = strdup(platform);
   s->signature = strndup(from->signature.text, from->signature.size);
   s->sha256 = strdup(from->sha256);
-  s->output_name = strdup(signature->outputs.count ? signature->outputs.items[0].name : "output");
   s->column_names = calloc(count + 1, sizeof(char *));
   s->column_types = calloc(count + 1, sizeof(char *));
   s->rules = calloc(count + 1, sizeof *s->rules);
   s->columns.names = (const char *const *)s->column_names;
   s->columns.rules = s->rules;
-  bool fine = s->workspace && s->name && s->version_text && s->framework && s->platform && s->signature && s->sha256 &&
-              s->output_name && s->column_names && s->column_types && s->rules;
+  bool fine = name_outputs(s, signature) && s->workspace && s->name && s->version_text && s->framework && s->platform &&
+              s->signature && s->sha256 && s->column_names && s->column_types && s->rules;
   for (size_t i = 0; fine && i < count; i++) {
     s->column_names[i] = strdup(signature->inputs.items[i].name);
     s->column_types[i] = strdup(signature->inputs.items[i].datatype);

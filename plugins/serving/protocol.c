@@ -124,17 +124,18 @@ PURLIN_SCHEMA(model_description, "What an endpoint takes and gives",
 static purlin_status describe(purlin_ctx *ctx, const endpoint *of, model_description *out) {
   static const purlin_json column = {"[-1]", 4};
   const served *s = of->served;
-  tensor_metadata *tensors = purlin_alloc_array(ctx, s->columns.count + 1, sizeof *tensors);
+  size_t count = s->columns.count, outputs = 0;
+  tensor_metadata *tensors = purlin_alloc_array(ctx, count + 2, sizeof *tensors);
   const char *shape = s->outputs > 1 ? purlin_format(ctx, "[-1,%zu]", s->outputs) : "[-1]";
   if (!tensors || !shape) return PURLIN_TOO_LARGE;
-  for (size_t i = 0; i < s->columns.count; i++)
-    tensors[i] = (tensor_metadata){s->column_names[i], s->column_types[i], column};
-  tensors[s->columns.count] = (tensor_metadata){s->output_name, "FP32", {shape, strlen(shape)}};
+  for (size_t i = 0; i < count; i++) tensors[i] = (tensor_metadata){s->column_names[i], s->column_types[i], column};
+  if (s->label_name) tensors[count + outputs++] = (tensor_metadata){s->label_name, "INT64", column};
+  tensors[count + outputs++] = (tensor_metadata){s->output_name, "FP32", {shape, strlen(shape)}};
   *out = (model_description){.name = of->name,
                              .versions = {(const char *const *)&s->version_text, 1},
                              .platform = s->platform,
-                             .inputs = {tensors, s->columns.count},
-                             .outputs = {tensors + s->columns.count, 1}};
+                             .inputs = {tensors, count},
+                             .outputs = {tensors + count, outputs}};
   return PURLIN_OK;
 }
 

@@ -60,6 +60,8 @@ typedef struct served {
   tensor_columns columns;
   char **column_names, **column_types;
   tensor_rule *rules;
+  char *
+      label_name; /* NULL: only what the model gives is told; else also the class that it gives the highest probability, before it */
   size_t outputs, memory_bytes;
   atomic_uint_fast64_t used_ns; /* when it was last taken */
   struct served *next;          /* in the list of all */
@@ -69,6 +71,8 @@ typedef struct served {
 PURLIN_CHECKED purlin_status served_load(purlin_ctx *ctx, const source *from, served **out);
 /* A blob of the context's workspace with a NUL behind it, owned: free. PURLIN_TOO_LARGE beyond `most`. May park. */
 PURLIN_CHECKED purlin_status served_fetch(purlin_ctx *ctx, const char *sha256, int64_t most, char **out, size_t *size);
+/* Which class a row's outputs stand for: the likeliest, and of one probability whether it is above a half. */
+long served_label(const served *s, const float *outputs);
 void served_keep(served *s);
 void served_leave(served *s);
 /* Unloads what nobody has used for a minute. Does not park. */

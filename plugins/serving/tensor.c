@@ -500,11 +500,34 @@ static bool id(scanner *s) {
   return true;
 }
 
+static bool read_output_member(scanner *s, void *to, text key) { return equal(key, "name") ? string(s, to) : skip(s); }
+
+static bool one_output(scanner *s) {
+  const tensor_columns *c = s->columns;
+  text name = {0};
+  if (!object(s, read_output_member, &name)) return false;
+  if (!name.data) return refuse(s, "an output that is asked for has no 'name'");
+  for (size_t i = 0; i < c->output_count; i++)
+    if (equal(name, c->outputs[i])) return s->out->wanted |= 1u << i, true;
+  return refuse(s, "the model has no output '%.*s'; it has %.100s%s%.100s", shown(name), name.data, c->outputs[0],
+                c->output_count > 1 ? " and " : "", c->output_count > 1 ? c->outputs[1] : "");
+}
+
+static bool outputs(scanner *s) {
+  if (!take(s, '[')) return malformed(s, "the outputs, a list");
+  if (take(s, ']')) return true;
+  do {
+    if (!one_output(s)) return false;
+  } while (take(s, ','));
+  return take(s, ']') || malformed(s, ", or ]");
+}
+
 static bool read_member(scanner *s, void *to, text key) {
   (void)to;
   if (equal(key, "inputs")) return inputs(s);
   if (equal(key, "id")) return id(s);
-  return skip(s); /* parameters, outputs */
+  if (equal(key, "outputs") && s->columns->output_count > 0) return outputs(s);
+  return skip(s); /* parameters */
 }
 
 /* Columns that may be left out are missing in all rows. */

@@ -10,7 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TENSOR_MOST_VALUES = 1000000, TENSOR_LONGEST_ID = 100, TENSOR_WHY = 400, TENSOR_FLOAT = 24 };
+enum {
+  TENSOR_MOST_VALUES = 1000000,
+  TENSOR_LONGEST_ID = 100,
+  TENSOR_WHY = 400,
+  TENSOR_FLOAT = 24,
+  TENSOR_MOST_OUTPUTS = 2
+};
 
 /* What a column takes. */
 typedef struct tensor_rule {
@@ -25,7 +31,9 @@ tensor_rule tensor_rule_of(const char *datatype);
 typedef struct tensor_columns {
   const char *const *names;
   size_t count;
-  const tensor_rule *rules; /* one for each; NULL: numbers are taken as they come */
+  const tensor_rule *rules;                 /* one for each; NULL: numbers are taken as they come */
+  const char *outputs[TENSOR_MOST_OUTPUTS]; /* what a request may ask for by name, */
+  size_t output_count;                      /* 0: what it asks for is not looked at */
 } tensor_columns;
 
 /* Where memory comes from: zeroed or not, never freed; NULL when there is none. */
@@ -39,6 +47,7 @@ typedef struct tensor_request {
   size_t id_size;
   float *values; /* rows * columns */
   size_t rows;
+  unsigned wanted; /* a bit for each output that was asked for; 0: all */
 } tensor_request;
 
 /* `json` must be followed by a NUL. False: `why` (TENSOR_WHY bytes) names what is wrong. */

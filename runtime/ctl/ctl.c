@@ -13,7 +13,7 @@ static const char USAGE[] =
     "       purlin                             this, and the plugins of the server\n"
     "       purlin PLUGIN                      its operations\n"
     "       purlin PLUGIN OPERATION --help     its fields\n"
-    "       purlin models deploy CHURN@CHAMPION  serve a model of the registry; or CHURN/3\n"
+    "       purlin models deploy CHURN@CHAMPION  serve a model of the registry; or CHURN/3, or CHURN\n"
     "       purlin login [NAME]                with a password, once for many commands; purlin logout\n"
     "       purlin login --sso                 with a browser, by the provider that the server trusts\n"
     "       purlin admin recover               on the server's host: a new administrator's key\n"

@@ -42,13 +42,21 @@ def tensors(data):
     return [{"name": c, "datatype": TYPES[str(data[c].dtype)], "shape": [len(data)], "data": data[c].tolist()} for c in data.columns]
 
 
-def infer(server, name, inputs, expected=200):
-    answer = server.call("POST", f"/v2/models/{name}/infer", data=json.dumps({"inputs": inputs}))
+def ask(server, name, inputs, expected=200, **more):
+    answer = server.call("POST", f"/v2/models/{name}/infer", data=json.dumps({"inputs": inputs, **more}))
     assert answer.status_code == expected, answer.text
     if expected != 200:
         return answer.json()["error"]
-    output = answer.json()["outputs"][0]
-    return numpy.array(output["data"], dtype=numpy.float32).reshape(output["shape"])
+    return {o["name"]: numpy.array(o["data"], dtype={"FP32": numpy.float32, "INT64": numpy.int64}[o["datatype"]]).reshape(o["shape"]) for o in answer.json()["outputs"]}
+
+
+def infer(server, name, inputs):
+    """What comes first: what the client's own predict gives."""
+    return next(iter(ask(server, name, inputs).values()))
+
+
+def loaded(name, version=1):
+    return mlflow.pyfunc.load_model(f"models:/{name}/{version}")
 
 
 def test_a_classifier_with_columns(server, client, experiment, name, table):
@@ -57,11 +65,16 @@ def test_a_classifier_with_columns(server, client, experiment, name, table):
     model_name = name("churn")
     deployed = deploy(server, client, model_name, model, signature=infer_signature(data, model.predict(data)), input_example=data[:2])
     assert (deployed["name"], deployed["model"], deployed["version"]) == (model_name, model_name, 1)
-    found = infer(server, model_name, tensors(data))
-    assert numpy.array_equal(found, model.predict_proba(data)[:, 1])
-    assert numpy.array_equal(found, model.get_booster().predict(xgboost.DMatrix(data)))
+    found = ask(server, model_name, tensors(data))
+    assert list(found) == ["prediction", "probability"]
+    assert numpy.array_equal(found["prediction"], loaded(model_name).predict(data))
+    assert numpy.array_equal(found["probability"], model.predict_proba(data)[:, 1])
+    assert list(ask(server, model_name, tensors(data[:1]), outputs=[{"name": "probability"}])) == ["probability"]
+    assert list(ask(server, model_name, tensors(data[:1]), outputs=[{"name": "prediction"}])) == ["prediction"]
+    assert "'odds'" in ask(server, model_name, tensors(data[:1]), 400, outputs=[{"name": "odds"}])
     told = server.call("GET", f"/v2/models/{model_name}").json()
     assert [(i["name"], i["datatype"]) for i in told["inputs"]] == [("age", "INT64"), ("income", "FP64"), ("rate", "FP32"), ("member", "BOOL"), ("visits", "INT32")]
+    assert [(o["name"], o["datatype"], o["shape"]) for o in told["outputs"]] == [("prediction", "INT64", [-1]), ("probability", "FP32", [-1])]
 
 
 def test_what_breaks_the_signature_is_told_by_column(server, client, experiment, name, table):
@@ -72,7 +85,7 @@ def test_what_breaks_the_signature_is_told_by_column(server, client, experiment,
     good = tensors(data[:2])
 
     def refused(change):
-        return infer(server, model_name, change(json.loads(json.dumps(good))), 400)
+        return ask(server, model_name, change(json.loads(json.dumps(good))), 400)
 
     def change(column, **more):
         return lambda t: [{**i, **more} if i["name"] == column else i for i in t]
@@ -97,7 +110,7 @@ def test_a_booster_without_names(server, client, experiment, name, table):
     model_name = name("churn")
     deploy(server, client, model_name, model, signature=infer_signature(values, model.predict(xgboost.DMatrix(values))))
     found = infer(server, model_name, [{"name": "x", "datatype": "FP64", "shape": list(values.shape), "data": values.tolist()}])
-    assert numpy.array_equal(found, model.predict(xgboost.DMatrix(values)))
+    assert numpy.array_equal(found, loaded(model_name).predict(values))
 
 
 @pytest.mark.parametrize("format", ["ubj", "json", "xgb"])
@@ -108,7 +121,7 @@ def test_every_format_and_no_signature(server, client, experiment, name, table, 
     model_name = name("churn")
     deploy(server, client, model_name, model, model_format=format)
     found = infer(server, model_name, tensors(values))
-    assert numpy.array_equal(found, model.predict(xgboost.DMatrix(values)))
+    assert numpy.array_equal(found, loaded(model_name).predict(values))
 
 
 def test_a_regressor_and_missing_values(server, client, experiment, name, table):
@@ -118,7 +131,7 @@ def test_a_regressor_and_missing_values(server, client, experiment, name, table)
     model_name = name("income")
     deploy(server, client, model_name, model, signature=infer_signature(holes, model.predict(holes)))
     inputs = [{**t, "data": [None if v != v else v for v in t["data"]]} for t in tensors(holes)]
-    assert numpy.array_equal(infer(server, model_name, inputs), model.predict(holes))
+    assert numpy.array_equal(infer(server, model_name, inputs), loaded(model_name).predict(holes))
 
 
 def test_classes(server, client, experiment, name, table):
@@ -127,9 +140,10 @@ def test_classes(server, client, experiment, name, table):
     model = xgboost.XGBClassifier(n_estimators=6).fit(data, label)
     model_name = name("class")
     deploy(server, client, model_name, model, signature=infer_signature(data, model.predict(data)))
-    found, expected = infer(server, model_name, tensors(data)), model.predict_proba(data)
-    assert found.shape == (ROWS, 3) and numpy.abs(found - expected).max() <= 1e-6
-    assert numpy.array_equal(found.argmax(axis=1), model.predict(data))
+    found, expected = ask(server, model_name, tensors(data)), model.predict_proba(data)
+    assert found["probability"].shape == (ROWS, 3) and numpy.abs(found["probability"] - expected).max() <= 1e-6
+    assert numpy.array_equal(found["prediction"], loaded(model_name).predict(data))
+    assert server.call("GET", f"/v2/models/{model_name}").json()["outputs"][1]["shape"] == [-1, 3]
 
 
 def test_training_that_stopped_early(server, client, experiment, name, table):
@@ -139,7 +153,35 @@ def test_training_that_stopped_early(server, client, experiment, name, table):
     assert model.best_iteration < 20
     model_name = name("early")
     deploy(server, client, model_name, model, signature=infer_signature(data))
-    assert numpy.array_equal(infer(server, model_name, tensors(data)), model.predict_proba(data)[:, 1])
+    found = ask(server, model_name, tensors(data))
+    assert numpy.array_equal(found["prediction"], loaded(model_name).predict(data))
+    assert numpy.array_equal(found["probability"], model.predict_proba(data)[:, 1])
+
+
+@pytest.mark.parametrize("objective", ["reg:logistic", "reg:squaredlogerror", "reg:pseudohubererror", "reg:absoluteerror", "reg:gamma", "reg:tweedie", "count:poisson",
+                                       "binary:logitraw", "binary:hinge", "multi:softmax", "multi:softprob", "rank:ndcg", "rank:pairwise"])
+def test_objectives(server, client, experiment, name, table, objective):
+    data, label = table
+    values = data.astype(float)
+    rows = xgboost.DMatrix(values, label + (objective == "reg:gamma"))
+    if objective.startswith("rank:"):
+        rows.set_group([30] * (ROWS // 30))
+    model = xgboost.train({"objective": objective, "max_depth": 4, **({"num_class": 2} if objective.startswith("multi:") else {})}, rows, 8)
+    model_name = name("kind")
+    deploy(server, client, model_name, model, signature=infer_signature(values))
+    found, expected = infer(server, model_name, tensors(values)), loaded(model_name).predict(values)
+    assert found.shape == expected.shape and numpy.abs(found - expected).max() <= 1e-6 * max(1, numpy.abs(expected).max())
+
+
+def test_classes_of_scikit_learn(server, client, experiment, name, table):
+    data, label = table
+    groups = numpy.repeat(numpy.arange(ROWS // 30), 30)
+    models = {"forest": xgboost.XGBRFClassifier(n_estimators=12, max_depth=4).fit(data, label), "trees": xgboost.XGBRFRegressor(n_estimators=12).fit(data, data.income),
+              "rank": xgboost.XGBRanker(n_estimators=5).fit(data, label, qid=groups), "hinge": xgboost.XGBClassifier(n_estimators=5, objective="binary:hinge").fit(data, label)}
+    for kind, model in models.items():
+        model_name = name(kind)
+        deploy(server, client, model_name, model, signature=infer_signature(data))
+        assert numpy.array_equal(infer(server, model_name, tensors(data)), loaded(model_name).predict(data)), kind
 
 
 def test_a_new_version_takes_over_by_its_alias(server, client, experiment, name, table):
@@ -151,9 +193,32 @@ def test_a_new_version_takes_over_by_its_alias(server, client, experiment, name,
         mlflow.xgboost.log_model(second, registered_model_name=model_name, signature=infer_signature(data), pip_requirements=[], **where("model"))
     client.set_registered_model_alias(model_name, "champion", 2)
     assert server.op("serving.deploy_model", {"model": f"{model_name}@champion"})["version"] == 2
-    assert numpy.array_equal(infer(server, model_name, tensors(data)), second.predict_proba(data)[:, 1])
+    assert numpy.array_equal(ask(server, model_name, tensors(data))["probability"], second.predict_proba(data)[:, 1])
+    assert server.op("serving.deploy_model", {"model": model_name, "endpoint": f"{model_name}-newest"})["version"] == 2
     assert server.op("serving.deploy_model", {"model": f"{model_name}/1", "endpoint": f"{model_name}-old"})["version"] == 1
-    assert numpy.array_equal(infer(server, f"{model_name}-old", tensors(data)), first.predict_proba(data)[:, 1])
+    assert numpy.array_equal(ask(server, f"{model_name}-old", tensors(data))["probability"], first.predict_proba(data)[:, 1])
+
+
+def test_columns_may_come_in_any_order(server, client, experiment, name, table):
+    data, label = table
+    model = xgboost.XGBClassifier(n_estimators=5).fit(data, label)
+    model_name = name("order")
+    deploy(server, client, model_name, model, signature=infer_signature(data))
+    assert numpy.array_equal(infer(server, model_name, tensors(data[data.columns[::-1]])), loaded(model_name).predict(data))
+
+
+def test_types_that_no_tree_takes(server, client, experiment, name, table):
+    from mlflow.types import ColSpec, Schema
+    from mlflow.models import ModelSignature
+
+    data, label = table
+    model_name = name("text")
+    signature = ModelSignature(inputs=Schema([ColSpec("double", "income"), ColSpec("string", "town")]))
+    with mlflow.start_run():
+        mlflow.xgboost.log_model(xgboost.XGBClassifier(n_estimators=2).fit(data[["income", "age"]], label), registered_model_name=model_name, signature=signature, pip_requirements=[],
+                                 **where("model"))
+    answer = server.call("POST", "/api/v1/deployments", json={"model": f"{model_name}/1"})
+    assert answer.status_code == 409 and "'town'" in answer.json()["detail"] and "string" in answer.json()["detail"], answer.text
 
 
 def test_other_flavors_are_refused_by_name(server, client, experiment, name, table):

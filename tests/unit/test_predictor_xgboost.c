@@ -12,7 +12,7 @@
 #include <xgboost/c_api.h>
 #include <cmocka.h>
 
-enum { ROWS = 2000, COLUMNS = 7 };
+enum { ROWS = 2000, COLUMNS = 7, QUERY = 20, AMOUNTS = -1 };
 static const char *const NAMES[COLUMNS] = {"a", "b", "c", "d", "e", "f", "g"};
 
 static uint64_t seed = 1;
@@ -36,8 +36,16 @@ static void make_labels(const float *values, float *labels, int classes) {
     const float *row = values + i * COLUMNS;
     float score = 0;
     for (size_t c = 0; c < COLUMNS; c++) score += isnan(row[c]) ? 2 : row[c] * (c % 2 ? 1.0f : -0.5f);
-    labels[i] = classes == 0 ? score + (float)uniform() : fmodf(fabsf(floorf(score)), (float)classes);
+    if (classes == AMOUNTS) labels[i] = fabsf(score) + 0.1f;
+    else labels[i] = classes == 0 ? score + (float)uniform() : fmodf(fabsf(floorf(score)), (float)classes);
   }
+}
+
+/* Rows that are ranked among themselves. */
+static void set_queries(DMatrixHandle data) {
+  unsigned sizes[ROWS / QUERY];
+  for (size_t i = 0; i < ROWS / QUERY; i++) sizes[i] = QUERY;
+  CALL(XGDMatrixSetUIntInfo(data, "group", sizes, ROWS / QUERY));
 }
 
 static BoosterHandle train(DMatrixHandle data, const char *objective, const char *depth, const char *base, int rounds,
@@ -80,7 +88,11 @@ static const trial TRIALS[] = {
     {"binary:logitraw", "4", "0.3", 21, 2, 0.1},    {"reg:squarederror", "6", "0.5", 50, 0, 0},
     {"reg:squarederror", "5", "-3.25", 50, 0, 0.3}, {"reg:logistic", "4", "0.7", 30, 2, 0.1},
     {"multi:softprob", "4", "0.5", 12, 5, 0.1},     {"multi:softmax", "6", "0.5", 10, 3, 0.1},
-    {"multi:softprob", "3", "0.5", 3, 80, 0},
+    {"multi:softprob", "3", "0.5", 3, 80, 0},       {"binary:hinge", "4", "0.5", 20, 2, 0.1},
+    {"reg:squaredlogerror", "4", "0.5", 20, 4, 0},  {"reg:pseudohubererror", "4", "0.5", 20, 0, 0.1},
+    {"reg:absoluteerror", "4", "0.5", 20, 0, 0.1},  {"reg:gamma", "4", "0.5", 20, AMOUNTS, 0.1},
+    {"reg:tweedie", "5", "2.5", 20, AMOUNTS, 0},    {"count:poisson", "4", "0.5", 20, 9, 0.1},
+    {"rank:pairwise", "4", "0.5", 20, 4, 0.1},      {"rank:ndcg", "4", "0.5", 20, 4, 0},
 };
 
 static void compare(const trial *t, BoosterHandle booster, const char *format, const float *values, size_t *unequal,
@@ -125,6 +137,7 @@ static void test_equal_to_the_library(void **state) {
     DMatrixHandle data;
     CALL(XGDMatrixCreateFromMat(values, ROWS, COLUMNS, NAN, &data));
     CALL(XGDMatrixSetFloatInfo(data, "label", labels, ROWS));
+    if (strncmp(t->objective, "rank:", 5) == 0) set_queries(data);
     BoosterHandle booster = train(data, t->objective, t->depth, t->base, t->rounds, t->classes);
     size_t unequal = 0;
     double worst = 0;
@@ -197,7 +210,7 @@ static void test_refusals(void **state) {
   assert_refused("{}", 2, "no 'learner'");
   assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(""), "0"), 3,
                  "takes 2 columns and its signature names 3");
-  assert_refused(MODEL("5E-1", "0", "rank:ndcg", "gbtree", TREE(""), "0"), 2, "'rank:ndcg' is not served");
+  assert_refused(MODEL("5E-1", "0", "survival:cox", "gbtree", TREE(""), "0"), 2, "'survival:cox' is not served");
   assert_refused(MODEL("5E-1", "0", "reg:squarederror", "dart", TREE(""), "0"), 2, "booster 'dart'");
   assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gblinear", TREE(""), "0"), 2, "booster 'gblinear'");
   assert_refused(MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(",\"categories_nodes\":[0]"), "0"), 2, "categories");
@@ -258,23 +271,29 @@ static void test_names_and_binary(void **state) {
 
 static void test_columns_are_told(void **state) {
   (void)state;
-  char why[MODEL_WHY], *names = NULL;
+  char why[MODEL_WHY];
   const char *json = MODEL("5E-1", "0", "reg:squarederror", "gbtree", TREE(""), "0");
-  size_t columns = 0, size = 0;
-  assert_true(model_columns(json, strlen(json), &columns, &names, why));
-  assert_int_equal(columns, 2);
-  assert_string_equal(names, "[\"a\",\"b\"]");
-  free(names);
+  const char *classes = MODEL("5E-1", "3", "multi:softmax", "gbtree", TREE(""), "0");
+  model_description told;
+  size_t size = 0;
+  assert_true(model_describe(json, strlen(json), &told, why));
+  assert_int_equal(told.columns, 2);
+  assert_string_equal(told.names, "[\"a\",\"b\"]");
+  assert_false(told.gives_class);
+  free(told.names);
+  assert_true(model_describe(classes, strlen(classes), &told, why));
+  assert_true(told.gives_class);
+  free(told.names);
   BoosterHandle booster = small_booster();
   char *bytes = saved(booster, "{\"format\":\"ubj\"}", &size);
-  assert_true(model_columns(bytes, size, &columns, &names, why));
-  assert_int_equal(columns, COLUMNS);
-  assert_null(names);
-  assert_false(model_columns(bytes, size - 1, &columns, &names, why));
+  assert_true(model_describe(bytes, size, &told, why));
+  assert_int_equal(told.columns, COLUMNS);
+  assert_null(told.names);
+  assert_false(model_describe(bytes, size - 1, &told, why));
   assert_non_null(strstr(why, "UBJ"));
   free(bytes);
   CALL(XGBoosterFree(booster));
-  assert_false(model_columns("{}", 2, &columns, &names, why));
+  assert_false(model_describe("{}", 2, &told, why));
   assert_non_null(strstr(why, "learner"));
 }
 

@@ -14,7 +14,7 @@
 static const char *const NAMES[] = {"a", "b",
                                     ("gr\xc3\xb6\xc3\x9f"
                                      "e \"x\"")};
-static const tensor_columns COLUMNS = {NAMES, 3, NULL};
+static const tensor_columns COLUMNS = {.names = NAMES, .count = 3};
 
 static _Alignas(16) char memory[1 << 20];
 static size_t used, most = sizeof memory;
@@ -69,7 +69,7 @@ static void test_a_tensor_per_column(void **state) {
   tensor_request out;
   char why[TENSOR_WHY];
   static const char *const one[] = {"a"};
-  const tensor_columns single = {one, 1, NULL};
+  const tensor_columns single = {.names = one, .count = 1};
   const char *json = MATRIX("[3]", "[7,8,9]");
   used = 0;
   assert_true(tensor_decode(json, strlen(json), &single, (tensor_memory){take, NULL}, &out, why));
@@ -253,7 +253,7 @@ static bool decode_ruled(const char *json, tensor_request *out, char *why) {
   rules[2] = tensor_rule_of("FP64");
   rules[1].optional = true;
   static const char *const names[] = {"w", "b", "f"};
-  const tensor_columns columns = {names, 3, rules};
+  const tensor_columns columns = {.names = names, .count = 3, .rules = rules};
   used = 0;
   return tensor_decode(json, strlen(json), &columns, (tensor_memory){take, NULL}, out, why);
 }
@@ -301,6 +301,34 @@ static void test_columns_with_rules(void **state) {
   assert_against_rules(MATRIX("[1,3]", "[1,true,[]]"), "the column 'f', row 1");
   assert_against_rules(MATRIX("[2,3]", "[1,true,2,1.5,true,2]"), "'w' takes whole numbers");
   assert_against_rules("{\"inputs\":[" B "," F "]}", "missing: w");
+}
+
+static void test_outputs_are_asked_for_by_name(void **state) {
+  (void)state;
+  static const char *const names[] = {"a"};
+  const tensor_columns columns = {.names = names, .count = 1, .outputs = {"class", "odds"}, .output_count = 2};
+  static const struct {
+    const char *outputs, *refused;
+    unsigned wanted;
+  } asked[] = {{"[]", NULL, 0},
+               {"[{\"name\":\"class\"}]", NULL, 1},
+               {"[{\"parameters\":{\"x\":[1]},\"name\":\"odd\\u0073\"}]", NULL, 2},
+               {"[{\"name\":\"odds\"},{\"name\":\"class\"}]", NULL, 3},
+               {"[{\"name\":\"clas\"}]", "no output 'clas'; it has class and odds", 0},
+               {"[{}]", "has no 'name'", 0},
+               {"[{\"name\":1}]", "expected a string", 0},
+               {"{}", "the outputs, a list", 0},
+               {"[{\"name\":\"class\"} 7]", ", or ]", 0}};
+  for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+    char json[400], why[TENSOR_WHY];
+    tensor_request out;
+    (void)snprintf(json, sizeof json, "{\"outputs\":%s,\"inputs\":[%s]}", asked[i].outputs, COLUMN("a", "[1]", "[5]"));
+    used = 0;
+    bool read = tensor_decode(json, strlen(json), &columns, (tensor_memory){take, NULL}, &out, why);
+    if (read != !asked[i].refused) fail_msg("%s: %s", json, why);
+    if (read) assert_int_equal(out.wanted, asked[i].wanted);
+    else if (!strstr(why, asked[i].refused)) fail_msg("%s: \"%s\" does not say \"%s\"", json, why, asked[i].refused);
+  }
 }
 
 /* ---- MLmodel ------------------------------------------------------------------------------------------------------------------------ */
@@ -389,7 +417,7 @@ static void test_mlmodels_that_are_too_much(void **state) {
 static void test_time_per_request(void **state) {
   (void)state;
   static const char *const eight[] = {"c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"};
-  const tensor_columns columns = {eight, 8, NULL};
+  const tensor_columns columns = {.names = eight, .count = 8};
   const char *json =
       "{\"id\": \"request-1234\", \"inputs\": [{\"name\": \"rows\", \"shape\": [1, 8], \"datatype\": \"FP32\", \"data\": "
       "[0.255, 3, 0.0643, 0.5431, 0.4219, 1, 0.439155, 0.056443]}]}";
@@ -421,6 +449,7 @@ int main(void) {
       cmocka_unit_test(test_numbers_read_back),
       cmocka_unit_test(test_csv),
       cmocka_unit_test(test_columns_with_rules),
+      cmocka_unit_test(test_outputs_are_asked_for_by_name),
       cmocka_unit_test(test_mlmodel),
       cmocka_unit_test(test_hostile_mlmodels),
       cmocka_unit_test(test_mlmodels_that_are_too_much),

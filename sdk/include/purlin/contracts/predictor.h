@@ -44,8 +44,8 @@ typedef struct purlin_predictor {
   /* rows * columns values, row by row; NaN is missing. Fills rows * outputs values. Any thread, does not park; long batches are sent to
    * a pool by the caller. Errors: PURLIN_INTERNAL. */
   purlin_status (*predict)(const purlin_model *model, const float *values, size_t rows, size_t columns, float *out);
-  /* Since 0.2; NULL: it cannot. Which columns the bytes of a model take, in its own words, or as f0, f1, ... where it has none: fills the
-   * signature's inputs; arena. May park. Errors: PURLIN_INVALID (not such a model). */
+  /* Since 0.2; NULL: it cannot. Which columns the bytes of a model take, in its own words, or as f0, f1, ... where it has none, and
+   * whether it gives a class (an output of INT64) or probabilities and amounts (FP32): fills the signature; arena. May park. Errors: PURLIN_INVALID (not such a model). */
   purlin_status (*describe)(purlin_ctx *ctx, const void *data, size_t size, purlin_signature *signature);
 } purlin_predictor;
 
