@@ -124,15 +124,24 @@ static const operator* find_operator(compiler *c) {
   return NULL;
 }
 
-static purlin_status compare(compiler *c, const search_name *name) {
+static bool fits(const operator* found, const search_name *name) {
+  return name->type == PURLIN_SEARCH_TEXT ? found->text : found->number;
+}
+
+static purlin_status wrong_operator(compiler *c, const search_name *name, const operator* found) {
+  c->reader.failed = true;
+  return purlin_fail(c->reader.ctx, PURLIN_INVALID, "Invalid comparator '%s' for %s", found->word,
+                     described(c->reader.ctx, name));
+}
+
+static purlin_status compare(compiler *c, search_name *name) {
   const operator* found = find_operator(c);
   if (!found) return search_expected(&c->reader, "a comparison operator");
-  if (name->type == PURLIN_SEARCH_TEXT ? !found->text : !found->number) {
-    c->reader.failed = true;
-    return purlin_fail(c->reader.ctx, PURLIN_INVALID, "Invalid comparator '%s' for %s", found->word,
-                       described(c->reader.ctx, name));
-  }
+  bool either = !name->key && name->entity->number;
+  if (!either && !fits(found, name)) return wrong_operator(c, name, found);
   search_next(&c->reader);
+  if (either && !c->reader.failed && c->reader.word.kind == WORD_NUMBER) name->type = PURLIN_SEARCH_NUMBER;
+  if (!fits(found, name)) return wrong_operator(c, name, found);
   buffer *out = &c->sql->text;
   if (name->key) {
     open_key(c, name);
@@ -144,7 +153,9 @@ static purlin_status compare(compiler *c, const search_name *name) {
   bool lenient = found->differs && name->entity->lenient; /* there is none that is equal */
   open_rows(c, name, !lenient);
   buffer_text(out, " AND ");
-  put_comparison(out, lenient ? "%s = ?" : found->sql, "x.value");
+  bool number = name->entity->number && name->type == PURLIN_SEARCH_NUMBER;
+  if (number) buffer_text(out, "x.");
+  put_comparison(out, lenient ? "%s = ?" : found->sql, number ? name->entity->number : "x.value");
   purlin_status status = take_value(c, name);
   buffer_char(out, ')');
   return status;

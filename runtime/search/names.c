@@ -87,8 +87,11 @@ purlin_status search_name_of(search_reader *r, const purlin_search *search, sear
   if (!name || (dot && !entity)) return r->failed = true, PURLIN_TOO_LARGE;
   purlin_status status = entity ? find_entity(r, search, entity, out) : PURLIN_OK;
   if (status != PURLIN_OK) return status;
-  if (!out->entity->table) return find_key(r, name, out);
-  out->name = name;
+  size_t size = out->entity->prefix ? strlen(out->entity->prefix) : 0;
+  bool prefixed = size > 0 && strncmp(name, out->entity->prefix, size) == 0 && name[size] == '.';
+  if (!out->entity->table || (size > 0 && !prefixed)) return find_key(r, name, out);
+  out->name = prefixed ? search_unquoted(r->ctx, name + size + 1, strlen(name + size + 1)) : name;
+  if (!out->name) return r->failed = true, PURLIN_TOO_LARGE;
   out->type = out->entity->type;
   return PURLIN_OK;
 }

@@ -49,7 +49,8 @@ typedef struct purlin_search_entity {
   /* Either keys, */
   const purlin_search_key *keys;
   size_t key_count;
-  /* or rows of a name and a value in a table, whatever the name: columns `name` and `value`, and one that names whose they are. */
+  /* or rows of a name and a value in a table, whatever the name: columns `name` and `value`, and one that names whose they are. With a
+   * prefix, both. */
   const char *table, *owner;
   purlin_search_type type; /* of the value */
   bool lenient;            /* != holds also where there is no such row */
@@ -59,6 +60,9 @@ typedef struct purlin_search_entity {
   size_t value_count;
   const char
       *scope; /* a column of `table` with the same as the search's scope, first in an index with name and value; or NULL */
+  /* Of an entity with keys and a table: what the names of rows have in front, and a dot: "attributes". */
+  const char *prefix;
+  const char *number; /* of texts: a column of `table` that numbers are compared with; or NULL */
 } purlin_search_entity;
 
 typedef struct purlin_search {
