@@ -2,6 +2,7 @@
 
 PURLIN_NEEDS_PLUGIN(tracking, "tracking");
 PURLIN_NEEDS_PLUGIN(registry, "registry");
+PURLIN_NEEDS_PLUGIN(traces, "traces");
 PURLIN_NEEDS(artifacts);
 
 PURLIN_PLUGIN("mlflow", "0.1.0",

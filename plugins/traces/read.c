@@ -12,7 +12,13 @@ static const char SELECT_ASSESSMENTS[] = OF_NUMBERS(
     "x.trace, x.id, x.name, x.kind, x.value, x.error, x.source_type, x.source_id, x.span_id, x.rationale, x.overrides, x.valid,"
     " x.metadata, x.created_at, x.updated_at",
     "traces_assessments") "x.created_at, x.id";
+static const char COUNT_SPANS[] = "SELECT COUNT(*) AS count FROM traces_spans WHERE trace = ?";
 static const char SELECT_ONE[] = "SELECT " TRACE_COLUMNS " FROM traces_traces t WHERE t.number = ?";
+
+typedef struct count_found {
+  int64_t count;
+} count_found;
+PURLIN_SCHEMA(count_found, "How many", PURLIN_REQUIRED(count, "spans"));
 
 typedef struct pair_found {
   int64_t trace;
@@ -148,5 +154,8 @@ purlin_status traces_read(purlin_ctx *ctx, int64_t number, traces_trace *out) {
   purlin_status status = purlin_db_row(ctx, trace_row, &row, SELECT_ONE, number);
   if (status == PURLIN_OK) status = traces_complete(ctx, &row, 1, &one);
   if (status == PURLIN_OK) *out = *one;
+  count_found spans = {0};
+  if (status == PURLIN_OK && row.has_spans) status = purlin_db_row(ctx, count_found, &spans, COUNT_SPANS, number);
+  out->span_count = (purlin_opt_int){PURLIN_SET, spans.count};
   return status;
 }

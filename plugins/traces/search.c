@@ -2,6 +2,16 @@
 #include <purlin/search.h>
 #include <string.h>
 
+#define OF_SPAN "EXISTS (SELECT 1 FROM traces_spans s WHERE s.trace = t.number AND "
+#define OF_LINK(kind)                                                                                                      \
+  "EXISTS (SELECT 1 FROM traces_links l WHERE l.trace = t.number AND l.workspace = t.workspace AND l.kind = '" kind "' AND "
+/* What JSON_TABLE finds has other collations, one for texts and one for JSON. */
+#define AS_HERE(column) "CONVERT(" column " USING utf8mb4) COLLATE utf8mb4_nopad_bin"
+#define SPAN_CONTENT "CONCAT_WS(' ', s.name, s.attributes, s.events)"
+#define ASSESSMENTS(kind)                                                                                                  \
+  "(SELECT trace, name, JSON_UNQUOTE(value) AS value, IF(value RLIKE '^-?[0-9]', CAST(value AS DOUBLE), NULL) AS number"   \
+  " FROM traces_assessments WHERE kind = '" kind "' AND valid)"
+
 /* States are in capitals where clients of MLflow ask for them. */
 static const purlin_search_key trace_keys[] = {
     {.names = "id, trace_id, request_id", .sql = "t.id", .never_null = true},
@@ -18,14 +28,41 @@ static const purlin_search_key trace_keys[] = {
     {.names = "client_request_id", .sql = "t.client_request_id"},
     {.names = "session_id, session", .sql = "t.session_id"},
     {.names = "name", .sql = "(SELECT g.value FROM traces_tags g WHERE g.trace = t.number AND g.name = '" TAG_NAME "')"},
-    {.names = "run_id", .sql = "(SELECT MAX(l.target) FROM traces_links l WHERE l.trace = t.number AND l.kind = 'run')"},
+    {.names = "run_id", .sql = "l.target", .within = OF_LINK("run")},
+    {.names = "prompt", .sql = "l.target", .within = OF_LINK("prompt")},
+    {.names = "text", .sql = SPAN_CONTENT, .within = OF_SPAN},
 };
+static const purlin_search_key span_keys[] = {
+    {.names = "name", .sql = "s.name", .within = OF_SPAN},
+    {.names = "type", .sql = "s.type", .within = OF_SPAN},
+    {.names = "status", .sql = "s.status COLLATE utf8mb4_general_ci", .within = OF_SPAN},
+    {.names = "content", .sql = SPAN_CONTENT, .within = OF_SPAN},
+};
+static const purlin_search_key issue_keys[] = {
+    {.names = "id",
+     .sql = "a.name",
+     .within = "EXISTS (SELECT 1 FROM traces_assessments a WHERE a.trace = t.number AND a.kind = 'issue' AND "},
+};
+#define KEYS(of) .keys = of, .key_count = sizeof of / sizeof of[0]
 static const purlin_search_entity entities[] = {
-    {.names = "trace, attribute, attributes, attr",
-     .keys = trace_keys,
-     .key_count = sizeof trace_keys / sizeof trace_keys[0]},
+    {.names = "trace, attribute, attributes, attr", KEYS(trace_keys)},
     {.names = "tag, tags", .table = "traces_tags", .owner = "trace"},
     {.names = "metadata, request_metadata", .table = "traces_metadata", .owner = "trace"},
+    /* MLflow's clients write values as JSON within a text. */
+    {.names = "span",
+     KEYS(span_keys),
+     .prefix = "attributes",
+     .table =
+         "(SELECT s.trace, " AS_HERE("a.name") " AS name, JSON_UNQUOTE(COALESCE(" AS_HERE("a.text") ", " AS_HERE("a.whole") ", " AS_HERE(
+             "a.real_") ", " AS_HERE("a.truth") ", " AS_HERE("a.pairs") ", " AS_HERE("a.list") ")) AS value FROM traces_spans s,"
+                                                                                               " JSON_TABLE(s.attributes, '$[*]' COLUMNS (name VARCHAR(1000) PATH '$.key', text LONGTEXT PATH '$.value.stringValue',"
+                                                                                               " whole VARCHAR(32) PATH '$.value.intValue', real_ VARCHAR(32) PATH '$.value.doubleValue',"
+                                                                                               " truth VARCHAR(8) PATH '$.value.boolValue', pairs JSON PATH '$.value.kvlistValue', list JSON PATH '$.value.arrayValue')) a)",
+     .owner = "trace",
+     .no_order = true},
+    {.names = "feedback", .table = ASSESSMENTS("feedback"), .owner = "trace", .number = "number", .no_order = true},
+    {.names = "expectation", .table = ASSESSMENTS("expectation"), .owner = "trace", .number = "number", .no_order = true},
+    {.names = "issue", KEYS(issue_keys)},
 };
 static const purlin_search traces_of = {.entities = entities,
                                         .entity_count = sizeof entities / sizeof entities[0],

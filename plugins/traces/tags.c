@@ -20,14 +20,7 @@ PURLIN_OPERATION(set_tag, traces_tag, traces_trace,
   return status == PURLIN_OK ? traces_read(ctx, of.number, out) : status;
 }
 
-typedef struct which_tag {
-  const char *trace_id, *key;
-} which_tag;
-PURLIN_SCHEMA(which_tag, "Which tag",
-    PURLIN_REQUIRED(trace_id, "The trace", .max_length = 64),
-    PURLIN_REQUIRED(key, "Its name", .min_length = 1, .max_length = 1000));
-
-PURLIN_OPERATION(delete_tag, which_tag, purlin_nothing,
+PURLIN_OPERATION(delete_tag, traces_which_tag, purlin_nothing,
     .summary = "Delete a tag of a trace", .permission = "runs:write", .by_project = true, .effect = PURLIN_CHANGES, .object = "get",
     .http = "DELETE /api/v1/traces/{trace_id}/tags/{key}") {
   trace_place of;

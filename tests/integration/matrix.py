@@ -250,6 +250,28 @@ ROWS = {
     "traces.delete_assessment": row("1 ++333 ++333 44333 4", lambda o: {"trace_id": o.trace, "id": o.assessment}, fresh="assessment"),
     "traces.log_spans": row("1 ++333 ++333 44333 4", lambda o: {"experiment_id": o.experiment_id, "spans": []}),
     "traces.list_spans": row("1 +++++ +++++ 44444 4", lambda o: {"trace_id": o.trace}),
+    "mlflow.start_trace": row("1 ++333 ++333 44333 4", lambda o: {"trace": {"trace_info": {
+        "trace_id": o.new("tr-"), "trace_location": {"mlflow_experiment": {"experiment_id": o.experiment_id}}, "state": "OK"}}}),
+    "mlflow.get_trace_info": row("1 +++++ +++++ 44444 4", lambda o: {"trace_id": o.trace}),
+    "mlflow.get_trace": row("1 +++++ +++++ 44444 4", lambda o: {"trace_id": o.trace}),
+    "mlflow.get_traces": row("1 +++++ +++++ +++++ +", lambda o: {"trace_ids": [o.trace]}),
+    "mlflow.get_trace_infos": row("1 +++++ +++++ +++++ +", lambda o: {"trace_ids": [o.trace]}),
+    "mlflow.search_traces": row("1 +++++ +++++ +++++ +", lambda o: {"locations": [{"mlflow_experiment": {"experiment_id": o.experiment_id}}]}),
+    "mlflow.delete_traces": row("1 ++333 ++333 44333 4", lambda o: {"experiment_id": o.experiment_id, "request_ids": ["tr-none"]}),
+    "mlflow.set_trace_tag": row("1 ++333 ++333 44333 4", lambda o: {"trace_id": o.trace, "key": "k", "value": "v"}),
+    "mlflow.delete_trace_tag": row("1 ++333 ++333 44333 4", lambda o: {"trace_id": o.trace, "key": "gone"}, fresh="trace_tag"),
+    "mlflow.link_traces_to_run": row("1 ++333 ++333 ++333 +", lambda o: {"trace_ids": [o.trace], "run_id": o.run}),
+    "mlflow.link_prompts_to_trace": row("1 ++333 ++333 44333 4", lambda o: {"trace_id": o.trace, "prompt_versions": [{"name": "p", "version": "1"}]}),
+    "mlflow.start_trace_of_second": row("1 ++333 ++333 44333 4", lambda o: {"experiment_id": o.experiment_id}),
+    "mlflow.end_trace_of_second": row("1 ++333 ++333 44333 4", lambda o: {"request_id": o.trace, "timestamp_ms": 1, "status": "OK"}),
+    "mlflow.get_trace_of_second": row("1 +++++ +++++ 44444 4", lambda o: {"request_id": o.trace}),
+    "mlflow.search_traces_of_second": row("1 +++++ +++++ +++++ +", lambda o: {"experiment_ids": [o.experiment_id]}),
+    "mlflow.create_assessment": row("1 ++333 ++333 44333 4", lambda o: {
+        "trace_id": o.trace, "assessment": {"assessment_name": "good", "feedback": {"value": 1}}}),
+    "mlflow.get_assessment": row("1 +++++ +++++ 44444 4", lambda o: {"trace_id": o.trace, "assessment_id": o.assessment}, fresh="assessment"),
+    "mlflow.update_assessment": row("1 ++333 ++333 44333 4", lambda o: {
+        "trace_id": o.trace, "assessment_id": o.assessment, "assessment": {"feedback": {"value": 2}}}, fresh="assessment"),
+    "mlflow.delete_assessment": row("1 ++333 ++333 44333 4", lambda o: {"trace_id": o.trace, "assessment_id": o.assessment}, fresh="assessment"),
     "traces.receive": row("1 ++333 ++333 ..... .", body=b"", headers={"Content-Type": "application/x-protobuf"}),
     # ---- datasets -----------------------------------------------------------------------------------------------------------------
     "datasets.list": row("1 +++++ +++++ ..... ."),

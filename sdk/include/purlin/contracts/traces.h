@@ -84,6 +84,7 @@ typedef struct traces_trace {
   purlin_opt_text request_preview, response_preview, client_request_id, name;
   const char *artifact_location;
   bool has_spans;
+  purlin_opt_int span_count;
   PURLIN_LIST_OF(tracking_pair) tags;
   PURLIN_LIST_OF(tracking_pair) metadata;
   PURLIN_LIST_OF(traces_assessment) assessments;
@@ -101,6 +102,7 @@ PURLIN_SCHEMA(traces_trace, "A trace: what one request did",
     PURLIN_OPTIONAL(name, "Its name: the tag mlflow.traceName"),
     PURLIN_REQUIRED(artifact_location, "The URI below which its files are"),
     PURLIN_REQUIRED(has_spans, "Whether spans of it are kept here"),
+    PURLIN_OPTIONAL(span_count, "How many, where it is asked for by itself"),
     PURLIN_LIST(tags, tracking_pair, "Its tags"),
     PURLIN_LIST(metadata, tracking_pair, "What was known of it when it ended"),
     PURLIN_LIST(assessments, traces_assessment, "What was said of it"));
@@ -196,6 +198,13 @@ PURLIN_SCHEMA(traces_tag, "A tag of a trace",
     PURLIN_REQUIRED(trace_id, "The trace", .max_length = 64),
     PURLIN_REQUIRED(key, "Its name", .min_length = 1, .max_length = 1000),
     PURLIN_DEFAULT(value, "\"\"", "Its value", .max_length = 32000));
+
+typedef struct traces_which_tag {
+  const char *trace_id, *key;
+} traces_which_tag;
+PURLIN_SCHEMA(traces_which_tag, "Which tag",
+    PURLIN_REQUIRED(trace_id, "The trace", .max_length = 64),
+    PURLIN_REQUIRED(key, "Its name", .min_length = 1, .max_length = 1000));
 
 typedef struct traces_link {
   purlin_texts trace_ids;
