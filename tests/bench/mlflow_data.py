@@ -49,29 +49,38 @@ def theirs(runs, history):
 
 
 def at(milliseconds):
-    return f"TIMESTAMP'1970-01-01' + INTERVAL ({milliseconds}) * 1000 MICROSECOND"
+    return f"TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ({milliseconds}) * 1000 MICROSECOND"
 
 
-def ours(runs, history, experiment=EXPERIMENT):
+def ordered_id(n, experiment):
+    """In place of MD5 where there are so many runs that sorting them takes long: ids in the order of the runs."""
+    return f"{experiment}-{n:010}"
+
+
+def ours(runs, history, experiment=EXPERIMENT, ordered=False):
     """Statements for the tables of Purlin's tracking plugin."""
     owner, seed = "'default', 'default'", SEED if experiment == EXPERIMENT else experiment
+    if ordered:
+        yield from in_order(runs, experiment, owner)
+        return
     yield ("INSERT INTO tracking_experiments (workspace, project, id, name, created_at, created_by)"
            f" VALUES ({owner}, '{experiment}', '{experiment}', {at(EPOCH_MS)}, 'user:bench')")
     began = at(f"{EPOCH_MS} + 1000 * n")
     yield ("INSERT INTO tracking_runs (workspace, project, id, experiment_id, name, status, created_at, started_at, ended_at, created_by, user)"
            f" SELECT {owner}, id, '{experiment}', CONCAT('run-', n), 'finished', {began}, {began}, {began} + INTERVAL 500000 MICROSECOND,"
            f" 'user:bench', 'bench' FROM {sequence(runs, seed)}")
-    for table, kinds in (("tracking_metrics", "step, at, value"), ("tracking_latest_metrics", "step, at, value")):
+    of = ", experiment_id", f", '{experiment}'"  # where searches look for it
+    for table, (column, value) in (("tracking_metrics", ("", "")), ("tracking_latest_metrics", of)):
         cases = " ".join(f"WHEN '{name}' THEN {number('n', name)}" for name in METRICS)
-        yield (f"INSERT INTO {table} (workspace, project, run_id, name, {kinds})"
-               f" SELECT {owner}, id, k.name, 0, {began}, CASE k.name {cases} END FROM {pairs(runs, METRICS, seed)}")
+        yield (f"INSERT INTO {table} (workspace, project{column}, run_id, name, step, at, value)"
+               f" SELECT {owner}{value}, id, k.name, 0, {began}, CASE k.name {cases} END FROM {pairs(runs, METRICS, seed)}")
     for table, given in (("tracking_parameters", PARAMETERS), ("tracking_tags", TAGS)):
         cases = " ".join(f"WHEN '{name}' THEN {value}" for name, value in given.items())
-        yield (f"INSERT INTO {table} (workspace, project, run_id, name, value)"
-               f" SELECT {owner}, id, k.name, CASE k.name {cases} END FROM {pairs(runs, given, seed)}")
-    for table, first in (("tracking_metrics", 0), ("tracking_latest_metrics", history - 1)):
-        yield (f"INSERT INTO {table} (workspace, project, run_id, name, step, at, value)"
-               f" SELECT {owner}, {run_id(0, seed)}, '{HISTORY}', seq, {at(f'{EPOCH_MS} + seq')}, {number('seq', HISTORY)} FROM seq_{first}_to_{history - 1}")
+        yield (f"INSERT INTO {table} (workspace, project{of[0]}, run_id, name, value)"
+               f" SELECT {owner}{of[1]}, id, k.name, CASE k.name {cases} END FROM {pairs(runs, given, seed)}")
+    for table, (column, value), first in (("tracking_metrics", ("", ""), 0), ("tracking_latest_metrics", of, history - 1)):
+        yield (f"INSERT INTO {table} (workspace, project{column}, run_id, name, step, at, value)"
+               f" SELECT {owner}{value}, {run_id(0, seed)}, '{HISTORY}', seq, {at(f'{EPOCH_MS} + seq')}, {number('seq', HISTORY)} FROM seq_{first}_to_{history - 1}")
 
 
 def pairs(runs, names, seed):
@@ -79,3 +88,22 @@ def pairs(runs, names, seed):
     listed = " UNION ALL ".join(f"SELECT '{name}' AS name" for name in sorted(names))
     return (f"(SELECT r.n, r.id, k.name FROM (SELECT seq AS n, {run_id('seq', seed)} AS id FROM seq_0_to_{runs - 1}) AS r"
             f" JOIN ({listed}) AS k ORDER BY r.id, k.name) AS k")
+
+
+def in_order(runs, experiment, owner):
+    """The same by the million: nothing is sorted, and each run has its ten points."""
+    yield ("INSERT INTO tracking_experiments (workspace, project, id, name, created_at, created_by)"
+           f" VALUES ({owner}, '{experiment}', '{experiment}', {at(EPOCH_MS)}, 'user:bench')")
+    of = ", experiment_id", f", '{experiment}'"
+    name, began = f"CONCAT('{experiment}-', LPAD(n, 10, '0'))", at(f"{EPOCH_MS} + 1000 * n")
+    for first in range(0, runs, 100_000):
+        each = f"(SELECT seq AS n FROM seq_{first}_to_{min(runs, first + 100_000) - 1}) AS r"
+        listed = " UNION ALL ".join(f"SELECT '{metric}' AS name" for metric in sorted(METRICS))
+        yield ("INSERT INTO tracking_runs (workspace, project, id, experiment_id, name, status, created_at, started_at, ended_at, created_by, user)"
+               f" SELECT {owner}, {name}, '{experiment}', CONCAT('run-', n), 'finished', {began}, {began}, {began}, 'user:bench', 'bench' FROM {each}")
+        for table, (column, value) in (("tracking_metrics", ("", "")), ("tracking_latest_metrics", of)):
+            yield (f"INSERT INTO {table} (workspace, project{column}, run_id, name, step, at, value)"
+                   f" SELECT STRAIGHT_JOIN {owner}{value}, {name}, k.name, 0, {began}, RAND(n) FROM {each} JOIN ({listed}) AS k")
+        for table, given in (("tracking_parameters", PARAMETERS), ("tracking_tags", TAGS)):
+            for key, value in sorted(given.items()):
+                yield f"INSERT INTO {table} (workspace, project{of[0]}, run_id, name, value) SELECT {owner}{of[1]}, {name}, '{key}', {value} FROM {each}"

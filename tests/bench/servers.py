@@ -26,6 +26,10 @@ def start(command, log, **options):
     with open(log, "ab") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True, **options)
     started.append(process)
+    try:  # the kernel schedules sessions as groups: this one is as nice as its processes
+        Path(f"/proc/{process.pid}/autogroup").write_text(str(os.nice(0)))
+    except OSError:
+        pass
     return process
 
 
@@ -46,8 +50,10 @@ def stop_all():
         stop(process)
 
 
-def tree(pid):
-    """A process and all below it that live."""
+def tree(pid, without=0):
+    """A process and all below it that live; one may be left out, with what is below it."""
+    if pid == without:
+        return []
     try:
         tasks = os.listdir(f"/proc/{pid}/task")
     except FileNotFoundError:
@@ -58,13 +64,13 @@ def tree(pid):
             children += Path(f"/proc/{pid}/task/{task}/children").read_text().split()
         except FileNotFoundError:
             pass
-    return [pid] + [below for child in children for below in tree(int(child))]
+    return [pid] + [below for child in children for below in tree(int(child), without)]
 
 
-def cpu_seconds(pid):
+def cpu_seconds(pid, without=0):
     """User and system time of a process and of what it started."""
     ticks = 0
-    for one in tree(pid):
+    for one in tree(pid, without):
         try:
             fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
         except FileNotFoundError:
@@ -73,10 +79,10 @@ def cpu_seconds(pid):
     return ticks / TICK
 
 
-def proportional_kib(pid):
+def proportional_kib(pid, without=0):
     return sum(
         int(line.split()[1])
-        for one in tree(pid)
+        for one in tree(pid, without)
         for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
         if line.startswith("Pss:")
     )

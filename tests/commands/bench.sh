@@ -1,4 +1,5 @@
 # ./dev bench tls [--seconds N] [--repetitions N]: handshakes, and TLS against plain, beside nginx.
+# ./dev bench mlflow [--seconds N] [--repetitions N] [--markdown FILE] [--large]: beside MLflow's own server, see docs/benchmarks.md.
 # ./dev bench audit [--seconds N] [--repetitions N]: changes with their entry in the audit log, and without.
 # ./dev bench [--seconds N] [--repetitions N] [--no-queue]: CPU per request beside nginx, nginx's Lua module and FastAPI; the queue,
 # memory, start. A peer that cannot be installed is left out, and the report says so.
@@ -27,6 +28,14 @@ command_bench() {
     shift
     say "Measuring"
     PYTHONDONTWRITEBYTECODE=1 python3 tests/bench/audit.py --build build "$@"
+    return
+  fi
+  if [ "${1:-}" = mlflow ]; then
+    shift
+    say "Installing MLflow"
+    tests/clients/install.sh 3
+    say "Measuring"
+    PYTHONDONTWRITEBYTECODE=1 python3 tests/bench/mlflow.py --build build "$@"
     return
   fi
   say "Installing the peer of predictions into build/bench-venv"
