@@ -23,12 +23,16 @@ def install(version):
     return subprocess.run([str(HERE / "install.sh"), version], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
+def folder_of(python):
+    return pathlib.Path(python).parent.parent
+
+
 def start_client(version, python, folder, server, more, full):
     """pytest in the client's own Python; what it prints goes to a file, so that two of them do not talk at once."""
     own = folder / f"client-{version}"
     own.mkdir()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    environment.update(server, HOME=str(own), TMPDIR=str(own), PURLIN_CLIENT=version, PURLIN_FULL="yes" if full else "no", PYTHONDONTWRITEBYTECODE="1",
+    environment.update(server, HOME=str(own), TMPDIR=str(own), PURLIN_CLIENT=version, PURLIN_FULL="yes" if full else "no", PYTHONPYCACHEPREFIX=str(folder_of(python) / "compiled"),
                        GIT_PYTHON_REFRESH="quiet", MPLBACKEND="agg", OMP_NUM_THREADS="1", MLFLOW_HTTP_REQUEST_MAX_RETRIES="2",
                        MLFLOW_HTTP_REQUEST_TIMEOUT="60", MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "--durations=5", f"--basetemp={own / 'pytest'}", *(more or [str(HERE)])]

@@ -80,7 +80,8 @@ def test_a_name_of_any_kind(client, run_id, path):
     assert mlflow.artifacts.load_text(f"mlflow-artifacts:/{client.get_run(run_id).info.experiment_id}/{run_id}/artifacts/{path}"
                                       if not set(path) & set("%;") else f"runs:/{run_id}/{path}") == path
     folder = os.path.dirname(path)
-    assert path in [found.path for found in client.list_artifacts(run_id, folder or None)]
+    shown = urllib.parse.unquote(path)  # the client undoes escapes in what is listed, if there are any or not
+    assert shown in [found.path for found in client.list_artifacts(run_id, folder or None)]
 
 
 def test_a_whole_run_is_downloaded(client, run_id, tmp_path):

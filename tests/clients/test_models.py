@@ -14,7 +14,6 @@ Y = X @ numpy.array([2.0, -1.0]) + 0.5
 
 def log(flavor, model, **more):
     """log_model of that version: a model's name was once a path in the run's artifacts."""
-    more.setdefault("pip_requirements", [])  # or it starts a Python to find out, which takes seconds
     return flavor.log_model(model, **({"name": "model"} if MAJOR >= 3 else {"artifact_path": "model"}), **more)
 
 
@@ -50,7 +49,7 @@ def test_registered_while_it_is_logged(client, experiment, name, model):
     wanted = name("at-once")
     with mlflow.start_run() as run:
         log(mlflow.sklearn, model, registered_model_name=wanted, input_example=X[:2])
-    assert client.get_model_version(wanted, 1).run_id == run.info.run_id
+    assert client.get_model_version(wanted, "1").run_id == run.info.run_id
     assert client.get_registered_model(wanted).name == wanted
 
 
@@ -80,7 +79,7 @@ def test_a_model_of_xgboost(client, experiment, name):
     with mlflow.start_run() as run:
         found = log(mlflow.xgboost, booster, signature=signature)
         mlflow.register_model(found.model_uri, wanted)
-    version = client.get_model_version(wanted, 1)
+    version = client.get_model_version(wanted, "1")
     assert version.run_id == run.info.run_id
     for uri in (found.model_uri, f"models:/{wanted}/1"):
         assert list(mlflow.pyfunc.load_model(uri).predict(X)) == list(booster.predict(X))
@@ -93,7 +92,7 @@ def test_a_model_written_in_python(client, experiment, tmp_path):
             return [2 * value for value in model_input["x"]]
 
     with mlflow.start_run():
-        found = mlflow.pyfunc.log_model(**({"name": "doubler"} if MAJOR >= 3 else {"artifact_path": "doubler"}), python_model=Doubler(), pip_requirements=[])
+        found = mlflow.pyfunc.log_model(**({"name": "doubler"} if MAJOR >= 3 else {"artifact_path": "doubler"}), python_model=Doubler())
     import pandas
 
     assert list(mlflow.pyfunc.load_model(found.model_uri).predict(pandas.DataFrame({"x": [1, 2]}))) == [2, 4]
@@ -102,16 +101,16 @@ def test_a_model_written_in_python(client, experiment, tmp_path):
 def test_versions_change_and_go(client, registered, fails):
     second = add(client, registered, tags={"made": "by hand"}, description="the second")
     assert str(second.version) == "2"
-    client.update_model_version(registered, 2, description="of another kind")
-    client.set_model_version_tag(registered, 2, "stage", "try")
-    found = client.get_model_version(registered, 2)
+    client.update_model_version(registered, "2", description="of another kind")
+    client.set_model_version_tag(registered, "2", "stage", "try")
+    found = client.get_model_version(registered, "2")
     assert found.description == "of another kind" and found.tags == {"made": "by hand", "stage": "try"}
-    client.delete_model_version_tag(registered, 2, "stage")
-    assert client.get_model_version(registered, 2).tags == {"made": "by hand"}
-    assert client.get_model_version_download_uri(registered, 2)
-    client.delete_model_version(registered, 2)
+    client.delete_model_version_tag(registered, "2", "stage")
+    assert client.get_model_version(registered, "2").tags == {"made": "by hand"}
+    assert client.get_model_version_download_uri(registered, "2")
+    client.delete_model_version(registered, "2")
     with fails("RESOURCE_DOES_NOT_EXIST"):
-        client.get_model_version(registered, 2)
+        client.get_model_version(registered, "2")
     third = add(client, registered)
     assert int(third.version) in (2, 3)
 
@@ -155,20 +154,20 @@ def test_versions_are_searched(client, registered):
     assert [int(one.version) for one in client.search_model_versions(condition, order_by=["version_number ASC"])] == [1, 2, 3, 4]
     assert [int(one.version) for one in client.search_model_versions(f"{condition} and version_number > 2")] == [4, 3]
     assert [int(one.version) for one in client.search_model_versions(f"{condition} and tags.n = '3'")] == [3]
-    run = client.get_model_version(registered, 1).run_id
+    run = client.get_model_version(registered, "1").run_id
     assert len(client.search_model_versions(f"run_id = '{run}' and {condition}")) == 4
     assert [[int(one.version) for one in page] for page in pages(client.search_model_versions, filter_string=condition, max_results=3)] == [[4, 3, 2], [1]]
 
 
 def test_stages(client, registered, fails):
     add(client, registered)
-    assert client.transition_model_version_stage(registered, 1, "Production").current_stage == "Production"
+    assert client.transition_model_version_stage(registered, "1", "Production").current_stage == "Production"
     assert {(int(one.version), one.current_stage) for one in client.get_latest_versions(registered)} == {(1, "Production"), (2, "None")}
     assert [int(one.version) for one in client.get_latest_versions(registered, ["Production"])] == [1]
-    client.transition_model_version_stage(registered, 2, "Production", archive_existing_versions=True)
-    assert client.get_model_version(registered, 1).current_stage == "Archived"
+    client.transition_model_version_stage(registered, "2", "Production", archive_existing_versions=True)
+    assert client.get_model_version(registered, "1").current_stage == "Archived"
     with fails("INVALID_PARAMETER_VALUE", "stage"):
-        client.transition_model_version_stage(registered, 2, "Nowhere")
+        client.transition_model_version_stage(registered, "2", "Nowhere")
     assert mlflow.sklearn.load_model(f"models:/{registered}/Production") is not None
 
 

@@ -95,11 +95,11 @@ def test_single_values_whose_answers_were_lost(client, run_id, losing):
 
 
 @pytest.mark.ours
-def test_a_run_whose_answer_was_lost(client, experiment, losing, server):
+def test_a_run_whose_answer_was_lost(client, experiment, losing, server, name):
     """The client sends no such header of its own: other clients do, and request header providers may."""
     import requests
 
-    headers = {"Authorization": f"Bearer {server.token}", "Idempotency-Key": '"train-2026-1"'}
+    headers = {"Authorization": f"Bearer {server.token}", "Idempotency-Key": name("train")}
     body = {"experiment_id": experiment, "run_name": "once"}
     losing.to_lose = 1
     with pytest.raises(requests.ConnectionError):
@@ -108,7 +108,7 @@ def test_a_run_whose_answer_was_lost(client, experiment, losing, server):
     assert answer.ok, answer.text
     assert [run.info.run_id for run in client.search_runs([experiment])] == [answer.json()["run"]["info"]["run_id"]]
     other = requests.post(losing.url + "/api/2.0/mlflow/runs/create", json=dict(body, run_name="twice"), headers=headers, timeout=30)
-    assert other.status_code == 422, other.text
+    assert other.status_code == 400 and other.json()["error_code"] == "RESOURCE_ALREADY_EXISTS", other.text
 
 
 def test_an_artifact_whose_answer_was_lost(client, run_id, losing, tmp_path):
