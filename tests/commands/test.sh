@@ -1,4 +1,4 @@
-# ./dev test: unit tests under AddressSanitizer and UBSan, the concurrent ones under ThreadSanitizer, then the real daemon.
+# ./dev test: unit tests under AddressSanitizer and UBSan, the concurrent ones under ThreadSanitizer, then the real daemon, by itself and with MLflow's clients.
 
 # Parts that several threads enter at once.
 CONCURRENT='^test_(rate|loop|context|fiber|metrics|log|client|http_.*|jobs|process)$'
@@ -10,9 +10,11 @@ run_ctest() { # run_ctest FOLDER [CTEST OPTION ...]
 }
 
 command_test() {
-  local full=no
+  local full=no version
   [ "${1:-}" = --full ] && full=yes
   need build run test
+  # Beside the compilers, which use the network less: tests/clients/run.py waits for them.
+  for version in 2 3; do nice tests/clients/install.sh "$version" > /dev/null 2>&1 & done
   say "Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer"
   configure_and_build build-asan -DCMAKE_BUILD_TYPE=Debug -DPURLIN_SANITIZE=address,undefined -DPURLIN_TESTS=ON
   ASAN_OPTIONS=detect_stack_use_after_return=0 run_ctest build-asan
@@ -25,5 +27,9 @@ command_test() {
     say "Integration and fault tests on the real daemon"
     build ON
     PURLIN_FULL=$full python3 -m pytest -q -x tests/integration
+    say "The official MLflow clients, of 2.x and 3.x, on the real daemon"
+    local more=()
+    [ "$full" = yes ] && more=(--full)
+    tests/clients/run.py "${more[@]}"
   fi
 }
