@@ -174,43 +174,38 @@ static const char ABANDONED[] = "SELECT workspace, sha256, size FROM storage_fs_
 static const char CLAIM[] =
     "UPDATE storage_fs_sweeps SET began_at = NOW(6) WHERE name = 'collect' AND began_at <= NOW(6) - INTERVAL ? SECOND";
 
-typedef struct search {
-  const char *condition, *sql;
-  int64_t grace_s;
-  char after[STORAGE_DIGITS + 1]; /* the last one that was looked at */
-  bool over;
-  int64_t blobs, bytes; /* removed */
-} search;
-
 static atomic_bool stopping;
 static _Atomic uint64_t last_tick;
 
-static purlin_status prepare(purlin_ctx *ctx, search *s) {
+purlin_status search_begin(purlin_ctx *ctx, storage_search *s) {
   const storage_configuration *configured = purlin_configuration(ctx);
   s->grace_s = configured->grace_s;
   purlin_status status = holders_condition(ctx, &s->condition);
   if (status != PURLIN_OK) return status;
-  s->sql =
-      purlin_format(ctx,
-                    "SELECT b.workspace, b.sha256, b.size FROM storage_fs_blobs b WHERE b.workspace = ? AND b.sha256 > ?"
-                    " AND b.sha256 <= ? AND b.placed AND b.doomed_at IS NULL AND b.wanted_at <= NOW(6) - INTERVAL ? SECOND"
-                    " AND NOT (%s) ORDER BY b.sha256",
-                    s->condition);
+  s->sql = purlin_format(
+      ctx,
+      "SELECT b.sha256, b.size, b.wanted_at, CAST(b.wanted_at + INTERVAL ? SECOND AS DATETIME(6)) AS goes_at,"
+      " b.wanted_at <= NOW(6) - INTERVAL ? SECOND AS due FROM storage_fs_blobs b WHERE b.workspace = ? AND b.sha256 > ?"
+      " AND b.sha256 <= ? AND b.placed AND b.doomed_at IS NULL AND b.wanted_at <= NOW(6) - INTERVAL ? SECOND"
+      " AND NOT (%s) ORDER BY b.sha256",
+      s->condition);
   return s->sql ? PURLIN_OK : PURLIN_TOO_LARGE;
 }
 
 /* What nobody names among the next CHUNK blobs of the workspace. */
-static purlin_status next_chunk(purlin_ctx *ctx, search *s, storage_blobs *found) {
+purlin_status search_next(purlin_ctx *ctx, storage_search *s, unused_blobs *found) {
+  int64_t grace_s = ((const storage_configuration *)purlin_configuration(ctx))->grace_s;
   storage_blob border = {.sha256 = "g"}; /* behind every name */
   purlin_status status = purlin_db_row(ctx, storage_blob, &border, BORDER, purlin_workspace(ctx), s->after, CHUNK - 1);
   s->over = status == PURLIN_NOT_FOUND;
   if (status != PURLIN_OK && !s->over) return status;
-  status = purlin_db_list(ctx, storage_blob, found, s->sql, purlin_workspace(ctx), s->after, border.sha256, s->grace_s);
+  status = purlin_db_list(ctx, unused_blob, found, s->sql, grace_s, grace_s, purlin_workspace(ctx), s->after, border.sha256,
+                          s->grace_s);
   (void)snprintf(s->after, sizeof s->after, "%s", border.sha256);
   return status;
 }
 
-static purlin_status remove_found(purlin_ctx *ctx, search *s, const storage_blobs *found) {
+static purlin_status remove_found(purlin_ctx *ctx, storage_search *s, const unused_blobs *found) {
   removal *r = purlin_alloc(ctx, sizeof *r);
   purlin_status status = r ? PURLIN_OK : PURLIN_TOO_LARGE;
   for (size_t i = 0; i < found->count && status == PURLIN_OK && !atomic_load(&stopping); i++) {
@@ -233,14 +228,14 @@ static purlin_status finish_abandoned(purlin_ctx *ctx) {
   return status;
 }
 
-static purlin_status search_workspace(purlin_ctx *ctx, search *s) {
+static purlin_status search_workspace(purlin_ctx *ctx, storage_search *s) {
   purlin_mark mark = purlin_arena_mark(ctx);
   purlin_status status = finish_abandoned(ctx);
   s->after[0] = '\0';
   for (s->over = false; status == PURLIN_OK && !s->over && !atomic_load(&stopping);) {
-    storage_blobs found = {0};
+    unused_blobs found = {0};
     purlin_arena_reset(ctx, mark);
-    status = next_chunk(ctx, s, &found);
+    status = search_next(ctx, s, &found);
     if (status == PURLIN_OK) status = remove_found(ctx, s, &found);
     if (status == PURLIN_OK) status = purlin_yield(ctx);
   }
@@ -248,9 +243,9 @@ static purlin_status search_workspace(purlin_ctx *ctx, search *s) {
   return status;
 }
 
-static purlin_status search_all(purlin_ctx *ctx, search *s) {
+static purlin_status search_all(purlin_ctx *ctx, storage_search *s) {
   storage_blobs workspaces = {0};
-  purlin_status status = prepare(ctx, s);
+  purlin_status status = search_begin(ctx, s);
   if (status == PURLIN_OK) status = purlin_db_list(ctx, storage_blob, &workspaces, WORKSPACES);
   for (size_t i = 0; i < workspaces.count && status == PURLIN_OK && !atomic_load(&stopping); i++) {
     purlin_act_as(ctx, "system", workspaces.items[i].workspace, "default");
@@ -267,7 +262,7 @@ static purlin_status clean_staging(void *argument) {
   return PURLIN_OK;
 }
 
-static purlin_status come_round(purlin_ctx *ctx, int64_t every_s, search *s) {
+static purlin_status come_round(purlin_ctx *ctx, int64_t every_s, storage_search *s) {
   purlin_status status = holders_remember(ctx); /* each node tells of its own plugins, whichever searches */
   if (status == PURLIN_OK) status = purlin_db_run(ctx, CLAIM, every_s);
   if (status != PURLIN_OK || purlin_affected(ctx) == 0) return status;
@@ -284,7 +279,7 @@ static bool is_due(uint64_t every_ns) {
 
 void collect_now_and_then(purlin_ctx *ctx, void *argument) {
   const storage_configuration *configured = purlin_configuration(ctx);
-  search s = {0};
+  storage_search s = {0};
   if (!is_due(collect_tick_ms(configured) * UINT64_C(1000000))) return;
   (void)argument;
   purlin_status status = come_round(ctx, configured->collect_every_s, &s);
@@ -324,7 +319,7 @@ PURLIN_SCHEMA(collected, "Blobs that nothing names, and that nobody wrote within
     PURLIN_LIST(blobs, purlin_blob, "Which"),
     PURLIN_REQUIRED(next, "Go on after this one; empty: that was all"));
 
-static purlin_status tell(purlin_ctx *ctx, const storage_blobs *found, collected *out) {
+static purlin_status tell(purlin_ctx *ctx, const unused_blobs *found, collected *out) {
   purlin_blob *items = purlin_alloc_array(ctx, out->blobs.count + found->count, sizeof *items);
   if (!items) return PURLIN_TOO_LARGE;
   if (out->blobs.count > 0) memcpy(items, out->blobs.items, out->blobs.count * sizeof *items);
@@ -338,12 +333,13 @@ static purlin_status tell(purlin_ctx *ctx, const storage_blobs *found, collected
 }
 
 /* What was removed may be less than what was found: somebody wanted it again, or another daemon was first. */
-static purlin_status search_for(purlin_ctx *ctx, const collect_in *in, search *s, collected *out) {
+static purlin_status search_for(purlin_ctx *ctx, const collect_in *in, storage_search *s, collected *out) {
   uint64_t end = purlin_ticks_ns() + (uint64_t)LONGEST_CALL_S * 1000000000;
-  purlin_status status = in->dry_run ? PURLIN_OK : finish_abandoned(ctx);
+  purlin_status status = holders_remember(ctx);
+  if (status == PURLIN_OK && !in->dry_run) status = finish_abandoned(ctx);
   while (status == PURLIN_OK && !s->over && out->count < MOST_TOLD && purlin_ticks_ns() < end) {
-    storage_blobs found = {0};
-    status = next_chunk(ctx, s, &found);
+    unused_blobs found = {0};
+    status = search_next(ctx, s, &found);
     if (status == PURLIN_OK && !in->dry_run) status = remove_found(ctx, s, &found);
     if (status == PURLIN_OK && found.count > 0) status = tell(ctx, &found, out);
     if (status == PURLIN_OK) status = purlin_yield(ctx);
@@ -355,9 +351,9 @@ PURLIN_OPERATION(collect, collect_in, collected,
     .summary = "Remove stored bytes of your workspace that nothing names any more", .permission = "server:write", .effect = PURLIN_CHANGES,
     .http = "POST /api/v1/storage/collect", .timeout_ms = 60000,
     .description = "It happens by itself, too. Bytes that were written within the last `grace_s` seconds stay, in case that somebody is about to name them.") {
-  search s = {0};
+  storage_search s = {0};
   (void)snprintf(s.after, sizeof s.after, "%s", in->after);
-  purlin_status status = prepare(ctx, &s);
+  purlin_status status = search_begin(ctx, &s);
   if (status == PURLIN_OK) status = search_for(ctx, in, &s, out);
   if (status != PURLIN_OK) return status;
   out->next = s.over ? "" : purlin_copy(ctx, s.after);

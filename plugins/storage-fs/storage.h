@@ -8,6 +8,7 @@
  * ledger.c   which workspace has which bytes, and how many it may have
  * holders.c  who names blobs
  * collect.c  blobs that nobody names go
+ * unused.c   which they are, and when they go
  *
  * Calls that touch the disk run on the blocking pool; a writer gathers 256 KiB before it bothers the disk. */
 #ifndef STORAGE_H
@@ -79,9 +80,34 @@ PURLIN_CHECKED purlin_status ledger_settle(purlin_ctx *ctx, int64_t older_than_s
 
 /* Notes the columns that plugins say they name blobs in. May park. */
 PURLIN_CHECKED purlin_status holders_remember(purlin_ctx *ctx);
-/* SQL that is true where somebody names the blob `b`, a row of storage_fs_blobs. A column that cannot be read is an error, recorded. May
+/* SQL that is true where somebody names the blob `b`, a row of storage_fs_blobs: in a column that is remembered, or told now. A column that cannot be read is an error, recorded. May
  * park. */
 PURLIN_CHECKED purlin_status holders_condition(purlin_ctx *ctx, const char **condition);
+
+/* A search through the blobs of the context's workspace for those that nobody names. */
+typedef struct storage_search {
+  const char *condition, *sql;
+  int64_t grace_s;                /* only those that nobody wanted for so long */
+  char after[STORAGE_DIGITS + 1]; /* the last one that was looked at */
+  bool over;
+  int64_t blobs, bytes; /* removed */
+} storage_search;
+typedef struct unused_blob {
+  const char *sha256;
+  int64_t size;
+  purlin_time wanted_at, goes_at;
+  bool due;
+} unused_blob;
+PURLIN_SCHEMA(unused_blob, "Stored bytes that nothing names",
+    PURLIN_REQUIRED(sha256, "Their SHA-256"),
+    PURLIN_REQUIRED(size, "How many"),
+    PURLIN_REQUIRED(wanted_at, "When they were last written, or somebody said that they will be named"),
+    PURLIN_REQUIRED(goes_at, "The first search after this removes them, unless something names them by then"),
+    PURLIN_REQUIRED(due, "That time has come"));
+typedef PURLIN_LIST_OF(unused_blob) unused_blobs;
+/* Begins it, at s->after; then what is found among the next blobs, for which s->grace_s may be changed. Each may park. */
+PURLIN_CHECKED purlin_status search_begin(purlin_ctx *ctx, storage_search *s);
+PURLIN_CHECKED purlin_status search_next(purlin_ctx *ctx, storage_search *s, unused_blobs *found);
 
 /* From time to time: removes what nobody names, in all workspaces, once in the cluster. */
 void collect_now_and_then(purlin_ctx *ctx, void *argument);

@@ -338,6 +338,7 @@ ROWS = {
     "mlflow.download_artifact": row("1 +++++ +++++ 44444 4", lambda o: {"path": f"{o.experiment_id}/{o.run}/artifacts/a/b.txt"}, fresh="file"),
     # ---- training -----------------------------------------------------------------------------------------------------------------
     "tracking.purge": row("1 +3333 33333 ..... .", lambda o: {"older_than": "9999d"}),
+    "storage-fs.unused": row("1 +++++ 33333 ..... ."),
     "storage-fs.collect": row("1 +3+33 33333 ..... .", lambda o: {"dry_run": True}),
     "training.trainers": row("1 +++++ +++++ ..... ."),
     "training.list_jobs": row("1 +++++ +++++ ..... ."),

@@ -135,6 +135,33 @@ def test_a_table_that_cannot_be_read_stops_it(daemon, client):
     gone(daemon, sha256)
 
 
+def test_what_nothing_names_is_told_with_its_time(daemon, client):
+    name = unique("d")
+    daemon.sql("UPDATE storage_fs_sweeps SET began_at = NOW(6) + INTERVAL 1 HOUR")  # nobody searches
+    try:
+        sha256, size = upload(client, name, csv(500, 18)), len(csv(500, 18))
+        before = client.get("/api/v1/storage/unused")
+        assert before.status == 200, daemon.records("error")
+        before = before.json
+        assert sha256 not in str(before) and before["collected"] and before["next"] == ""
+        forget(daemon, name)
+        young = client.op("storage-fs.unused").json
+        (one,) = [blob for blob in young["blobs"] if blob["sha256"] == sha256]
+        assert (young["count"], young["bytes"]) == (before["count"] + 1, before["bytes"] + size) and one["size"] == size
+        assert one["wanted_at"] < one["goes_at"]
+        time.sleep(1.1)
+        old = client.get("/api/v1/storage/unused").json
+        assert [blob["due"] for blob in old["blobs"] if blob["sha256"] == sha256] == [True]
+        assert old["due"] == old["count"] and old["due_bytes"] == old["bytes"] == before["bytes"] + size
+        assert client.get(f"/api/v1/storage/unused?after={sha256}").json["count"] <= old["count"] - 1
+        assert client.get("/api/v1/storage/unused?after=x").status == 400
+        stranger = daemon.client(daemon.token_for("default", ["runs:read"]))
+        assert stranger.get("/api/v1/storage/unused").status == 403
+        stranger.close()
+    finally:
+        daemon.sql("UPDATE storage_fs_sweeps SET began_at = NOW(6)")
+
+
 def test_asked_what_would_go(daemon, client):
     name = unique("d")
     daemon.sql("UPDATE storage_fs_sweeps SET began_at = NOW(6) + INTERVAL 1 HOUR")  # nobody else searches

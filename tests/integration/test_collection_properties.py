@@ -14,7 +14,7 @@ import pytest
 from daemon import Threads, free_port, unique, wait_until
 
 FULL = os.environ.get("PURLIN_FULL") == "yes"
-SECONDS, KILLS, WORKERS = (600, 40, 8) if FULL else (10, 2, 4)
+SECONDS, KILLS, WORKERS = (300, 20, 8) if FULL else (8, 2, 4)
 GONE = (OSError, http.client.HTTPException)
 SOON = 'plugin "storage-fs" { grace_s = 1, collect_every_s = 1 }\n'
 PATHS = ("a", "b/c", "b/d", "e/f/g")
