@@ -13,7 +13,7 @@ static const char USAGE[] =
     "       purlin                             this, and the plugins of the server\n"
     "       purlin PLUGIN                      its operations\n"
     "       purlin PLUGIN OPERATION --help     its fields\n"
-    "       purlin models deploy CHURN@CHAMPION  serve a model of the registry; or CHURN/3, or CHURN\n"
+    "       purlin models deploy CHURN@CHAMPION  serve a model of the registry\n"
     "       purlin login [NAME]                with a password, once for many commands; purlin logout\n"
     "       purlin login --sso                 with a browser, by the provider that the server trusts\n"
     "       purlin admin recover               on the server's host: a new administrator's key\n"
@@ -161,33 +161,21 @@ static bool asks_for_help(int count, char **arguments) {
   return false;
 }
 
-/* What is said often has a short way, whose word after the operation is a field's value: "purlin models deploy churn@champion". */
-static const struct {
-  const char *plugin, *operation, *to_plugin, *to_operation, *field;
-} SHORT[] = {{"models", "deploy", "serving", "deploy-model", "--model"}};
-
-/* The words that are meant; `room` holds three more than `count`. */
-static int spell_out(int count, char **arguments, char **room) {
-  size_t found = sizeof SHORT / sizeof SHORT[0];
-  for (size_t i = 0; count > 1 && i < sizeof SHORT / sizeof SHORT[0]; i++)
-    if (strcmp(arguments[0], SHORT[i].plugin) == 0 && strcmp(arguments[1], SHORT[i].operation) == 0) found = i;
-  memcpy(room, arguments, (size_t)count * sizeof *room);
-  if (found == sizeof SHORT / sizeof SHORT[0]) return count;
-  room[0] = (char *)(uintptr_t)SHORT[found].to_plugin;
-  room[1] = (char *)(uintptr_t)SHORT[found].to_operation;
-  if (count == 2 || arguments[2][0] == '-' || arguments[2][0] == '{') return count;
-  room[2] = (char *)(uintptr_t)SHORT[found].field;
-  memcpy(room + 3, arguments + 2, (size_t)(count - 2) * sizeof *room);
-  return count + 1;
-}
-
 static int run_words(session *s, const cJSON *document, int count, char **arguments);
 
+/* "purlin models deploy churn@champion" is short for an operation of another plugin. */
 static int run_on(session *s, const cJSON *document, int count, char **arguments) {
-  char **room = calloc((size_t)count + 3, sizeof *room);
-  if (!room) return CTL_FAILED;
-  int code = run_words(s, document, spell_out(count, arguments, room), room);
-  free((void *)room);
+  const shorthand *meant = shorthand_find(count, arguments);
+  if (!meant) {
+    bool listed = count > 0 && (count == 1 || is_help(arguments[1])) && shorthand_list(arguments[0]);
+    return listed ? CTL_FINE : run_words(s, document, count, arguments);
+  }
+  char **words = calloc((size_t)count + SHORTHAND_ROOM, sizeof *words);
+  if (!words) return CTL_FAILED;
+  if (asks_for_help(count, arguments)) (void)printf("Usage: %s\n\n", meant->usage);
+  else if (!s->json && display_is_terminal(stderr)) (void)fprintf(stderr, "purlin: %s ...\n", meant->progress);
+  int code = run_words(s, document, shorthand_spell(meant, count, arguments, words), words);
+  free((void *)words);
   return code;
 }
 

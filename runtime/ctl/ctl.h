@@ -7,6 +7,7 @@
  * ctl/login.c      `purlin login`, `purlin logout`
  * ctl/recover.c    `purlin admin recover`
  * ctl/catalogue.c  the operations that the server offers
+ * ctl/shorthand.c  what is said often in fewer words: `purlin models deploy`
  * ctl/call.c       one operation: its help, flags to JSON
  * ctl/answer.c     an answer as a table or as JSON
  * ctl/display.c    texts on a terminal: how wide they are, and nothing that the terminal would obey
@@ -74,6 +75,19 @@ bool catalogue_find(const cJSON *document, const char *plugin, const char *opera
 /* Calls `visit` for each field of an operation's input. */
 void catalogue_fields(const catalogue_entry *entry,
                       void (*visit)(void *to, const char *name, const cJSON *schema, bool required), void *to);
+
+/* What is said often has a short way, in which the word after the operation is a field's value. */
+typedef struct shorthand {
+  const char *plugin, *operation, *to_plugin, *to_operation, *field, *usage;
+  const char *progress; /* what is going on while one waits */
+} shorthand;
+enum { SHORTHAND_ROOM = 1 };
+/* NULL: it is none. */
+const shorthand *shorthand_find(int count, char **arguments);
+/* Fills `words`, which hold SHORTHAND_ROOM more than `count`; how many they are. */
+int shorthand_spell(const shorthand *meant, int count, char **arguments, char **words);
+/* Prints those of a plugin's name; false: there is none. */
+bool shorthand_list(const char *plugin);
 
 int call_operation(session *s, const catalogue_entry *entry, int count, char **arguments);
 int call_help(const catalogue_entry *entry);

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from daemon import BUILD, PLUGINS, unique
+from models import register
 
 PURLIN = BUILD / "bin" / "purlin"
 
@@ -358,3 +359,21 @@ def test_no_header_hides_in_a_place(server, value):
     for options, variables in ((("--workspace", value), {}), (("--project", value), {}), ((), {"PURLIN_WORKSPACE": value}), ((), {"PURLIN_PROJECT": value})):
         code, _, err = run(*options, "access", "whoami", server=server, **variables)
         assert code == 2 and "is no name" in err
+
+
+def test_a_model_is_deployed_in_few_words(server, client):
+    name, _ = register(server, client, ["a", "b"])
+    usage = "purlin models deploy NAME@ALIAS | NAME/VERSION | NAME"
+    assert usage in run("models", server=server)[1] and usage in run("models", "--help", server=server)[1]
+    code, out, _ = run("models", "deploy", "--help", server=server)
+    assert code == 0 and out.startswith(f"Usage: {usage}") and "--endpoint" in out
+    code, out, errors = run("models", "deploy", f"{name}/1", "--cause", "first", server=server)
+    assert code == 0 and errors == "" and json.loads(out)["name"] == name and json.loads(out)["cause"] == "first"
+    assert json.loads(run("models", "deploy", "--endpoint", f"{name}-2", "--model", name, server=server)[1])["version"] == 1
+    assert json.loads(run("models", "deploy", json.dumps({"model": name}), server=server)[1])["deployment"] == 2
+    assert "purlin: the model is read and loaded" in on_terminal("models", "deploy", name, server=server)
+    for words, part in (([f"{name}@best"], "has no alias 'best'"), ([f"{name}/"], "churn@champion"), (["nothing-there"], "nothing-there"), ([], "model: is required")):
+        code, out, errors = run("models", "deploy", *words, server=server)
+        assert code == 1 and out == "" and part in errors, words
+    code, out, errors = run("models", "deploy", name, "more", server=server)
+    assert code == 2 and "'more' is not expected" in errors
