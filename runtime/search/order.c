@@ -23,13 +23,8 @@ static purlin_status add_item(search_reader *r, const purlin_search *search, sea
 }
 
 /* What is ordered by already decides nothing more. */
-static void drop_needless(search_order *order) {
+static void drop_repeated(search_order *order) {
   const search_name *last = &order->items[order->count - 1].name;
-  if (order->decided) {
-    order->count--;
-    return;
-  }
-  order->decided = last->key && last->key->unique;
   for (size_t i = 0; i + 1 < order->count; i++)
     if (order->items[i].name.key && order->items[i].name.key == last->key) {
       order->count--;
@@ -44,7 +39,7 @@ static purlin_status read_items(purlin_ctx *ctx, const purlin_search *search, co
   while (r.word.kind != WORD_END) {
     purlin_status status = add_item(&r, search, out);
     if (status != PURLIN_OK) return status;
-    drop_needless(out);
+    drop_repeated(out);
     if (search_take(&r, ",")) continue;
     if (r.failed || r.word.kind != WORD_END) return search_expected(&r, "ASC, DESC, ',' or the end of the order");
   }
@@ -71,15 +66,18 @@ void search_order_join(search_sql *sql, const purlin_search *search, const searc
   }
 }
 
+static bool id_descends(const purlin_search *search, const search_order *order) {
+  return search->id_follows && order->count > 0 && order->items[order->count - 1].descending;
+}
+
 void search_order_by(search_sql *sql, const purlin_search *search, const search_order *order) {
   buffer_text(&sql->text, " ORDER BY ");
   for (size_t i = 0; i < order->count; i++) {
     const search_order_item *item = &order->items[i];
-    if (i > 0) buffer_text(&sql->text, ", ");
     if (!item->never_null) buffer_format(&sql->text, "%s IS NULL, ", item->sql);
-    buffer_format(&sql->text, "%s%s", item->sql, item->descending ? " DESC" : "");
+    buffer_format(&sql->text, "%s%s, ", item->sql, item->descending ? " DESC" : "");
   }
-  if (!order->decided) buffer_format(&sql->text, "%s%s", order->count > 0 ? ", " : "", search->id);
+  buffer_format(&sql->text, "%s%s", search->id, id_descends(search, order) ? " DESC" : "");
 }
 
 /* ---- Where a page begins ------------------------------------------------------------------------------------------------------------------ */
@@ -163,11 +161,8 @@ purlin_status search_order_after(search_sql *sql, const purlin_search *search, c
     equal(sql, &order->items[i], row.values.items[i]);
     buffer_text(&sql->text, " AND (");
   }
-  if (order->decided) buffer_text(&sql->text, "FALSE");
-  else {
-    buffer_format(&sql->text, "%s > ?", search->id);
-    search_value(sql, purlin_value_text(row.values.items[order->count] + 1));
-  }
+  buffer_format(&sql->text, "%s %s ?", search->id, id_descends(search, order) ? "<" : ">");
+  search_value(sql, purlin_value_text(row.values.items[order->count] + 1));
   for (size_t i = 0; i < order->count; i++) buffer_text(&sql->text, "))");
   buffer_char(&sql->text, ')');
   return PURLIN_OK;

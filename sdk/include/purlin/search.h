@@ -39,7 +39,6 @@ typedef struct purlin_search_key {
   const char *sql;   /* a column, or an expression without '?' */
   purlin_search_type type;
   bool never_null; /* lets an index give the order */
-  bool unique;     /* no two rows that can be found have the same: what follows in an order decides nothing */
   /* It is not of the row but of others that belong to it: "EXISTS (SELECT 1 FROM t x WHERE x.run_id = r.id AND ", which a comparison and a
    * ')' follow. Then nothing is ordered by it. NULL: it is of the row. */
   const char *within;
@@ -54,7 +53,7 @@ typedef struct purlin_search_entity {
    * prefix, both. */
   const char *table, *owner;
   purlin_search_type type; /* of the value */
-  const char *lenient;     /* names, with commas between: for these != and NOT IN hold where there is no row, too */
+  bool lenient;            /* != holds also where there is no such row */
   bool no_order;           /* nothing is ordered by it */
   /* Of the '?' in `table`, which may be a query in parentheses: "(SELECT run_id, name, value FROM ... WHERE dataset = ?)". Borrowed. */
   const purlin_value *values;
@@ -64,6 +63,7 @@ typedef struct purlin_search_entity {
   /* Of an entity with keys and a table: what the names of rows have in front, and a dot: "attributes". */
   const char *prefix;
   const char *number; /* of texts: a column of `table` that numbers are compared with; or NULL */
+  bool vast; /* `table` has far more rows than are sought among: each of those is looked up, it is never read whole */
 } purlin_search_entity;
 
 typedef struct purlin_search {
@@ -75,6 +75,7 @@ typedef struct purlin_search {
   const char
       *scope; /* a column that says within what is looked: only rows where it is one of `scopes`; NULL: there is none */
   purlin_texts scopes; /* none: nothing is found */
+  bool id_follows;     /* the id goes the way of the last key: an index over both gives that order in either direction */
 } purlin_search;
 
 /* What a client asks for. Texts may be NULL or empty. */
