@@ -1,4 +1,5 @@
 #include "artifacts.h"
+#include <purlin/contracts/traces.h>
 #include <purlin/contracts/tracking.h>
 #include <string.h>
 
@@ -7,6 +8,9 @@ enum { ROWS = 1000 };
 static const char DELETE_FILES[] = "DELETE FROM artifacts_files WHERE workspace = ? AND kind = ? AND owner = ? LIMIT ?";
 static const char DELETE_OF_TRACES[] =
     "DELETE FROM artifacts_files WHERE workspace = ? AND kind = 'trace' AND experiment_id = ? LIMIT ?";
+#define DELETE_OF_THESE(table)                                                                                             \
+  "DELETE o FROM JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(64) PATH '$')) asked STRAIGHT_JOIN " table                       \
+  " o ON o.workspace = ? AND o.kind = 'trace' AND o.owner = CONVERT(asked.id USING ascii) COLLATE ascii_bin"
 static const char DELETE_OWNER[] = "DELETE FROM artifacts_owners WHERE workspace = ? AND kind = ? AND owner = ?";
 
 /* The owner's row first, which waits for who is just naming a file; whoever comes later does not find what owned it. */
@@ -37,4 +41,12 @@ PURLIN_LISTENER(on_purged, "tracking.purged", tracking_purged) {
     else if (strcmp(event->kind, "experiment") == 0) status = forget_experiment(ctx, id);
   }
   return status;
+}
+
+/* Traces go by the thousand, and few of them have files. */
+PURLIN_LISTENER(on_traces_deleted, "traces.deleted", traces_gone) {
+  const char *ids = purlin_list_json(ctx, event->trace_ids);
+  if (!ids) return PURLIN_TOO_LARGE;
+  purlin_status status = purlin_db_run(ctx, DELETE_OF_THESE("artifacts_owners"), ids, purlin_workspace(ctx));
+  return status == PURLIN_OK ? purlin_db_run(ctx, DELETE_OF_THESE("artifacts_files"), ids, purlin_workspace(ctx)) : status;
 }

@@ -3,7 +3,8 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { FIRST_ROOM = 64 * 1024, WORTH_A_THREAD = 32 * 1024, GZIP = 16 };
+/* A byte may become a thousand: what is larger than this may take a millisecond. */
+enum { FIRST_ROOM = 64 * 1024, WORTH_A_THREAD = 2 * 1024, GZIP = 16 };
 
 typedef struct inflating {
   const char *from;

@@ -2,14 +2,15 @@
 #include <purlin/search.h>
 #include <string.h>
 
-#define OF_SPAN "EXISTS (SELECT 1 FROM traces_spans s WHERE s.trace = t.number AND "
+/* A count is no join: spans of other traces are not read. */
+#define OF_SPAN "(SELECT COUNT(*) FROM traces_spans s WHERE s.trace = t.number AND "
 #define OF_LINK(kind)                                                                                                      \
   "EXISTS (SELECT 1 FROM traces_links l WHERE l.trace = t.number AND l.workspace = t.workspace AND l.kind = '" kind "' AND "
 /* What JSON_TABLE finds has other collations, one for texts and one for JSON. */
 #define AS_HERE(column) "CONVERT(" column " USING utf8mb4) COLLATE utf8mb4_nopad_bin"
 #define SPAN_CONTENT "CONCAT_WS(' ', s.name, s.attributes, s.events)"
-#define ASSESSMENTS(kind)                                                                                                  \
-  "(SELECT trace, name, JSON_UNQUOTE(value) AS value, IF(value RLIKE '^-?[0-9]', CAST(value AS DOUBLE), NULL) AS number"   \
+#define ASSESSMENTS(kind)                                                                                                           \
+  "(SELECT workspace, trace, name, JSON_UNQUOTE(value) AS value, IF(value RLIKE '^-?[0-9]', CAST(value AS DOUBLE), NULL) AS number" \
   " FROM traces_assessments WHERE kind = '" kind "' AND valid)"
 
 /* States are in capitals where clients of MLflow ask for them. */
@@ -46,12 +47,13 @@ static const purlin_search_key issue_keys[] = {
 #define KEYS(of) .keys = of, .key_count = sizeof of / sizeof of[0]
 static const purlin_search_entity entities[] = {
     {.names = "trace, attribute, attributes, attr", KEYS(trace_keys)},
-    {.names = "tag, tags", .table = "traces_tags", .owner = "trace"},
-    {.names = "metadata, request_metadata", .table = "traces_metadata", .owner = "trace"},
+    {.names = "tag, tags", .table = "traces_tags", .owner = "trace", .scope = "workspace"},
+    {.names = "metadata, request_metadata", .table = "traces_metadata", .owner = "trace", .scope = "workspace"},
     /* MLflow's clients write values as JSON within a text. */
     {.names = "span",
      KEYS(span_keys),
      .prefix = "attributes",
+     .vast = true,
      .table =
          "(SELECT s.trace, " AS_HERE("a.name") " AS name, JSON_UNQUOTE(COALESCE(" AS_HERE("a.text") ", " AS_HERE("a.whole") ", " AS_HERE(
              "a.real_") ", " AS_HERE("a.truth") ", " AS_HERE("a.pairs") ", " AS_HERE("a.list") ")) AS value FROM traces_spans s,"
@@ -60,16 +62,28 @@ static const purlin_search_entity entities[] = {
                                                                                                " truth VARCHAR(8) PATH '$.value.boolValue', pairs JSON PATH '$.value.kvlistValue', list JSON PATH '$.value.arrayValue')) a)",
      .owner = "trace",
      .no_order = true},
-    {.names = "feedback", .table = ASSESSMENTS("feedback"), .owner = "trace", .number = "number", .no_order = true},
-    {.names = "expectation", .table = ASSESSMENTS("expectation"), .owner = "trace", .number = "number", .no_order = true},
+    {.names = "feedback",
+     .table = ASSESSMENTS("feedback"),
+     .owner = "trace",
+     .scope = "workspace",
+     .number = "number",
+     .no_order = true},
+    {.names = "expectation",
+     .table = ASSESSMENTS("expectation"),
+     .owner = "trace",
+     .scope = "workspace",
+     .number = "number",
+     .no_order = true},
     {.names = "issue", KEYS(issue_keys)},
 };
 static const purlin_search traces_of = {.entities = entities,
                                         .entity_count = sizeof entities / sizeof entities[0],
                                         .id = "t.number",
-                                        .order = "request_time DESC"};
+                                        .scope = "t.workspace",
+                                        .order = "request_time DESC",
+                                        .id_follows = true};
 
-#define IN_REACH "t.workspace = ? AND " PURLIN_VISIBLE("t.project", "t.experiment_id")
+#define IN_REACH PURLIN_VISIBLE("t.project", "t.experiment_id")
 static const char OF_ONE[] = IN_REACH " AND t.experiment_id = ?";
 static const char OF_SEVERAL[] =
     IN_REACH " AND t.experiment_id IN (SELECT CONVERT(e.id USING utf8mb4) COLLATE utf8mb4_nopad_bin"
@@ -101,14 +115,17 @@ PURLIN_OPERATION(search, traces_search, traces_page,
     .http = "POST /api/v1/traces/search") {
   trace_rows rows = {0};
   purlin_texts ids;
+  const char *workspace = purlin_workspace(ctx);
+  purlin_search within = traces_of;
+  within.scopes = (purlin_texts){&workspace, 1};
   purlin_search_asked asked = {.condition = in->condition, .order = in->order, .page = in->page, .limit = in->limit};
   purlin_status status = resolve(ctx, in->experiment_ids, &ids);
   if (status != PURLIN_OK) return status;
   const char *several = purlin_list_json(ctx, ids);
   if (!several) return PURLIN_TOO_LARGE;
-  status = purlin_db_search(ctx, trace_row, &rows, &out->next_page_token, &traces_of, &asked, TRACE_COLUMNS,
-                            "traces_traces t", ids.count == 1 ? OF_ONE : OF_SEVERAL, purlin_workspace(ctx),
-                            PURLIN_VISIBLE_TO(ctx, "runs:read"), ids.count == 1 ? ids.items[0] : several);
+  status = purlin_db_search(ctx, trace_row, &rows, &out->next_page_token, &within, &asked, TRACE_COLUMNS, "traces_traces t",
+                            ids.count == 1 ? OF_ONE : OF_SEVERAL, PURLIN_VISIBLE_TO(ctx, "runs:read"),
+                            ids.count == 1 ? ids.items[0] : several);
   if (status == PURLIN_OK) status = traces_complete(ctx, rows.items, rows.count, &out->traces.items);
   out->traces.count = status == PURLIN_OK ? rows.count : 0;
   return status;

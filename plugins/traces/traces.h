@@ -8,7 +8,9 @@
  * assessments.c  what is said of a trace
  * spans.h        spans, whoever sends them, and what follows from them for their traces: spans.c, fit.c
  * totals.c       what the spans of a trace cost
- * plugin.c       the manifest; deletion, by hand and by age
+ * delete.c       deletion, by hand and by age; purged.c: with their experiment
+ * places.c       where the files of a trace belong
+ * plugin.c       the manifest
  *
  * receive.h      POST /v1/traces, as OpenTelemetry's exporters send: receive.c, batch.c, answer.c, inflate.c
  * otlp.h         OpenTelemetry's messages: otlp.c, protobuf.c, json.c, growing.c */
@@ -94,6 +96,9 @@ PURLIN_CHECKED purlin_status traces_write_assessments(purlin_ctx *ctx, const tra
 
 /* `text` up to so many characters. Arena, or itself; NULL: no memory. Does not park. */
 const char *traces_cut(purlin_ctx *ctx, const char *text, size_t characters);
+
+/* Deletes traces that are older than the configuration says. May park. */
+void traces_forget_old(purlin_ctx *ctx, void *nothing);
 
 /* ---- Reading ---------------------------------------------------------------------------------------------------------------------- */
 

@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 import otlp
-from daemon import Client, unique
+from daemon import Client, unique, wait_until
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 
@@ -319,3 +319,63 @@ def test_large_traces_come_in_pages(client, experiment):
     assert client.get(f"/api/v1/traces/tr-{trace}/spans?page=x").status == 400
     many = otlp.request(*[otlp.span(trace, "%016x" % (i + 1), "") for i in range(10001)])
     assert export(client, many, experiment).status == 413
+
+
+def test_what_makes_no_sense_is_kept_as_it_is(client, experiment):
+    trace, a, b = new_id(), new_span(), new_span()
+    spans = [otlp.span(trace, a, "first"), otlp.span(trace, a, "second", parent=b), otlp.span(trace, b, "x" * (1 << 20), parent=a),
+             otlp.span(trace, new_span(), "backwards", start=10**18, took=-10**17), otlp.span(trace, new_span(), "", parent="00" * 8)]
+    answer = export(client, otlp.request(*spans, resource={"r" * 5000: "x", "r": "y" * 100000}), experiment)
+    assert answer.status == 200 and answer.body == b"", answer
+    names = {s["span_id"]: s["name"] for s in ok(client.get(f"/api/v1/traces/tr-{trace}/spans"))["spans"]}
+    assert len(names) == 4 and names[a] == "second" and set(names[b]) == {"x"} and "backwards" in names.values()
+    usage = {"gen_ai.usage.input_tokens": 1}
+    assert export(client, otlp.request(otlp.span(trace, a, "", parent=b, attributes=usage), otlp.span(trace, b, "", parent=a, attributes=usage)),
+                  experiment).status == 200  # a ring
+    assert ok(client.get(f"/api/v1/traces/tr-{trace}"))["id"] == f"tr-{trace}"
+
+
+def test_huge_counts_are_bounded(client, experiment):
+    trace = new_id()
+    many = otlp.span(trace, new_span(), "many", more=b"".join(otlp.field(9, otlp.pair(f"k{i}", i)) for i in range(50_000)))
+    events = otlp.span(trace, new_span(), "events", more=otlp.field(11, otlp.message((2, "e"))) * 100_000)
+    empty = otlp.span(trace, new_span(), "empty", more=otlp.field(9, b"") * 4_000_000)
+    for span in (many, events, empty):
+        assert export(client, otlp.request(span), experiment).status in (200, 413)
+    assert export(client, b"\x0a\x00" * 4_000_000, experiment).status in (200, 413)
+    assert export(client, otlp.request(*[otlp.span(new_id(), new_span(), f"t{i}") for i in range(2000)]), experiment).status == 200
+    assert client.get("/readyz").status == 200
+
+
+def test_files_of_traces_go_with_them(server, client):
+    where = ok(client.post("/api/v1/experiments", {"name": unique("files")}))["id"]
+    kept, *gone = [start(client, where, request_time=f"2026-01-01T00:00:0{9 - n}Z")["id"] for n in range(3)]
+    for trace in (kept, *gone):
+        assert client.put(f"/api/v1/artifacts/trace/{trace}/traces.json", trace.encode()).status in (200, 201)
+    assert ok(client.post("/api/v1/traces/delete", {"experiment_id": where, "trace_ids": gone[:1]})) == {"deleted": 1}
+    assert ok(client.post("/api/v1/traces/delete", {"experiment_id": where, "until": "2026-01-01T00:00:07Z"})) == {"deleted": 1}
+    owners = f"SELECT owner FROM artifacts_owners WHERE owner IN ('{kept}', '{gone[0]}', '{gone[1]}')"
+    wait_until(lambda: server.sql(owners) == [[kept]], 20, "files of deleted traces are still there")
+    assert server.sql(f"SELECT owner FROM artifacts_files WHERE owner IN ('{kept}', '{gone[0]}', '{gone[1]}')") == [[kept]]
+    assert client.get(f"/api/v1/artifacts/trace/{kept}/traces.json").body == kept.encode()
+
+
+def test_searches_use_indexes(server, client):
+    """Newest first needs no sorting, few are found by what they have, and spans are looked at for the traces of the experiment only."""
+    where = ok(client.post("/api/v1/experiments", {"name": unique("indexed")}))["id"]
+    server.sql("INSERT INTO traces_traces (workspace, project, experiment_id, id, state, request_time, told, artifact_location)"
+               f" SELECT 'default', 'default', '{where}', CONCAT('tr-x', seq), 'ok', '2026-01-01' + INTERVAL seq SECOND, 1, '' FROM seq_1_to_5000")
+    server.sql("INSERT INTO traces_tags SELECT workspace, project, number, 'rare', IF(number % 1000, number, 'found') FROM traces_traces"
+               f" WHERE experiment_id = '{where}'")
+    server.sql("ANALYZE TABLE traces_traces, traces_tags")
+    page = find(client, where, limit=3)
+    assert ids(page) == ["tr-x5000", "tr-x4999", "tr-x4998"] and ids(find(client, where, page=page["next_page_token"], limit=2)) == ["tr-x4997", "tr-x4996"]
+    assert ids(find(client, where, order="timestamp", limit=2)) == ["tr-x1", "tr-x2"] and len(ids(find(client, where, "tags.rare = 'found'"))) == 5
+    plan = lambda more, order: server.sql(f"EXPLAIN SELECT t.number FROM traces_traces t WHERE t.workspace = 'default' AND t.experiment_id = '{where}'"  # noqa: E731
+                                          f" {more} ORDER BY t.request_time {order}, t.number {order} LIMIT 101")
+    for order in ("", "DESC"):
+        assert "by_time" in str(plan("", order)) and "filesort" not in str(plan("", order))
+    assert "by_value" in str(plan("AND EXISTS (SELECT 1 FROM traces_tags x WHERE x.trace = t.number AND x.name = 'rare' AND x.workspace = 'default'"
+                                  " AND x.value = 'found')", "DESC"))
+    spans = str(plan("AND ((SELECT COUNT(*) FROM traces_spans s WHERE s.trace = t.number AND s.name = 'x'))", "DESC"))
+    assert "DEPENDENT" in spans and "MATERIALIZED" not in spans

@@ -191,6 +191,12 @@ typedef struct traces_deleted {
 } traces_deleted;
 PURLIN_SCHEMA(traces_deleted, "How many went", PURLIN_REQUIRED(deleted, "Traces"));
 
+/* The event traces.deleted. Whoever keeps something of these traces may delete it now. Those of an experiment that is purged go without it. */
+typedef struct traces_gone {
+  purlin_texts trace_ids;
+} traces_gone;
+PURLIN_SCHEMA(traces_gone, "Traces are gone for good", PURLIN_REQUIRED(trace_ids, "Their ids"));
+
 typedef struct traces_tag {
   const char *trace_id, *key, *value;
 } traces_tag;
