@@ -43,7 +43,7 @@ static unsigned fill(purlin_status status, unsigned http_status, const char *mes
 static const char *explain(purlin_ctx *ctx, const char *field, const char *fault, const char *value) {
   static const char more[] = "See the API docs for more information about request parameters.";
   if (!*field) return NULL;
-  if (strcmp(fault, "is required") == 0)
+  if (strcmp(fault, "is required") == 0 || strcmp(fault, "must not be empty") == 0)
     return purlin_format(ctx, "Missing value for required parameter '%s'. %s", field, more);
   if (value) return purlin_format(ctx, "Invalid value %s for parameter '%s' supplied: %s. %s", value, field, fault, more);
   return purlin_format(ctx, "Invalid value for parameter '%s' supplied: %s. %s", field, fault, more);

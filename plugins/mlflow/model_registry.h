@@ -3,7 +3,7 @@
 #define MLFLOW_MODEL_REGISTRY_H
 
 #include <purlin/contracts/registry.h>
-#include "mlflow.h"
+#include "entities.h"
 
 #define REGISTRY_TEXT(member, text) PURLIN_REQUIRED(member, text, .min_length = 1, .max_length = 1024)
 
@@ -97,6 +97,8 @@ PURLIN_CHECKED purlin_status registry_asked(purlin_ctx *ctx, const registry_filt
 
 /* ---- registered_models.c ---------------------------------------------------------------------------------------------------------------- */
 
+/* Keys that clients may use. */
+PURLIN_CHECKED purlin_status check_tags(purlin_ctx *ctx, const sent_tag *tags, size_t count);
 /* PURLIN_NOT_FOUND as it is said of a model. */
 purlin_status no_model(purlin_ctx *ctx, purlin_status status, const char *name);
 

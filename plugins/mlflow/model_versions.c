@@ -69,7 +69,7 @@ purlin_status canonical_stage(purlin_ctx *ctx, const char *stage, const char **o
 static const char *condition_of(purlin_ctx *ctx, const char *filter) {
   if (strstr(filter, PROMPT_TAG)) return filter;
   if (!filter[strspn(filter, " \t\r\n")]) return "tag.`" PROMPT_TAG "` != 'true'";
-  return purlin_format(ctx, "tag.`" PROMPT_TAG "` != 'true' AND (%s)", filter);
+  return purlin_format(ctx, "(%s) AND tag.`" PROMPT_TAG "` != 'true'", filter);
 }
 
 static const char *order_of(purlin_ctx *ctx, const purlin_texts *keys, const char *ties) {
@@ -119,9 +119,13 @@ MLFLOW_BINDING(create_model_version, create_version_in, version_answer, "POST /a
                                      .description = unless_empty(in->description),
                                      .tags = {(registry_tag *)(void *)in->tags.items, in->tags.count}};
   registry_version made = {0};
-  purlin_status status =
-      purlin_call(ctx, "registry.register_version", registry_registration_schema(), &ask, registry_version_schema(), &made);
-  return status == PURLIN_OK ? tell_version(ctx, &made, &out->model_version) : no_model(ctx, status, in->name);
+  purlin_status status = check_tags(ctx, in->tags.items, in->tags.count);
+  if (status == PURLIN_OK)
+    status = purlin_call(ctx, "registry.register_version", registry_registration_schema(), &ask, registry_version_schema(),
+                         &made);
+  if (status == PURLIN_OK) return tell_version(ctx, &made, &out->model_version);
+  bool other = strncmp(in->source, "models:/", 8) == 0; /* it may be that one that is not there, and is told of */
+  return other ? status : no_model(ctx, status, in->name);
 }
 
 typedef struct which_version {
@@ -186,8 +190,7 @@ MLFLOW_BINDING(search_model_versions, search_versions_in, told_versions,
   const registry_filter filter = {in->filter, in->max_results, in->order_by, in->page_token};
   registry_search ask;
   registry_version_page found = {0};
-  purlin_status status = registry_asked(ctx, &filter, "last_updated_timestamp DESC, name ASC, version_number DESC",
-                                        "name ASC, version_number DESC", &ask);
+  purlin_status status = registry_asked(ctx, &filter, "", "name ASC, version_number DESC", &ask);
   if (status == PURLIN_OK)
     status = purlin_call(ctx, "registry.search_versions", registry_search_schema(), &ask, registry_version_page_schema(),
                          &found);
@@ -238,7 +241,7 @@ typedef struct transition_in {
 PURLIN_SCHEMA(transition_in, "Where a version is to stand",
     REGISTRY_TEXT(name, "The model"),
     REGISTRY_TEXT(version, "Its number"),
-    PURLIN_REQUIRED(stage, "The stage"),
+    PURLIN_REQUIRED(stage, "The stage", .min_length = 1),
     PURLIN_DEFAULT(archive_existing_versions, "false", "Whether other versions of that stage are archived"));
 
 MLFLOW_BINDING(transition_model_version_stage, transition_in, version_answer,
@@ -273,7 +276,8 @@ MLFLOW_BINDING(set_model_version_tag, set_version_tag_in, purlin_nothing, "POST 
                "registry.set_version_tag") {
   int64_t number = 0;
   const registry_set_version_tag ask = {in->name, in->version, in->key, in->value};
-  purlin_status status = check_version(ctx, in->version, &number);
+  purlin_status status = mlflow_check_key(ctx, "key", in->key);
+  if (status == PURLIN_OK) status = check_version(ctx, in->version, &number);
   if (status == PURLIN_OK)
     status =
         purlin_call(ctx, "registry.set_version_tag", registry_set_version_tag_schema(), &ask, purlin_nothing_schema(), out);

@@ -118,15 +118,23 @@ static purlin_status exists(purlin_ctx *ctx, const char *name, bool prompt) {
 
 /* What clients take for a path is no name to them. */
 static purlin_status check_name(purlin_ctx *ctx, const char *parameter, const char *name) {
-  if (!name[strspn(name, " \t\r\n")])
-    return purlin_fail(ctx, PURLIN_INVALID, "Missing value for required parameter '%s'.", parameter);
+  if (!name[strspn(name, " \t\r\n")]) return purlin_fail_field(ctx, parameter, "must not be empty");
   if (strpbrk(name, "/:@"))
     return purlin_fail(ctx, PURLIN_INVALID, "Invalid model name '%s'. Names cannot contain '/' or ':'%s.", name,
                        strpbrk(name, "/:") ? "" : ", nor '@' on this server");
   if (strcmp(name, ".") == 0 || strncmp(name, "..", 2) == 0)
-    return purlin_fail(ctx, PURLIN_INVALID,
-                       "Invalid value \"%s\" for parameter '%s' supplied: Names may be treated as files.", name, parameter);
+    return purlin_fail(
+        ctx, PURLIN_INVALID,
+        "Invalid value \"%s\" for parameter '%s' supplied: Names may be treated as files in certain cases, and"
+        " must not resolve to other names when treated as such. This name would resolve to '%s'",
+        name, parameter, name);
   return PURLIN_OK;
+}
+
+purlin_status check_tags(purlin_ctx *ctx, const sent_tag *tags, size_t count) {
+  purlin_status status = PURLIN_OK;
+  for (size_t i = 0; i < count && status == PURLIN_OK; i++) status = mlflow_check_key(ctx, "key", tags[i].key);
+  return status;
 }
 
 MLFLOW_BINDING(create_registered_model, create_model_in, registered_model_answer,
@@ -135,6 +143,7 @@ MLFLOW_BINDING(create_registered_model, create_model_in, registered_model_answer
       .name = in->name, .description = in->description, .tags = {(registry_tag *)(void *)in->tags.items, in->tags.count}};
   registry_model made = {0};
   purlin_status status = check_name(ctx, "name", in->name);
+  if (status == PURLIN_OK) status = check_tags(ctx, in->tags.items, in->tags.count);
   if (status == PURLIN_OK)
     status =
         purlin_call(ctx, "registry.create_model", registry_create_model_schema(), &ask, registry_model_schema(), &made);
@@ -268,9 +277,11 @@ PURLIN_SCHEMA(set_model_tag_in, "A tag of a model",
 MLFLOW_BINDING(set_registered_model_tag, set_model_tag_in, purlin_nothing, "POST /api/2.0/mlflow/registered-models/set-tag",
                "registry.set_model_tag") {
   const registry_set_model_tag ask = {in->name, in->key, in->value};
-  return no_model(
-      ctx, purlin_call(ctx, "registry.set_model_tag", registry_set_model_tag_schema(), &ask, purlin_nothing_schema(), out),
-      in->name);
+  purlin_status status = mlflow_check_key(ctx, "key", in->key);
+  if (status == PURLIN_OK)
+    status =
+        purlin_call(ctx, "registry.set_model_tag", registry_set_model_tag_schema(), &ask, purlin_nothing_schema(), out);
+  return no_model(ctx, status, in->name);
 }
 
 typedef struct delete_model_tag_in {

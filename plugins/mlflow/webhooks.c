@@ -159,8 +159,8 @@ typedef struct create_webhook_in {
   const char *status;
 } create_webhook_in;
 PURLIN_SCHEMA(create_webhook_in, "A webhook to make",
-    PURLIN_REQUIRED(name, "Its name", .max_length = 1024),
-    PURLIN_REQUIRED(url, "Its address", .max_length = 2048),
+    PURLIN_REQUIRED(name, "Its name", .min_length = 1, .max_length = 1024),
+    PURLIN_REQUIRED(url, "Its address", .min_length = 1, .max_length = 2048),
     PURLIN_LIST(events, webhook_event, "What it is to hear of", .max_length = 100),
     PURLIN_OPTIONAL(description, "What it is for", .max_length = 5000),
     PURLIN_OPTIONAL(secret, "What signs what is sent", .max_length = 1000, .secret = true),

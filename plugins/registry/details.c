@@ -20,7 +20,6 @@ static const char VERSION_ALIASES[] = "SELECT j.i AS owner, a.alias AS `key` FRO
 /* One dive into the index for each model and stage, however many versions there are. */
 static const char LATEST[] = "SELECT " REGISTRY_VERSION_COLUMNS " FROM " OWNERS(
     "id") " STRAIGHT_JOIN JSON_TABLE(?, '$[*]' COLUMNS (stage VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) s"
-          " STRAIGHT_JOIN registry_models m ON m.id = j.id"
           " STRAIGHT_JOIN registry_versions v ON v.model_id = j.id AND v.version ="
           " (SELECT x.version FROM registry_versions x WHERE x.model_id = j.id AND x.stage = s.stage ORDER BY x.version DESC LIMIT 1)"
           " ORDER BY j.i, v.version";

@@ -11,10 +11,10 @@ static const char SELECT_LOCKED[] =
 static const char SELECT_PAGE[] =
     "SELECT " MODEL_COLUMNS " FROM registry_models m"
     " WHERE m.workspace = ? AND " PURLIN_VISIBLE("m.project", "m.id") " AND m.name > ? ORDER BY m.name LIMIT ?";
-static const char OF_WORKSPACE[] = "m.workspace = ? AND " PURLIN_VISIBLE("m.project", "m.id");
+static const char VISIBLE[] = PURLIN_VISIBLE("m.project", "m.id");
 static const char DESCRIBE[] = "UPDATE registry_models SET description = ?, updated_at = NOW(6) WHERE id = ?";
 static const char RENAME[] = "UPDATE registry_models SET name = ?, updated_at = NOW(6) WHERE id = ?";
-static const char RENAME_VERSIONS[] = "UPDATE registry_versions SET updated_at = NOW(6) WHERE model_id = ?";
+static const char RENAME_VERSIONS[] = "UPDATE registry_versions SET model_name = ?, updated_at = NOW(6) WHERE model_id = ?";
 static const char TOUCH[] = "UPDATE registry_models SET updated_at = NOW(6) WHERE id = ?";
 static const char *const DELETE[] = {
     "DELETE t FROM registry_versions v STRAIGHT_JOIN registry_version_tags t ON t.version_id = v.id WHERE v.model_id = ?",
@@ -101,7 +101,7 @@ PURLIN_OPERATION(list_models, list_models_in, registry_model_page,
 }
 
 static const purlin_search_key search_keys[] = {
-    {.names = "name", .sql = "m.name", .never_null = true},
+    {.names = "name", .sql = "m.name", .never_null = true, .unique = true},
     {.names = "creation_timestamp, creation_time, created_at",
      .sql = "m.created_at",
      .type = PURLIN_SEARCH_TIME,
@@ -113,20 +113,28 @@ static const purlin_search_key search_keys[] = {
 };
 static const purlin_search_entity search_entities[] = {
     {.names = "attribute, attr", .keys = search_keys, .key_count = sizeof search_keys / sizeof search_keys[0]},
-    {.names = "tag, tags", .table = "registry_model_tags", .owner = "model_id", .lenient = true},
+    {.names = "tag, tags",
+     .table = "registry_model_tags",
+     .owner = "model_id",
+     .scope = "workspace",
+     .lenient = REGISTRY_PROMPT_TAG},
 };
 static const purlin_search model_search = {.entities = search_entities,
                                            .entity_count = sizeof search_entities / sizeof search_entities[0],
                                            .id = "m.id",
+                                           .scope = "m.workspace",
                                            .order = "name ASC"};
 
 PURLIN_OPERATION(search_models, registry_search, registry_model_page,
     .summary = "Look for models", .permission = "models:read", .by_project = true, .http = "POST /api/v1/models/search",
     .description = "By name, creation_timestamp, last_updated_timestamp and tags: name ILIKE '%churn%' AND tags.task = 'classification'.") {
   const purlin_search_asked asked = {in->condition, in->order, in->page, in->limit < 1000 ? in->limit : 1000};
+  const char *workspace = purlin_workspace(ctx);
+  purlin_search search = model_search;
+  search.scopes = (purlin_texts){&workspace, 1};
   purlin_status status =
-      purlin_db_search(ctx, registry_model, &out->models, &out->next_page, &model_search, &asked, MODEL_COLUMNS,
-                       "registry_models m", OF_WORKSPACE, purlin_workspace(ctx), PURLIN_VISIBLE_TO(ctx, "models:read"));
+      purlin_db_search(ctx, registry_model, &out->models, &out->next_page, &search, &asked, MODEL_COLUMNS,
+                       "registry_models m", VISIBLE, PURLIN_VISIBLE_TO(ctx, "models:read"));
   return status == PURLIN_OK ? registry_fill_models(ctx, out->models.items, out->models.count) : status;
 }
 
@@ -151,7 +159,7 @@ PURLIN_OPERATION(rename_model, registry_rename_model, registry_model,
   if (status == PURLIN_OK) status = registry_find(ctx, in->name, "models:write", true, &of);
   if (status == PURLIN_OK) status = purlin_db_run(ctx, RENAME, in->new_name, of.id);
   if (status == PURLIN_CONFLICT) return purlin_fail(ctx, status, "a model named '%s' exists already", in->new_name);
-  if (status == PURLIN_OK) status = purlin_db_run(ctx, RENAME_VERSIONS, of.id);
+  if (status == PURLIN_OK) status = purlin_db_run(ctx, RENAME_VERSIONS, in->new_name, of.id);
   if (status == PURLIN_OK) status = registry_find_whole(ctx, in->new_name, "models:write", out);
   if (status != PURLIN_OK) return status;
   const model_event event = {.name = in->name,

@@ -44,9 +44,9 @@ PURLIN_CHECKED purlin_status registry_touch(purlin_ctx *ctx, const char *model_i
 
 /* ---- versions.c ----------------------------------------------------------------------------------------------------------------------- */
 
-#define REGISTRY_VERSION_COLUMNS                                                                                                 \
-  "v.id, m.name AS name, v.version, v.framework, v.sha256, v.size, v.signature, v.source, v.location, v.run_id, v.run_link,"     \
-  " v.logged_model, v.training_id, v.dataset, v.dataset_version, v.description, v.metrics, v.stage, v.created_at, v.updated_at," \
+#define REGISTRY_VERSION_COLUMNS                                                                                                   \
+  "v.id, v.model_name AS name, v.version, v.framework, v.sha256, v.size, v.signature, v.source, v.location, v.run_id, v.run_link," \
+  " v.logged_model, v.training_id, v.dataset, v.dataset_version, v.description, v.metrics, v.stage, v.created_at, v.updated_at,"   \
   " v.created_by"
 
 /* "7", or "@champion": the number of a version; of a number it is not known whether it exists. PURLIN_NOT_FOUND and PURLIN_INVALID are

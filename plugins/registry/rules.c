@@ -46,9 +46,9 @@ purlin_status registry_check_alias(purlin_ctx *ctx, const char *alias) {
   if (*at)
     return purlin_fail(
         ctx, PURLIN_INVALID,
-        "Invalid alias name: '%.300s'. Names may only contain alphanumerics, underscores (_) and dashes (-).", alias);
+        "Invalid alias name: '%.300s'. Names may only contain alphanumerics, underscores (_), and dashes (-).", alias);
   if (registry_characters(alias) > REGISTRY_ALIAS_LONGEST)
-    return purlin_fail(ctx, PURLIN_INVALID, "Registered model alias name exceeds the maximum length of %d characters",
+    return purlin_fail(ctx, PURLIN_INVALID, "'Registered model alias name' exceeds the maximum length of %d characters",
                        REGISTRY_ALIAS_LONGEST);
   if (strcasecmp(alias, "latest") == 0)
     return purlin_fail(ctx, PURLIN_INVALID, "'latest' alias name (case insensitive) is reserved.");
@@ -59,9 +59,9 @@ purlin_status registry_check_alias(purlin_ctx *ctx, const char *alias) {
 purlin_status registry_check_tag(purlin_ctx *ctx, const char *key, const char *value) {
   if (!*key || has_control(key)) return purlin_fail_field(ctx, "key", "a key is not empty, and has no control characters");
   if (registry_characters(key) > REGISTRY_KEY_LONGEST)
-    return purlin_fail_field(ctx, "key", "'key' exceeds the maximum length of %d characters", REGISTRY_KEY_LONGEST);
+    return purlin_fail(ctx, PURLIN_INVALID, "'key' exceeds the maximum length of %d characters", REGISTRY_KEY_LONGEST);
   if (registry_characters(value) > REGISTRY_VALUE_LONGEST)
-    return purlin_fail_field(ctx, "value", "'value' exceeds the maximum length of %d characters", REGISTRY_VALUE_LONGEST);
+    return purlin_fail(ctx, PURLIN_INVALID, "'value' exceeds the maximum length of %d characters", REGISTRY_VALUE_LONGEST);
   return PURLIN_OK;
 }
 

@@ -136,8 +136,6 @@ static purlin_status look(purlin_ctx *ctx, looking *l) {
   if (l->at->kind == PLACE_VERSION || l->at->kind == PLACE_ALIAS) return look_at_version(ctx, l);
   purlin_status status = given(l->in->run_id) ? find_run(ctx, l->in->run_id.value, &files) : PURLIN_OK;
   if (status != PURLIN_OK) return status;
-  /* A run of another server is told from one that is not there by its link. */
-  if (given(l->in->run_id) && !files && !given(l->in->run_link)) return refuse_owner(ctx, l, "run_id");
   if (given(l->in->logged_model) && l->at->kind == PLACE_RUN) return refuse_owner(ctx, l, "model_id");
   if (given(l->in->logged_model)) return look_at_logged(ctx, l);
   if (l->at->kind == PLACE_LOGGED) return refuse_owner(ctx, l, "model_id");

@@ -4,19 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FROM_VERSIONS "registry_versions v JOIN registry_models m ON m.id = v.model_id"
+#define FROM_VERSIONS "registry_versions v"
 
 static const char INSERT[] =
-    "INSERT INTO registry_versions (id, workspace, project, model_id, version, framework, sha256, size, signature, source, location,"
+    "INSERT INTO registry_versions (id, workspace, project, model_id, model_name, version, framework, sha256, size, signature, source, location,"
     " run_id, run_link, logged_model, training_id, dataset, dataset_version, description, metrics, created_at, updated_at, created_by)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6), NOW(6), ?)";
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NOW(6), NOW(6), ?)";
 static const char COUNT_UP[] = "UPDATE registry_models SET versions = ?, updated_at = NOW(6) WHERE id = ?";
 static const char SELECT_ONE[] =
     "SELECT " REGISTRY_VERSION_COLUMNS " FROM " FROM_VERSIONS " WHERE v.model_id = ? AND v.version = ?";
 static const char SELECT_PAGE[] = "SELECT " REGISTRY_VERSION_COLUMNS " FROM " FROM_VERSIONS
                                   " WHERE v.model_id = ? AND v.version < ? ORDER BY v.version DESC LIMIT ?";
 static const char SELECT_ALIAS[] = "SELECT version FROM registry_aliases WHERE model_id = ? AND alias = ?";
-static const char OF_WORKSPACE[] = "m.workspace = ? AND v.workspace = ? AND " PURLIN_VISIBLE("m.project", "m.id");
+static const char VISIBLE[] = PURLIN_VISIBLE("v.project", "v.model_id");
 static const char DESCRIBE[] = "UPDATE registry_versions SET description = ?, updated_at = NOW(6) WHERE id = ?";
 static const char DELETE_TAGS[] = "DELETE FROM registry_version_tags WHERE version_id = ?";
 static const char DELETE_ALIASES[] = "DELETE FROM registry_aliases WHERE model_id = ? AND version = ?";
@@ -84,9 +84,9 @@ purlin_status registry_find_version(purlin_ctx *ctx, const char *name, const cha
 
 static purlin_status insert(purlin_ctx *ctx, const registry_model *of, const registry_version *row, const char *id,
                             int64_t number) {
-  purlin_status status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), of->project, of->id, number, row->framework,
-                                       row->sha256, row->size, row->signature, row->source, row->location, row->run_id,
-                                       row->run_link, row->logged_model, row->training_id, row->dataset,
+  purlin_status status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), of->project, of->id, of->name, number,
+                                       row->framework, row->sha256, row->size, row->signature, row->source, row->location,
+                                       row->run_id, row->run_link, row->logged_model, row->training_id, row->dataset,
                                        row->dataset_version, row->description, row->metrics, purlin_actor(ctx));
   if (status == PURLIN_OK) status = purlin_db_run(ctx, COUNT_UP, number, of->id);
   if (status == PURLIN_OK && row->sha256.state == PURLIN_SET) status = registry_keep_bytes(ctx, row->sha256.value);
@@ -208,7 +208,7 @@ PURLIN_OPERATION(list_versions, list_versions_in, registry_version_page,
 }
 
 static const purlin_search_key search_keys[] = {
-    {.names = "name", .sql = "m.name", .never_null = true},
+    {.names = "name", .sql = "v.model_name", .never_null = true},
     {.names = "version_number, version", .sql = "v.version", .type = PURLIN_SEARCH_NUMBER, .never_null = true},
     {.names = "run_id", .sql = "v.run_id"},
     {.names = "source_path, source", .sql = "v.source"},
@@ -221,23 +221,32 @@ static const purlin_search_key search_keys[] = {
      .sql = "v.updated_at",
      .type = PURLIN_SEARCH_TIME,
      .never_null = true},
+    {.names = "id", .sql = "v.id", .never_null = true, .unique = true},
 };
 static const purlin_search_entity search_entities[] = {
     {.names = "attribute, attr", .keys = search_keys, .key_count = sizeof search_keys / sizeof search_keys[0]},
-    {.names = "tag, tags", .table = "registry_version_tags", .owner = "version_id", .lenient = true},
+    {.names = "tag, tags",
+     .table = "registry_version_tags",
+     .owner = "version_id",
+     .scope = "workspace",
+     .lenient = REGISTRY_PROMPT_TAG},
 };
 static const purlin_search version_search = {.entities = search_entities,
                                              .entity_count = sizeof search_entities / sizeof search_entities[0],
                                              .id = "v.id",
-                                             .order = "name ASC, version_number DESC"};
+                                             .scope = "v.workspace",
+                                             .order = "last_updated_timestamp DESC, version_number DESC, id DESC"};
 
 PURLIN_OPERATION(search_versions, registry_search, registry_version_page,
     .summary = "Look for versions", .permission = "models:read", .by_project = true, .http = "POST /api/v1/versions/search",
     .description = "By name, version_number, run_id, source_path, stage, creation_timestamp, last_updated_timestamp and tags.") {
+  const char *workspace = purlin_workspace(ctx);
   const purlin_search_asked asked = {in->condition, in->order, in->page, in->limit};
-  purlin_status status = purlin_db_search(ctx, registry_version, &out->versions, &out->next_page, &version_search, &asked,
-                                          REGISTRY_VERSION_COLUMNS, FROM_VERSIONS, OF_WORKSPACE, purlin_workspace(ctx),
-                                          purlin_workspace(ctx), PURLIN_VISIBLE_TO(ctx, "models:read"));
+  purlin_search search = version_search;
+  search.scopes = (purlin_texts){&workspace, 1};
+  purlin_status status =
+      purlin_db_search(ctx, registry_version, &out->versions, &out->next_page, &search, &asked, REGISTRY_VERSION_COLUMNS,
+                       FROM_VERSIONS, VISIBLE, PURLIN_VISIBLE_TO(ctx, "models:read"));
   return status == PURLIN_OK ? registry_fill_versions(ctx, out->versions.items, out->versions.count) : status;
 }
 

@@ -3,6 +3,8 @@
 
 PURLIN_SEALED(webhooks_hooks, "id", "sealed");
 
+enum { LONGEST_NAME = 63 };
+
 #define COLUMNS                                                                                                                  \
   "id, name, description, url, events, IF(active, 'active', 'disabled') AS status, sealed IS NOT NULL AS is_signed, created_at," \
   " created_by, updated_at"
@@ -81,27 +83,49 @@ bool webhook_knows(const char *event) {
 }
 
 static purlin_status check_events(purlin_ctx *ctx, purlin_texts events) {
-  if (events.count == 0) return purlin_fail_field(ctx, "events", "at least one");
+  if (events.count == 0) return purlin_fail(ctx, PURLIN_INVALID, "Webhook events must be a non-empty list of events.");
   for (size_t i = 0; i < events.count; i++)
     if (!webhook_knows(events.items[i]))
-      return purlin_fail_field(ctx, "events", "there is no event '%.100s'; there are " WEBHOOK_EVENTS, events.items[i]);
+      return purlin_fail(ctx, PURLIN_INVALID, "Invalid event '%.100s'. Valid events are: " WEBHOOK_EVENTS, events.items[i]);
   return PURLIN_OK;
+}
+
+static bool is_alphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
+
+static purlin_status check_name(purlin_ctx *ctx, const char *name) {
+  size_t size = strlen(name);
+  bool fine = size <= LONGEST_NAME && is_alphanumeric(name[0]) && is_alphanumeric(name[size - 1]);
+  for (const char *at = name; *at && fine; at++) fine = is_alphanumeric(*at) || strchr("._-", *at);
+  if (fine) return PURLIN_OK;
+  return purlin_fail(ctx, PURLIN_INVALID,
+                     "Webhook name '%.100s' is invalid. It must start and end with a letter or digit, have at most %d"
+                     " characters, and contain only letters, digits, dots (.), underscores (_), and hyphens (-).",
+                     name, LONGEST_NAME);
+}
+
+static const char *scheme_of(purlin_ctx *ctx, const char *url) {
+  size_t size = strcspn(url, ":/?# ");
+  const char *scheme = url[size] == ':' ? purlin_copy_bytes(ctx, url, size) : "";
+  return scheme ? scheme : "";
 }
 
 /* Which networks may be called is judged when it is called. */
 static purlin_status check_url(purlin_ctx *ctx, const char *url) {
   const char *host = strncmp(url, "https://", 8) == 0 ? url + 8 : strncmp(url, "http://", 7) == 0 ? url + 7 : NULL;
-  if (!host || !*host || *host == '/' || *host == ':' || *host == '?' || *host == '#')
-    return purlin_fail_field(ctx, "url", "Invalid webhook URL: expected http:// or https:// and a host");
+  if (!host)
+    return purlin_fail(ctx, PURLIN_INVALID, "Invalid webhook URL scheme: '%.20s'. Allowed schemes are: https, http.",
+                       scheme_of(ctx, url));
+  if (!*host || *host == '/' || *host == ':' || *host == '?' || *host == '#')
+    return purlin_fail(ctx, PURLIN_INVALID, "Webhook URL must include a hostname: '%.100s'", url);
   for (const char *at = url; *at; at++)
     if ((unsigned char)*at <= 0x20 || *at == 0x7f || *at == '\\')
-      return purlin_fail_field(ctx, "url", "Invalid webhook URL: it has spaces or control characters");
+      return purlin_fail(ctx, PURLIN_INVALID, "Invalid webhook URL: it has spaces or control characters");
   size_t authority = strcspn(host, "/?#");
-  if (memchr(host, '@', authority)) return purlin_fail_field(ctx, "url", "Invalid webhook URL: it names a user");
+  if (memchr(host, '@', authority)) return purlin_fail(ctx, PURLIN_INVALID, "Invalid webhook URL: it names a user");
   return PURLIN_OK;
 }
 
-#define NAME_RULE .pattern = "[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", .min_length = 1, .max_length = 63
+#define NAME_RULE .min_length = 1, .max_length = 1000
 #define SECRET_RULE .max_length = 1000, .secret = true
 
 /* ---- Made, read, changed, deleted ------------------------------------------------------------------------------------------------------------ */
@@ -146,7 +170,8 @@ PURLIN_OPERATION(create, create_in, webhook,
   purlin_bytes sealed;
   const char *id = purlin_new_id(ctx, "whk"), *events = purlin_list_json(ctx, in->events);
   if (!id || !events) return PURLIN_TOO_LARGE;
-  purlin_status status = check_events(ctx, in->events);
+  purlin_status status = check_name(ctx, in->name);
+  if (status == PURLIN_OK) status = check_events(ctx, in->events);
   if (status == PURLIN_OK) status = check_url(ctx, in->url);
   if (status == PURLIN_OK) status = check_count(ctx);
   if (status == PURLIN_OK) status = seal(ctx, id, in->secret, &sealed);
@@ -193,6 +218,7 @@ PURLIN_OPERATION(update, update_in, webhook,
   purlin_opt_bool active = {in->status.state, in->status.state == PURLIN_SET && strcmp(in->status.value, "active") == 0};
   bool described = in->description.state == PURLIN_SET;
   purlin_status status = find(ctx, in->id, &there);
+  if (status == PURLIN_OK && in->name.state == PURLIN_SET) status = check_name(ctx, in->name.value);
   if (status == PURLIN_OK && in->events.items) status = check_events(ctx, in->events);
   if (status == PURLIN_OK && in->url.state == PURLIN_SET) status = check_url(ctx, in->url.value);
   if (status == PURLIN_OK) status = seal(ctx, in->id, in->secret, &sealed);
@@ -302,7 +328,8 @@ PURLIN_OPERATION(test, test_in, test_out,
   purlin_status status = find(ctx, in->id, &there);
   const char *event = status == PURLIN_OK && there.events.count > 0 ? there.events.items[0] : "";
   if (in->event.state == PURLIN_SET) event = in->event.value;
-  if (status == PURLIN_OK && !webhook_knows(event)) status = purlin_fail_field(ctx, "event", "there is no such event");
+  if (status == PURLIN_OK && !webhook_knows(event))
+    status = purlin_fail(ctx, PURLIN_INVALID, "Invalid event '%.100s'. Valid events are: " WEBHOOK_EVENTS, event);
   if (status == PURLIN_OK)
     status = not_found(ctx, purlin_db_row(ctx, webhook_target, &to, SELECT_TARGET, purlin_workspace(ctx), in->id), in->id);
   return status == PURLIN_OK ? try_it(ctx, &to, event, out) : status;

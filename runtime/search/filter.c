@@ -109,6 +109,21 @@ static void open_rows(compiler *c, const search_name *name, bool exists) {
   search_value(c->sql, purlin_value_text(c->sql->scopes.items[0]));
 }
 
+/* Where there is none, none is equal. Asked of one row after the other: nearly all of them are there, and a page is soon full. */
+static bool is_lenient(const search_name *name) {
+  const char *names = name->entity->lenient;
+  return !name->key && names && search_is_among(names, name->name, strlen(name->name));
+}
+
+static void open_lenient(compiler *c) { buffer_text(&c->sql->text, "COALESCE((SELECT x.value"); }
+
+static void close_lenient(compiler *c, const search_name *name) {
+  buffer_format(&c->sql->text, " FROM %s x WHERE x.%s = %s AND x.name = ?), TRUE)", name->entity->table,
+                name->entity->owner, c->search->id);
+  search_values(c->sql, name->entity);
+  search_value(c->sql, purlin_value_text(name->name));
+}
+
 static void open_key(compiler *c, const search_name *name) {
   if (name->key->within) buffer_text(&c->sql->text, name->key->within);
 }
@@ -152,14 +167,20 @@ static purlin_status compare(compiler *c, search_name *name) {
     close_key(c, name);
     return status;
   }
-  bool lenient = found->differs && name->entity->lenient; /* there is none that is equal */
-  open_rows(c, name, !lenient);
-  buffer_text(out, " AND ");
+  bool lenient = found->differs && is_lenient(name);
   bool number = name->entity->number && name->type == PURLIN_SEARCH_NUMBER;
-  if (number) buffer_text(out, "x.");
-  put_comparison(out, lenient ? "%s = ?" : found->sql, number ? name->entity->number : "x.value");
+  if (lenient) {
+    open_lenient(c);
+    buffer_text(out, " <> ?");
+  } else {
+    open_rows(c, name, true);
+    buffer_text(out, " AND ");
+    if (number) buffer_text(out, "x.");
+    put_comparison(out, found->sql, number ? name->entity->number : "x.value");
+  }
   purlin_status status = take_value(c, name);
-  buffer_char(out, ')');
+  if (lenient) close_lenient(c, name);
+  else buffer_char(out, ')');
   return status;
 }
 
@@ -186,12 +207,16 @@ static purlin_status compare_with_list(compiler *c, const search_name *name, boo
     close_key(c, name);
     return status;
   }
-  bool lenient = !within && name->entity->lenient;
-  open_rows(c, name, !lenient);
-  buffer_text(out, " AND x.value");
-  if (!within && !lenient) buffer_text(out, " NOT");
+  bool lenient = !within && is_lenient(name);
+  if (lenient) open_lenient(c);
+  else {
+    open_rows(c, name, true);
+    buffer_text(out, " AND x.value");
+  }
+  if (!within) buffer_text(out, " NOT");
   purlin_status status = take_list(c, name);
-  buffer_char(out, ')');
+  if (lenient) close_lenient(c, name);
+  else buffer_char(out, ')');
   return status;
 }
 

@@ -1,8 +1,7 @@
 #include "search/search.h"
 #include <string.h>
 
-/* Whether a text is one of "a, b, c". */
-static bool is_one_of(const char *names, const char *text, size_t size) {
+bool search_is_among(const char *names, const char *text, size_t size) {
   for (const char *at = names; at && *at;) {
     at += strspn(at, ", ");
     size_t length = strcspn(at, ",");
@@ -50,7 +49,7 @@ static const char *list_keys(purlin_ctx *ctx, const purlin_search_entity *entity
 
 static purlin_status find_entity(search_reader *r, const purlin_search *search, const char *name, search_name *out) {
   for (size_t i = 0; i < search->entity_count; i++) {
-    if (!is_one_of(search->entities[i].names, name, strlen(name))) continue;
+    if (!search_is_among(search->entities[i].names, name, strlen(name))) continue;
     out->entity = &search->entities[i];
     return PURLIN_OK;
   }
@@ -62,7 +61,7 @@ static purlin_status find_entity(search_reader *r, const purlin_search *search, 
 static purlin_status find_key(search_reader *r, const char *name, search_name *out) {
   const purlin_search_entity *entity = out->entity;
   for (size_t i = 0; i < entity->key_count; i++) {
-    if (!is_one_of(entity->keys[i].names, name, strlen(name))) continue;
+    if (!search_is_among(entity->keys[i].names, name, strlen(name))) continue;
     out->key = &entity->keys[i];
     out->type = out->key->type;
     return PURLIN_OK;

@@ -23,8 +23,13 @@ static purlin_status add_item(search_reader *r, const purlin_search *search, sea
 }
 
 /* What is ordered by already decides nothing more. */
-static void drop_repeated(search_order *order) {
+static void drop_needless(search_order *order) {
   const search_name *last = &order->items[order->count - 1].name;
+  if (order->decided) {
+    order->count--;
+    return;
+  }
+  order->decided = last->key && last->key->unique;
   for (size_t i = 0; i + 1 < order->count; i++)
     if (order->items[i].name.key && order->items[i].name.key == last->key) {
       order->count--;
@@ -39,7 +44,7 @@ static purlin_status read_items(purlin_ctx *ctx, const purlin_search *search, co
   while (r.word.kind != WORD_END) {
     purlin_status status = add_item(&r, search, out);
     if (status != PURLIN_OK) return status;
-    drop_repeated(out);
+    drop_needless(out);
     if (search_take(&r, ",")) continue;
     if (r.failed || r.word.kind != WORD_END) return search_expected(&r, "ASC, DESC, ',' or the end of the order");
   }
@@ -74,10 +79,13 @@ void search_order_by(search_sql *sql, const purlin_search *search, const search_
   buffer_text(&sql->text, " ORDER BY ");
   for (size_t i = 0; i < order->count; i++) {
     const search_order_item *item = &order->items[i];
+    if (i > 0) buffer_text(&sql->text, ", ");
     if (!item->never_null) buffer_format(&sql->text, "%s IS NULL, ", item->sql);
-    buffer_format(&sql->text, "%s%s, ", item->sql, item->descending ? " DESC" : "");
+    buffer_format(&sql->text, "%s%s", item->sql, item->descending ? " DESC" : "");
   }
-  buffer_format(&sql->text, "%s%s", search->id, id_descends(search, order) ? " DESC" : "");
+  if (!order->decided)
+    buffer_format(&sql->text, "%s%s%s", order->count > 0 ? ", " : "", search->id,
+                  id_descends(search, order) ? " DESC" : "");
 }
 
 /* ---- Where a page begins ------------------------------------------------------------------------------------------------------------------ */
@@ -161,8 +169,11 @@ purlin_status search_order_after(search_sql *sql, const purlin_search *search, c
     equal(sql, &order->items[i], row.values.items[i]);
     buffer_text(&sql->text, " AND (");
   }
-  buffer_format(&sql->text, "%s %s ?", search->id, id_descends(search, order) ? "<" : ">");
-  search_value(sql, purlin_value_text(row.values.items[order->count] + 1));
+  if (order->decided) buffer_text(&sql->text, "FALSE");
+  else {
+    buffer_format(&sql->text, "%s %s ?", search->id, id_descends(search, order) ? "<" : ">");
+    search_value(sql, purlin_value_text(row.values.items[order->count] + 1));
+  }
   for (size_t i = 0; i < order->count; i++) buffer_text(&sql->text, "))");
   buffer_char(&sql->text, ')');
   return PURLIN_OK;

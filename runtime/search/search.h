@@ -77,6 +77,8 @@ typedef struct search_name {
 
 /* What the next word, a name, means; it is taken. */
 purlin_status search_name_of(search_reader *reader, const purlin_search *search, search_name *out);
+/* Whether a name of `size` bytes is among names with commas between. */
+bool search_is_among(const char *names, const char *text, size_t size);
 /* The first of the names that something has. */
 const char *search_first_name(purlin_ctx *ctx, const char *names);
 
@@ -94,6 +96,7 @@ typedef struct search_order_item {
 typedef struct search_order {
   search_order_item items[SEARCH_MOST_ORDERS];
   size_t count;
+  bool decided; /* by the last of them: no two rows are alike */
 } search_order;
 
 purlin_status search_order_read(purlin_ctx *ctx, const purlin_search *search, const char *order, search_order *out);

@@ -5,7 +5,7 @@
 #include <purlin/search.h>
 
 static const purlin_search_key keys[] = {
-    {.names = "run_id", .sql = "r.id"},
+    {.names = "run_id", .sql = "r.id", .never_null = true, .unique = true},
     {.names = "run_name, run name, Run name", .sql = "r.name"},
     {.names = "start_time, created", .sql = "r.at", .type = PURLIN_SEARCH_TIME, .never_null = true},
     {.names = "end_time", .sql = "r.ended", .type = PURLIN_SEARCH_TIME},
@@ -14,7 +14,7 @@ static const purlin_search_entity entities[] = {
     {.names = "attribute, attributes, attr, run", .keys = keys, .key_count = sizeof keys / sizeof keys[0]},
     {.names = "metric, metrics", .table = "metrics", .owner = "run_id", .type = PURLIN_SEARCH_NUMBER},
     {.names = "tag, tags", .table = "tags", .owner = "run_id"},
-    {.names = "label, labels", .table = "tags", .owner = "run_id", .lenient = true, .no_order = true},
+    {.names = "label, labels", .table = "tags", .owner = "run_id", .lenient = "a, stage", .no_order = true},
     {.names = "step",
      .keys = keys,
      .key_count = 2,
@@ -29,6 +29,8 @@ static const purlin_search runs = {
 /* ---- Conditions --------------------------------------------------------------------------------------------------------------------- */
 
 #define ROWS(table) "EXISTS (SELECT 1 FROM " table " x WHERE x.run_id = r.id AND x.name = ? AND "
+#define ONE_OF(table, comparison)                                                                                          \
+  "COALESCE((SELECT " comparison " FROM " table " x WHERE x.run_id = r.id AND x.name = ?), TRUE)"
 
 #define COUNTED "(SELECT COUNT(*) FROM tags x WHERE x.run_id = r.id AND x.name = ? AND "
 
@@ -47,8 +49,11 @@ static const compiled conditions[] = {
     {"tags.mlflow.source.name LIKE \"a%\"", " AND ((" ROWS("tags") "x.value LIKE ?)))", " 'mlflow.source.name' 'a%'"},
     {"tag.a ilike 'B'", " AND ((" ROWS("tags") "LOWER(x.value) LIKE LOWER(?))))", " 'a' 'B'"},
     {"tag.a != 'b'", " AND ((" ROWS("tags") "x.value <> ?)))", " 'a' 'b'"},
-    {"label.a != 'b'", " AND ((NOT " ROWS("tags") "x.value = ?)))", " 'a' 'b'"},
-    {"label.a NOT IN ('b')", " AND ((NOT " ROWS("tags") "x.value IN (?))))", " 'a' 'b'"},
+    {"label.a != 'b'", " AND ((" ONE_OF("tags", "x.value <> ?") "))", " 'b' 'a'"},
+    {"label.a NOT IN ('b', 'c')", " AND ((" ONE_OF("tags", "x.value NOT IN (?,?)") "))", " 'b' 'c' 'a'"},
+    {"label.a = 'b'", " AND ((" ROWS("tags") "x.value = ?)))", " 'a' 'b'"},
+    {"label.a IN ('b')", " AND ((" ROWS("tags") "x.value IN (?))))", " 'a' 'b'"},
+    {"label.b != 'b'", " AND ((" ROWS("tags") "x.value <> ?)))", " 'b' 'b'"},
     {"tag.a NOT IN ('b', 'c')", " AND ((" ROWS("tags") "x.value NOT IN (?,?))))", " 'a' 'b' 'c'"},
     {"tag.a IS NULL", " AND ((NOT EXISTS (SELECT 1 FROM tags x WHERE x.run_id = r.id AND x.name = ?)))", " 'a'"},
     {"tag.a is not null", " AND ((EXISTS (SELECT 1 FROM tags x WHERE x.run_id = r.id AND x.name = ?)))", " 'a'"},
@@ -241,7 +246,9 @@ TEST_IN_DATABASE(test_pages_hold_what_one_holds) {
                                        "metrics.loss",
                                        "metrics.loss DESC",
                                        "tags.stage, metrics.`loss` DESC, start_time ASC",
-                                       "metrics.nothing, run_id"};
+                                       "metrics.nothing, run_id",
+                                       "run_id DESC",
+                                       "score, run_id DESC, end_time"};
   fill(ctx);
   for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
     size_t one, many, single;

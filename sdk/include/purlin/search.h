@@ -39,6 +39,7 @@ typedef struct purlin_search_key {
   const char *sql;   /* a column, or an expression without '?' */
   purlin_search_type type;
   bool never_null; /* lets an index give the order */
+  bool unique;     /* no two rows that can be found have the same: what follows in an order decides nothing */
   /* It is not of the row but of others that belong to it: "EXISTS (SELECT 1 FROM t x WHERE x.run_id = r.id AND ", which a comparison and a
    * ')' follow. Then nothing is ordered by it. NULL: it is of the row. */
   const char *within;
@@ -53,7 +54,7 @@ typedef struct purlin_search_entity {
    * prefix, both. */
   const char *table, *owner;
   purlin_search_type type; /* of the value */
-  bool lenient;            /* != holds also where there is no such row */
+  const char *lenient;     /* names, with commas between: for these != and NOT IN hold where there is no row, too */
   bool no_order;           /* nothing is ordered by it */
   /* Of the '?' in `table`, which may be a query in parentheses: "(SELECT run_id, name, value FROM ... WHERE dataset = ?)". Borrowed. */
   const purlin_value *values;

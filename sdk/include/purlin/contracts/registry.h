@@ -20,7 +20,7 @@ PURLIN_BEGIN
 /* Lengths are bytes; of characters a name has at most 256, a key 250, a value 100,000, an alias 255. */
 #define REGISTRY_NAME(member, text) PURLIN_REQUIRED(member, text, .max_length = 1024)
 #define REGISTRY_VERSION(member) PURLIN_REQUIRED(member, "Its number, or @ and an alias", .max_length = 1024)
-#define REGISTRY_DESCRIPTION(member, text) PURLIN_OPTIONAL(member, text, .max_length = 5000)
+#define REGISTRY_DESCRIPTION(member, text) PURLIN_OPTIONAL(member, text ", at most 5000 characters", .max_length = 20000)
 #define REGISTRY_STAGES "None, Staging, Production, Archived"
 
 typedef struct registry_tag {
