@@ -8,7 +8,7 @@ typedef struct model_pair {
   const char *key, *value;
 } model_pair;
 PURLIN_SCHEMA(model_pair, "A tag or a parameter of a logged model",
-    PURLIN_REQUIRED(key, "The key"),
+    PURLIN_REQUIRED(key, "The key", .min_length = 1, .max_length = 255),
     PURLIN_DEFAULT(value, "\"\"", "The value", .max_length = 65535));
 
 typedef struct model_info {

@@ -7,9 +7,10 @@ enum { ATTRIBUTES, METRICS, PARAMETERS, TAGS, FIXED, MOST_ORDERS = 15 };
 static const purlin_search_key keys[] = {
     {.names = "name", .sql = "m.name"},
     {.names = "model_id, id", .sql = "m.id", .never_null = true},
-    {.names = "model_type", .sql = "m.model_type"},
+    {.names = "model_type", .sql = "COALESCE(m.model_type, '')", .never_null = true}, /* clients know no NULL there */
     {.names = "status", .sql = "m.status"},
-    {.names = "source_run_id", .sql = "m.source_run_id"},
+    {.names = "source_run_id", .sql = "COALESCE(m.source_run_id, '')", .never_null = true},
+    {.names = "experiment_id", .sql = "m.experiment_id", .never_null = true},
     {.names = "creation_timestamp, creation_time, creation_timestamp_ms, created_at",
      .sql = "m.created_at",
      .type = PURLIN_SEARCH_TIME,
@@ -18,6 +19,12 @@ static const purlin_search_key keys[] = {
      .sql = "m.updated_at",
      .type = PURLIN_SEARCH_TIME,
      .never_null = true}};
+
+/* In the order of their lives, not of the alphabet. */
+static const purlin_search_key by_status = {.names = "status",
+                                            .sql = "FIELD(m.status, 'pending', 'ready', 'failed')",
+                                            .type = PURLIN_SEARCH_NUMBER,
+                                            .never_null = true};
 
 /* Datasets, as JSON; a digest that is empty is any. */
 #define OF_DATASETS                                                                                                        \
@@ -76,6 +83,13 @@ static purlin_status add_metric(purlin_ctx *ctx, question *q, const logged_model
   return entity && *word ? PURLIN_OK : PURLIN_TOO_LARGE;
 }
 
+static purlin_status add_status(purlin_ctx *ctx, question *q, size_t index, const char **word) {
+  const char *entity = purlin_format(ctx, "order%zu", index);
+  *word = purlin_format(ctx, "order%zu.status", index);
+  q->entities[q->search.entity_count++] = (purlin_search_entity){.names = entity, .keys = &by_status, .key_count = 1};
+  return entity && *word ? PURLIN_OK : PURLIN_TOO_LARGE;
+}
+
 static purlin_status add_order(purlin_ctx *ctx, question *q, const logged_model_order *by, size_t index) {
   const char *word = by->key;
   if (*by->dataset_digest && !*by->dataset_name)
@@ -83,6 +97,8 @@ static purlin_status add_order(purlin_ctx *ctx, question *q, const logged_model_
   if (strncmp(by->key, "metrics.", strlen("metrics.")) == 0) {
     purlin_status status = add_metric(ctx, q, by, index, &word);
     if (status != PURLIN_OK) return status;
+  } else if (strcmp(by->key, "status") == 0) {
+    if (add_status(ctx, q, index, &word) != PURLIN_OK) return PURLIN_TOO_LARGE;
   } else if (strchr(by->key, '.')) {
     return purlin_fail(ctx, PURLIN_INVALID, "Invalid order by field name: %.300s. Only metrics are supported.", by->key);
   } else if (by->key[strspn(by->key, "abcdefghijklmnopqrstuvwxyz_")] != '\0') {

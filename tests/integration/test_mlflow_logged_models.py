@@ -192,6 +192,15 @@ def test_what_a_condition_finds(zoo, condition, found):
     assert "".join(names(search(client, [experiment], filter=condition))) == found
 
 
+def test_what_was_left_out_is_an_empty_text(client, experiment):
+    create(client, experiment, name="plain")
+    create(client, experiment, name="full", model_type="cls", source_run_id="run_x")
+    for condition, found in (("model_type = ''", ["plain"]), ("model_type != 'cls'", ["plain"]), ("source_run_id NOT IN ('run_x')", ["plain"]), (f"experiment_id = '{experiment}'", ["full", "plain"])):
+        assert names(search(client, [experiment], filter=condition)) == found, condition
+    for key in ("model_type", "source_run_id"):
+        assert names(search(client, [experiment], order_by=[{"field_name": key}])) == ["plain", "full"]
+
+
 @pytest.mark.parametrize("condition", ["name >", "nonsense = 'a'", "metrics.x = 'a'", "name < 'a'", "creation_timestamp = 'a'", "thing.x = 'a'",
                                        "name = 'a' name = 'b'", "name = 'a", "params.depth > 3"])
 def test_what_is_no_condition(zoo, condition):
@@ -208,7 +217,8 @@ def test_a_model_is_found_by_its_id(zoo):
     ([{"field_name": "name"}], "abcde"), ([{"field_name": "name", "ascending": False}], "edcba"),
     ([{"field_name": "model_type", "ascending": True}, {"field_name": "name", "ascending": False}], "ecadb"),
     ([{"field_name": "creation_timestamp", "ascending": True}], "abcde"), ([{"field_name": "creation_time", "ascending": False}], "edcba"),
-    ([{"field_name": "model_type"}], "ecadb"), ([{"field_name": "metrics.none"}], "edcba")])
+    ([{"field_name": "model_type"}], "ecadb"), ([{"field_name": "metrics.none"}], "edcba"),
+    ([{"field_name": "status"}], "edcab"), ([{"field_name": "status", "ascending": False}, {"field_name": "name"}], "bacde")])
 def test_orders(zoo, order, found):
     client, experiment, _ = zoo
     assert "".join(names(search(client, [experiment], order_by=order))) == found
