@@ -57,11 +57,14 @@ def ordered_id(n, experiment):
     return f"{experiment}-{n:010}"
 
 
-def ours(runs, history, experiment=EXPERIMENT, ordered=False):
-    """Statements for the tables of Purlin's tracking plugin."""
+HAVE_STARTS = "SHOW COLUMNS FROM tracking_tags LIKE 'started_at'"
+
+
+def ours(runs, history, experiment=EXPERIMENT, ordered=False, starts=False):
+    """Statements for the tables of Purlin's tracking plugin. `starts`: rows of parameters and tags say when their run began."""
     owner, seed = "'default', 'default'", SEED if experiment == EXPERIMENT else experiment
     if ordered:
-        yield from in_order(runs, experiment, owner)
+        yield from in_order(runs, experiment, owner, starts)
         return
     yield ("INSERT INTO tracking_experiments (workspace, project, id, name, created_at, created_by)"
            f" VALUES ({owner}, '{experiment}', '{experiment}', {at(EPOCH_MS)}, 'user:bench')")
@@ -76,8 +79,8 @@ def ours(runs, history, experiment=EXPERIMENT, ordered=False):
                f" SELECT {owner}{value}, id, k.name, 0, {began}, CASE k.name {cases} END FROM {pairs(runs, METRICS, seed)}")
     for table, given in (("tracking_parameters", PARAMETERS), ("tracking_tags", TAGS)):
         cases = " ".join(f"WHEN '{name}' THEN {value}" for name, value in given.items())
-        yield (f"INSERT INTO {table} (workspace, project{of[0]}, run_id, name, value)"
-               f" SELECT {owner}{of[1]}, id, k.name, CASE k.name {cases} END FROM {pairs(runs, given, seed)}")
+        yield (f"INSERT INTO {table} (workspace, project{of[0]}, run_id, name, value{', started_at' * starts})"
+               f" SELECT {owner}{of[1]}, id, k.name, CASE k.name {cases} END{', ' + began if starts else ''} FROM {pairs(runs, given, seed)}")
     for table, (column, value), first in (("tracking_metrics", ("", ""), 0), ("tracking_latest_metrics", of, history - 1)):
         yield (f"INSERT INTO {table} (workspace, project{column}, run_id, name, step, at, value)"
                f" SELECT {owner}{value}, {run_id(0, seed)}, '{HISTORY}', seq, {at(f'{EPOCH_MS} + seq')}, {number('seq', HISTORY)} FROM seq_{first}_to_{history - 1}")
@@ -90,8 +93,8 @@ def pairs(runs, names, seed):
             f" JOIN ({listed}) AS k ORDER BY r.id, k.name) AS k")
 
 
-def in_order(runs, experiment, owner):
-    """The same by the million: nothing is sorted, and each run has its ten points."""
+def in_order(runs, experiment, owner, starts):
+    """The same by the million: nothing is sorted, each run has its ten points, and values grow with the runs, as their keys in every index."""
     yield ("INSERT INTO tracking_experiments (workspace, project, id, name, created_at, created_by)"
            f" VALUES ({owner}, '{experiment}', '{experiment}', {at(EPOCH_MS)}, 'user:bench')")
     of = ", experiment_id", f", '{experiment}'"
@@ -103,7 +106,8 @@ def in_order(runs, experiment, owner):
                f" SELECT {owner}, {name}, '{experiment}', CONCAT('run-', n), 'finished', {began}, {began}, {began}, 'user:bench', 'bench' FROM {each}")
         for table, (column, value) in (("tracking_metrics", ("", "")), ("tracking_latest_metrics", of)):
             yield (f"INSERT INTO {table} (workspace, project{column}, run_id, name, step, at, value)"
-                   f" SELECT STRAIGHT_JOIN {owner}{value}, {name}, k.name, 0, {began}, RAND(n) FROM {each} JOIN ({listed}) AS k")
+                   f" SELECT STRAIGHT_JOIN {owner}{value}, {name}, k.name, 0, {began}, n / {runs} FROM {each} JOIN ({listed}) AS k")
         for table, given in (("tracking_parameters", PARAMETERS), ("tracking_tags", TAGS)):
             for key, value in sorted(given.items()):
-                yield f"INSERT INTO {table} (workspace, project{of[0]}, run_id, name, value) SELECT {owner}{of[1]}, {name}, '{key}', {value} FROM {each}"
+                yield (f"INSERT INTO {table} (workspace, project{of[0]}, run_id, name, value{', started_at' * starts})"
+                       f" SELECT {owner}{of[1]}, {name}, '{key}', {value}{', ' + began if starts else ''} FROM {each}")

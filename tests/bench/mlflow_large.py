@@ -40,8 +40,11 @@ def bench(options, folder, report, say):
     measured = {}
     for experiment, runs in (("few", 1000), ("many", 1_000_000)):
         say(f"Filling {runs:,} runs")
-        for statement in mlflow_data.ours(runs, 1000, experiment=experiment, ordered=True):
+        for statement in mlflow_data.ours(runs, 1000, experiment=experiment, ordered=True, starts=bool(ours.sql(mlflow_data.HAVE_STARTS))):
+            if statement.startswith("INSERT INTO tracking_runs"):
+                say(f"{ours.sql('SELECT COUNT(*) FROM tracking_runs')[0][0]} are there")
             ours.sql(statement)
+        ours.sql("ANALYZE TABLE tracking_runs, tracking_metrics, tracking_latest_metrics, tracking_parameters, tracking_tags")
         run = mlflow_data.ordered_id(runs // 2, experiment)
         measured[runs] = {"get_run": per_request(ours, f"/api/2.0/mlflow/runs/get?run_id={run}"),
                           "get_history": per_request(ours, f"/api/2.0/mlflow/metrics/get-history?run_id={run}&metric_key=loss&max_results=1000")}

@@ -136,7 +136,7 @@ def start_theirs(folder, python, ours):
 
 
 def fill(ours, runs, history, say, alone):
-    both = (("Purlin's", "purlin", mlflow_data.ours(runs, history)), ("MLflow's", Theirs.SCHEMA, mlflow_data.theirs(runs, history)))
+    both = (("Purlin's", "purlin", mlflow_data.ours(runs, history, starts=bool(ours.sql(mlflow_data.HAVE_STARTS)))), ("MLflow's", Theirs.SCHEMA, mlflow_data.theirs(runs, history)))
     for what, schema, statements in both[:1] if alone else both:
         say(f"Filling {what} tables: {runs} runs")
         for statement in statements:

@@ -35,7 +35,7 @@ command_bench() {
     say "Installing MLflow"
     tests/clients/install.sh 3
     say "Measuring"
-    PYTHONDONTWRITEBYTECODE=1 python3 tests/bench/mlflow.py --build build "$@"
+    PYTHONDONTWRITEBYTECODE=1 python3 tests/bench/mlflow_bench.py --build build "$@"
     return
   fi
   say "Installing the peer of predictions into build/bench-venv"
