@@ -4,7 +4,8 @@
 
 /* What belongs to the runs of a page, or to experiments: one statement, however many there are and of whatever kinds, and another one for
  * the datasets of runs that read any. `place` is which of them a row belongs to, from 1. Rows come kind by kind, and within a kind in the
- * order of the page: each part reads the ids first. */
+ * order of the page: each part reads the ids first, and each one's rows by the index. Without being told so, the database reads a small
+ * table whole and in its own order. */
 enum { METRIC, PARAMETER, TAG, MODEL_INPUT, MODEL_OUTPUT, DATASET, KINDS };
 
 #define COLUMNS(place, kind, key, text, number, step, at)                                                                  \
@@ -20,7 +21,7 @@ enum { METRIC, PARAMETER, TAG, MODEL_INPUT, MODEL_OUTPUT, DATASET, KINDS };
 #define EACH                                                                                                               \
   "JSON_TABLE(?, '$[*]' COLUMNS (place FOR ORDINALITY,"                                                                    \
   " id VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) j STRAIGHT_JOIN "
-#define OF_MANY(columns, table, owner) columns("j.place") EACH table " x ON x." owner " = j.id"
+#define OF_MANY(columns, table, owner) columns("j.place") EACH table " x FORCE INDEX (PRIMARY) ON x." owner " = j.id"
 
 #define PARAMETERS(place) PAIRS(place, "1")
 #define TAGS(place) PAIRS(place, "2")
