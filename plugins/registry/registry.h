@@ -60,7 +60,7 @@ PURLIN_CHECKED purlin_status registry_version_of(purlin_ctx *ctx, const registry
 PURLIN_CHECKED purlin_status registry_find_version(purlin_ctx *ctx, const char *name, const char *version,
                                                    const char *permission, bool lock, registry_model *of,
                                                    registry_version *out);
-/* Writes a version with the next number of a locked model, and tells of it; `row` needs no id, number or time. Fills `out`. May park. */
+/* Writes a version of a locked model with the number of `row`, 0: the next one, and tells of it; `row` needs no id or time. Fills `out`. May park. */
 PURLIN_CHECKED purlin_status registry_add_version(purlin_ctx *ctx, const registry_model *of, const registry_version *row,
                                                   registry_version *out);
 

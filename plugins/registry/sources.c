@@ -176,6 +176,7 @@ PURLIN_OPERATION(register_version, registry_registration, registry_version,
                           .run_link = in->run_link,
                           .logged_model = in->logged_model,
                           .description = in->description,
+                          .version = in->number.state == PURLIN_SET ? in->number.value : 0,
                           .metrics = {"{}", 2}};
   row.tags.items = in->tags.items;
   row.tags.count = in->tags.count;

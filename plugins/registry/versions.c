@@ -96,7 +96,11 @@ static purlin_status insert(purlin_ctx *ctx, const registry_model *of, const reg
 purlin_status registry_add_version(purlin_ctx *ctx, const registry_model *of, const registry_version *row,
                                    registry_version *out) {
   const char *id = purlin_new_id(ctx, "ver");
-  int64_t number = of->versions + 1; /* the model is locked: numbers have no gaps and no twins, and none comes twice */
+  /* The model is locked: numbers have no twins, and none comes twice; gaps only where versions were brought from elsewhere. */
+  int64_t number = row->version > 0 ? row->version : of->versions + 1;
+  if (number <= of->versions)
+    return purlin_fail(ctx, PURLIN_CONFLICT, "'%s' has, or had, a version %lld: the next one is %lld", of->name,
+                       (long long)number, (long long)of->versions + 1);
   purlin_status status = registry_check_description(ctx, row->description);
   if (status == PURLIN_OK) status = insert(ctx, of, row, id, number);
   if (status == PURLIN_OK)

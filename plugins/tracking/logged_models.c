@@ -77,11 +77,12 @@ PURLIN_OPERATION(create_logged_model, logged_model_new, logged_model,
   purlin_status status = check_name(ctx, in->name);
   if (status == PURLIN_OK) status = experiment_for_runs(ctx, NULL, in->experiment_id, &home);
   if (status != PURLIN_OK) return status;
-  const char *id = new_id(ctx), *name = *in->name ? in->name : random_name(ctx);
+  const char *id = in->id && *in->id ? in->id : new_id(ctx), *name = *in->name ? in->name : random_name(ctx);
   const char *uri = id ? purlin_format(ctx, "%s/models/%s/artifacts", home.artifact_location, id) : NULL;
   if (!id || !name || !uri) return PURLIN_TOO_LARGE;
   status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), home.project, home.id, name, in->model_type,
                          in->source_run_id, uri, purlin_actor(ctx));
+  if (status == PURLIN_CONFLICT) return purlin_fail(ctx, PURLIN_CONFLICT, "There is a logged model '%s' already", id);
   if (status == PURLIN_OK) status = logged_model_find(ctx, id, false, "runs:write", out);
   if (status == PURLIN_OK) status = write_parameters(ctx, out, in->parameters.items, in->parameters.count);
   if (status == PURLIN_OK) status = write_tags(ctx, out, in->tags.items, in->tags.count);

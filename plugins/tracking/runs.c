@@ -96,15 +96,16 @@ static purlin_status place_files(purlin_ctx *ctx, const tracking_experiment *of,
 PURLIN_OPERATION(create_run, tracking_create_run, tracking_run,
     .summary = "Begin a run", .permission = "runs:write", .by_project = true, .effect = PURLIN_CREATES, .http = "POST /api/v1/experiments/{experiment}/runs") {
   tracking_experiment of;
-  const char *name = NULL, *uri = NULL, *id = purlin_new_id(ctx, "run");
+  const char *name = NULL, *uri = NULL, *id = in->id && *in->id ? in->id : purlin_new_id(ctx, "run");
   const char *user = in->user && *in->user ? in->user : purlin_actor(ctx);
   purlin_status status = id ? experiment_for_runs(ctx, in->experiment, in->experiment_id, &of) : PURLIN_TOO_LARGE;
   if (status == PURLIN_OK) status = choose_name(ctx, in, &name);
   if (status == PURLIN_OK) status = text_fits(ctx, "user_id", user, 256);
   if (status == PURLIN_OK) status = place_files(ctx, &of, id, &uri);
-  if (status == PURLIN_OK)
-    status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), of.project, of.id, name, user, uri, in->started_at,
-                           purlin_actor(ctx));
+  if (status != PURLIN_OK) return status;
+  status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), of.project, of.id, name, user, uri, in->started_at,
+                         purlin_actor(ctx));
+  if (status == PURLIN_CONFLICT) return purlin_fail(ctx, PURLIN_CONFLICT, "There is a run '%s' already", id);
   if (status == PURLIN_OK) status = write_tags(ctx, in, &of, id, name);
   if (status == PURLIN_OK) status = read_run(ctx, id, "runs:write", out);
   if (status == PURLIN_OK) status = runs_load(ctx, out, 1);

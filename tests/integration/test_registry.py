@@ -26,6 +26,16 @@ def versions(client, condition, **more):
     return answer.json
 
 
+def test_versions_from_another_server_keep_their_numbers(client, model):
+    assert add(client, model, number=3)["version"] == 3
+    assert add(client, model)["version"] == 4
+    for number in (1, 3, 4):
+        taken = client.post(f"/api/v1/models/{model}/registrations", {"source": S3, "number": number})
+        assert taken.status == 409 and "the next one is 5" in taken.json["detail"], taken
+    for number in (0, -1, 10**10):
+        assert client.post(f"/api/v1/models/{model}/registrations", {"source": S3, "number": number}).status == 400
+
+
 # ---- Models ----------------------------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,6 @@
 """Experiments and runs by their own addresses: begun, changed, deleted and brought back."""
+import uuid
+
 import pytest
 
 from daemon import unique
@@ -97,6 +99,28 @@ def test_a_run_says_who_when_and_where(client, experiment):
     assert run["artifact_uri"] == f"mlflow-artifacts:/{experiment['id']}/{run['id']}/artifacts"
     assert tags_of(run) == {"a": "1", "mlflow.runName": "first"}
     assert client.get(f"/api/v1/runs/{run['id']}").json == run
+
+
+@pytest.mark.parametrize("begin, prefix, what", [("tracking.create_run", "", "run"), ("tracking.create_logged_model", "m-", "logged model")])
+def test_what_comes_from_another_server_keeps_its_id(client, experiment, begin, prefix, what):
+    wanted = prefix + uuid.uuid4().hex
+    made = client.op(begin, {"experiment_id": experiment["id"], "id": wanted})
+    assert made.status == 201 and made.json["id"] == wanted and f"/{wanted}/artifacts" in made.json["artifact_uri"]
+    again = client.op(begin, {"experiment_id": experiment["id"], "id": wanted})
+    assert again.status == 409 and f"There is a {what} '{wanted}' already" in again.json["detail"]
+    for other in ("models", wanted.upper(), wanted + "0", wanted + "/..", "x"):
+        assert client.op(begin, {"experiment_id": experiment["id"], "id": other}).status == 400, other
+
+
+def test_what_many_logged_is_found_in_small_tables_too(client, server):
+    """The database would rather read a table of a few rows whole, and in its own order."""
+    server.sql("ANALYZE TABLE tracking_experiment_tags, tracking_tags")
+    tagged = [client.op("tracking.create_experiment", {"name": unique("small"), "tags": [{"key": "k", "value": str(i)}]}).json for i in range(5)]
+    for experiment in tagged:
+        run_of(client, experiment)
+    found = client.op("tracking.search_experiments", {"limit": 5, "order": "created DESC"})
+    assert found.status == 200 and [tags_of(e) for e in found.json["experiments"]] == [{"k": str(i)} for i in range(4, -1, -1)]
+    assert client.op("tracking.search_runs", {"experiment_ids": [e["id"] for e in tagged]}).status == 200
 
 
 def test_a_run_is_called_something(client, experiment):

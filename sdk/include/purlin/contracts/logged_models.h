@@ -81,6 +81,7 @@ typedef struct logged_model_new {
   const char *experiment_id, *name, *model_type, *source_run_id;
   PURLIN_LIST_OF(logged_model_pair) tags;
   PURLIN_LIST_OF(logged_model_pair) parameters;
+  const char *id;
 } logged_model_new;
 PURLIN_SCHEMA(logged_model_new, "A model to log; it is pending until it is finished",
     PURLIN_REQUIRED(experiment_id, "Its experiment", .max_length = 64),
@@ -88,7 +89,8 @@ PURLIN_SCHEMA(logged_model_new, "A model to log; it is pending until it is finis
     PURLIN_DEFAULT(model_type, "\"\"", "What kind of model", .max_length = 500),
     PURLIN_DEFAULT(source_run_id, "\"\"", "The run that makes it", .max_length = 64),
     PURLIN_LIST(tags, logged_model_pair, "Tags", .max_length = 1000),
-    PURLIN_LIST(parameters, logged_model_pair, "Parameters", .max_length = 1000));
+    PURLIN_LIST(parameters, logged_model_pair, "Parameters", .max_length = 1000),
+    PURLIN_DEFAULT(id, "\"\"", "The id that it had on another server; a new one without it", .pattern = "(m-[0-9a-f]{32})?"));
 
 /* tracking.finish_logged_model */
 typedef struct logged_model_end {

@@ -119,6 +119,7 @@ typedef struct registry_registration {
   const char *name, *source;
   purlin_opt_text run_id, run_link, logged_model, description;
   PURLIN_LIST_OF(registry_tag) tags;
+  purlin_opt_int number;
 } registry_registration;
 PURLIN_SCHEMA(registry_registration, "A version whose files are somewhere",
     REGISTRY_NAME(name, "The model"),
@@ -127,7 +128,8 @@ PURLIN_SCHEMA(registry_registration, "A version whose files are somewhere",
     PURLIN_OPTIONAL(run_link, "Where that run is shown, when it is one of another server", .max_length = 2048),
     PURLIN_OPTIONAL(logged_model, "The logged model that it is", .max_length = 64),
     REGISTRY_DESCRIPTION(description, "What is special about it"),
-    PURLIN_LIST(tags, registry_tag, "Its tags", .max_length = 1000));
+    PURLIN_LIST(tags, registry_tag, "Its tags", .max_length = 1000),
+    PURLIN_OPTIONAL(number, "The number that it had elsewhere, larger than all there were; absent: the next", .min = 1, .max = 1e9));
 
 /* registry.update_version */
 typedef struct registry_update_version {

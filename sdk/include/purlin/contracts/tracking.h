@@ -181,6 +181,7 @@ typedef struct tracking_create_run {
   const char *experiment, *experiment_id, *name, *user;
   purlin_time started_at;
   PURLIN_LIST_OF(tracking_pair) tags;
+  const char *id;
 } tracking_create_run;
 PURLIN_SCHEMA(tracking_create_run, "A run to begin",
     PURLIN_DEFAULT(experiment, "\"\"", "The name of the experiment, or", .max_length = 2000),
@@ -188,7 +189,8 @@ PURLIN_SCHEMA(tracking_create_run, "A run to begin",
     PURLIN_DEFAULT(name, "\"\"", "A name for people, at most 250 characters; a random one without it", .max_length = 1000),
     PURLIN_DEFAULT(user, "\"\"", "Whose it is; who calls, without it", .max_length = 256),
     PURLIN_OPTIONAL(started_at, "When it began; now, if it is left out"),
-    PURLIN_LIST(tags, tracking_pair, "Its tags", .max_length = 1000));
+    PURLIN_LIST(tags, tracking_pair, "Its tags", .max_length = 1000),
+    PURLIN_DEFAULT(id, "\"\"", "The id that it had on another server; a new one without it", .pattern = "([0-9a-f]{32})?"));
 
 /* tracking.update_run: the run, without what was logged in it. What is left out stays. */
 typedef struct tracking_update_run {
