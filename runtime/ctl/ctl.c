@@ -20,6 +20,7 @@ static const char USAGE[] =
     "       purlin plugin show FILE.so         a plugin's manifest as documentation\n"
     "       purlin plugin check FILE.so        whether this release can load it\n"
     "       purlin plugin new NAME             a plugin to begin with, in the folder NAME\n"
+    "       purlin import mlflow URL           copies what an MLflow server holds into this one\n"
     "       purlin audit verify FILE           whether an exported audit log is whole\n"
     "\n"
     "Options: --server URL       default $PURLIN_SERVER, http://127.0.0.1:8080\n"
@@ -261,6 +262,8 @@ int purlin_control_main(int count, char **arguments) {
   else if (i > 0 && i < count && strcmp(arguments[i], "admin") == 0) code = admin_command(count - i - 1, arguments + i + 1);
   else if (i > 0 && i + 1 < count && strcmp(arguments[i], "audit") == 0 && strcmp(arguments[i + 1], "verify") == 0)
     code = audit_command(count - i - 2, arguments + i + 2);
+  else if (i > 0 && i < count && strcmp(arguments[i], "import") == 0)
+    code = import_command(&s, count - i - 1, arguments + i + 1);
   else if (i > 0) {
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
     const char *word = i < count ? arguments[i] : "";

@@ -12,6 +12,7 @@
  * ctl/answer.c     an answer as a table or as JSON
  * ctl/display.c    texts on a terminal: how wide they are, and nothing that the terminal would obey
  * ctl/plugin.c     `purlin plugin`: show, check, new
+ * ctl/import.c     `purlin import`: another program
  * ctl/audit.c      `purlin audit verify` */
 #ifndef PURLIN_CTL_CTL_H
 #define PURLIN_CTL_CTL_H
@@ -106,6 +107,7 @@ bool display_is_coloured(FILE *of);                                /* and NO_COL
 
 bool asks_what_it_does(int count, char **arguments); /* --help, -h or help is the first argument */
 int plugin_command(int count, char **arguments);
-int audit_command(int count, char **arguments); /* what follows `purlin audit verify` */
+int import_command(session *s, int count, char **arguments); /* what follows `purlin import`; returns when it fails */
+int audit_command(int count, char **arguments);              /* what follows `purlin audit verify` */
 
 #endif

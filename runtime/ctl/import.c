@@ -1,0 +1,47 @@
+/* import.c: `purlin import KIND ...`: what is elsewhere is brought here by a program of its own, purlin-import-KIND, which a plugin ships
+ * beside this one. It is told where the server is and by which token in the environment. */
+#include "ctl/ctl.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LONGEST = 4096 };
+
+/* Beside this program; false: it does not fit. */
+static bool find_program(const char *kind, char path[LONGEST]) {
+  ssize_t size = readlink("/proc/self/exe", path, LONGEST - 1);
+  if (size <= 0) return false;
+  path[size] = '\0';
+  char *slash = strrchr(path, '/');
+  size_t room = slash ? (size_t)(path + LONGEST - slash - 1) : 0;
+  int length = slash ? snprintf(slash + 1, room, "purlin-import-%s", kind) : -1;
+  return length > 0 && (size_t)length < room;
+}
+
+static bool is_name(const char *kind) {
+  return *kind && strspn(kind, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(kind);
+}
+
+static bool hand_on(const char *name, const char *value) {
+  return value ? setenv(name, value, 1) == 0 : unsetenv(name) == 0;
+}
+
+int import_command(session *s, int count, char **arguments) {
+  char path[LONGEST];
+  if (count == 0 || !is_name(arguments[0])) {
+    bool help = asks_what_it_does(count, arguments);
+    (void)fputs("Usage: purlin import mlflow URL [OPTION ...]    'purlin import mlflow --help' tells more\n",
+                help ? stdout : stderr);
+    return help ? CTL_FINE : CTL_USAGE;
+  }
+  if (!session_complete(s)) return CTL_USAGE;
+  bool fine = hand_on("PURLIN_SERVER", s->server) && hand_on("PURLIN_TOKEN", s->token) &&
+              hand_on("PURLIN_CA_FILE", s->ca_file) && hand_on("PURLIN_WORKSPACE", s->workspace) &&
+              hand_on("PURLIN_PROJECT", s->project);
+  if (fine && find_program(arguments[0], path) && fflush(stdout) == 0) (void)execv(path, arguments);
+  if (errno == ENOENT)
+    (void)fprintf(stderr, "purlin: nothing here imports from '%s': there is no %s\n", arguments[0], path);
+  else (void)fprintf(stderr, "purlin: import %s: %s\n", arguments[0], strerror(errno));
+  return CTL_USAGE;
+}
