@@ -3,6 +3,42 @@
 
 #define PROMPT_TEXT "mlflow.prompt.text"
 
+/* ---- Examples ------------------------------------------------------------------------------------------------------------------------- */
+
+#define MODEL "\"name\":\"example_model\""
+#define PROMPT "\"name\":\"example_prompt\""
+#define VERSION ",\"version\":\"1\""
+#define KEY ",\"key\":\"example_key\""
+#define VALUE ",\"value\":\"example_value\""
+#define ALIAS ",\"alias\":\"example_alias\""
+#define TOLD(what) ",\"tags\":{\"example_key\":\"example_value\"},\"description\":\"An example " what "\""
+
+static const struct {
+  const char *event, *data;
+} examples[] = {
+    {"registered_model.created", "{" MODEL TOLD("registered model") "}"},
+    {"model_version.created",
+     "{" MODEL VERSION ",\"source\":\"models:/123\",\"run_id\":\"abcd1234abcd5678\"" TOLD("model version") "}"},
+    {"model_version_tag.set", "{" MODEL VERSION KEY VALUE "}"},
+    {"model_version_tag.deleted", "{" MODEL VERSION KEY "}"},
+    {"model_version_alias.created", "{" MODEL ALIAS VERSION "}"},
+    {"model_version_alias.deleted", "{" MODEL ALIAS "}"},
+    {"prompt.created", "{" PROMPT TOLD("prompt") "}"},
+    {"prompt_version.created", "{" PROMPT VERSION ",\"template\":\"Hello {{name}}!\"" TOLD("prompt version") "}"},
+    {"prompt_tag.set", "{" PROMPT KEY VALUE "}"},
+    {"prompt_tag.deleted", "{" PROMPT KEY "}"},
+    {"prompt_version_tag.set", "{" PROMPT VERSION KEY VALUE "}"},
+    {"prompt_version_tag.deleted", "{" PROMPT VERSION KEY "}"},
+    {"prompt_alias.created", "{" PROMPT ALIAS VERSION "}"},
+    {"prompt_alias.deleted", "{" PROMPT ALIAS "}"},
+};
+
+const char *webhook_example(const char *event) {
+  for (size_t i = 0; i < sizeof examples / sizeof examples[0]; i++)
+    if (strcmp(examples[i].event, event) == 0) return examples[i].data;
+  return NULL;
+}
+
 /* ---- As receivers read them ----------------------------------------------------------------------------------------------------------- */
 
 typedef struct named_tag {

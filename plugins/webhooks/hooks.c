@@ -71,21 +71,10 @@ static purlin_status find(purlin_ctx *ctx, const char *id, webhook *out) {
 
 /* ---- Rules -------------------------------------------------------------------------------------------------------------------------------- */
 
-bool webhook_knows(const char *event) {
-  size_t size = strlen(event);
-  for (const char *at = WEBHOOK_EVENTS; *at;) {
-    at += strspn(at, ", ");
-    size_t length = strcspn(at, ",");
-    if (length == size && memcmp(at, event, size) == 0) return true;
-    at += length;
-  }
-  return false;
-}
-
 static purlin_status check_events(purlin_ctx *ctx, purlin_texts events) {
   if (events.count == 0) return purlin_fail(ctx, PURLIN_INVALID, "Webhook events must be a non-empty list of events.");
   for (size_t i = 0; i < events.count; i++)
-    if (!webhook_knows(events.items[i]))
+    if (!webhook_example(events.items[i]))
       return purlin_fail(ctx, PURLIN_INVALID, "Invalid event '%.100s'. Valid events are: " WEBHOOK_EVENTS, events.items[i]);
   return PURLIN_OK;
 }
@@ -300,14 +289,11 @@ static const char *shown(purlin_ctx *ctx, const purlin_http_answer *answer) {
 }
 
 static purlin_status try_it(purlin_ctx *ctx, const webhook_target *to, const char *event, test_out *out) {
-  static const char example[] =
-      "{\"name\":\"example_model\",\"version\":\"1\",\"key\":\"example_key\",\"value\":\"example_value\","
-      "\"alias\":\"example_alias\",\"tags\":{\"example_key\":\"example_value\"},\"description\":\"A test\"}";
+  const char *example = webhook_example(event);
   purlin_http_answer answer = {0};
   purlin_json body;
   const char *id = purlin_new_id(ctx, "dlv");
-  purlin_status status =
-      id ? webhook_body(ctx, event, (purlin_json){example, sizeof example - 1}, &body) : PURLIN_TOO_LARGE;
+  purlin_status status = id ? webhook_body(ctx, event, (purlin_json){example, strlen(example)}, &body) : PURLIN_TOO_LARGE;
   if (status != PURLIN_OK) return status;
   status = webhook_send(ctx, to, id, body, &answer);
   out->success = status == PURLIN_OK && webhook_was_heard(&answer);
@@ -328,7 +314,7 @@ PURLIN_OPERATION(test, test_in, test_out,
   purlin_status status = find(ctx, in->id, &there);
   const char *event = status == PURLIN_OK && there.events.count > 0 ? there.events.items[0] : "";
   if (in->event.state == PURLIN_SET) event = in->event.value;
-  if (status == PURLIN_OK && !webhook_knows(event))
+  if (status == PURLIN_OK && !webhook_example(event))
     status = purlin_fail(ctx, PURLIN_INVALID, "Invalid event '%.100s'. Valid events are: " WEBHOOK_EVENTS, event);
   if (status == PURLIN_OK)
     status = not_found(ctx, purlin_db_row(ctx, webhook_target, &to, SELECT_TARGET, purlin_workspace(ctx), in->id), in->id);

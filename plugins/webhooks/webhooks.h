@@ -42,7 +42,7 @@ bool webhook_was_heard(const purlin_http_answer *answer);
 /* Puts an event into the queue of each address that wants it. May park. */
 PURLIN_CHECKED purlin_status webhook_enqueue(purlin_ctx *ctx, const char *event, const purlin_schema *schema,
                                              const void *data);
-/* Whether a text is the name of an event that there is. */
-bool webhook_knows(const char *event);
+/* What might be told of an event, as JSON; NULL: there is no such event. */
+const char *webhook_example(const char *event);
 
 #endif
