@@ -31,6 +31,15 @@ PURLIN_CHECKED purlin_status artifacts_check_room(purlin_ctx *ctx, const artifac
 PURLIN_CHECKED purlin_status artifacts_name(purlin_ctx *ctx, const artifacts_place *place, const purlin_blob *blob,
                                             artifacts_file *out);
 
+/* Links: the last part of an address, arena; NULL, recorded or not, when it cannot be made. `use` is what it is for. Does not park. */
+const char *artifacts_seal_link(purlin_ctx *ctx, const char *use, const purlin_schema *schema, const void *content);
+/* What the link of this request is for. PURLIN_UNAUTHENTICATED, recorded, when it is none of that use; the caller looks at its time.
+ * Does not park. */
+PURLIN_CHECKED purlin_status artifacts_open_link(purlin_ctx *ctx, purlin_request *request, const char *use,
+                                                 const purlin_schema *schema, void *content);
+/* PURLIN_UNAUTHENTICATED, recorded: tells nothing of why. */
+purlin_status artifacts_refuse_link(purlin_ctx *ctx);
+
 /* What the contract gives. */
 purlin_status artifacts_put(purlin_ctx *ctx, purlin_request *request, const artifacts_place *place, artifacts_file *out);
 purlin_status artifacts_send(purlin_ctx *ctx, purlin_request *request, const artifacts_place *place);

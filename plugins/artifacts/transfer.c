@@ -99,6 +99,23 @@ static purlin_status answer(purlin_ctx *ctx, purlin_request *request, const purl
   return copy_out(ctx, request, storage, reader, first, length);
 }
 
+static purlin_status send_file(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage,
+                               const artifacts_file *file) {
+  const char *etag = purlin_format(ctx, "\"%s\"", file->sha256);
+  if (!etag) return PURLIN_TOO_LARGE;
+  if (is_known(request, etag)) {
+    purlin_status status = purlin_set_header(ctx, request, "ETag", etag);
+    return status == PURLIN_OK ? purlin_respond_bytes(ctx, request, 304, NULL, "", 0) : status;
+  }
+  purlin_blob_reader *reader = NULL;
+  int64_t size = 0;
+  purlin_status status = storage->open(ctx, file->sha256, &reader, &size);
+  if (status != PURLIN_OK) return status;
+  status = answer(ctx, request, storage, reader, file, etag);
+  storage->close(ctx, reader);
+  return status;
+}
+
 purlin_status artifacts_send(purlin_ctx *ctx, purlin_request *request, const artifacts_place *place) {
   const purlin_storage *storage = purlin_use(ctx, storage, NULL);
   artifacts_owner owner = {0};
@@ -108,20 +125,64 @@ purlin_status artifacts_send(purlin_ctx *ctx, purlin_request *request, const art
   if (status == PURLIN_OK) status = artifacts_find_owner(ctx, place, ARTIFACTS_READ, &owner);
   if (status == PURLIN_OK) status = artifacts_find(ctx, place, &file);
   if (status != PURLIN_OK) return status;
-  const char *etag = purlin_format(ctx, "\"%s\"", file.sha256);
-  if (!etag) return PURLIN_TOO_LARGE;
-  if (is_known(request, etag)) {
-    status = purlin_set_header(ctx, request, "ETag", etag);
-    return status == PURLIN_OK ? purlin_respond_bytes(ctx, request, 304, NULL, "", 0) : status;
-  }
-  purlin_blob_reader *reader = NULL;
-  int64_t size = 0;
-  status = storage->open(ctx, file.sha256, &reader, &size);
-  if (status == PURLIN_NOT_FOUND) return purlin_fail(ctx, PURLIN_INTERNAL, "the bytes %s are gone", file.sha256);
+  status = send_file(ctx, request, storage, &file);
+  if (status != PURLIN_NOT_FOUND) return status;
+  return purlin_fail(ctx, PURLIN_INTERNAL, "the bytes %s are gone", file.sha256);
+}
+
+/* ---- By links: the bytes that the file had, as long as it is there ------------------------------------------------------------------------- */
+
+enum { LINK_LIFE_S = 5 * 60 };
+
+typedef struct link_content {
+  const char *workspace, *project, *actor, *kind, *owner, *path, *sha256;
+  int64_t size, expires_at;
+} link_content;
+PURLIN_SCHEMA(link_content, "What may be read",
+    PURLIN_REQUIRED(workspace, "where"),
+    PURLIN_REQUIRED(project, "where"),
+    PURLIN_REQUIRED(actor, "who was given the link"),
+    PURLIN_REQUIRED(kind, "of the owner"),
+    PURLIN_REQUIRED(owner, "whose file"),
+    PURLIN_REQUIRED(path, "its path"),
+    PURLIN_REQUIRED(sha256, "its bytes then"),
+    PURLIN_REQUIRED(size, "how many"),
+    PURLIN_REQUIRED(expires_at, "seconds since 1970"));
+
+PURLIN_OPERATION(link_download, artifacts_place, artifacts_download_link,
+    .summary = "An address that gives a file to whoever has it, for five minutes", .permission = "runs:read", .by_project = true,
+    .answers_secret = true) {
+  artifacts_owner owner = {0};
+  artifacts_file file = {0};
+  purlin_status status = artifacts_check_path(ctx, in->path);
+  if (status == PURLIN_OK) status = artifacts_find_owner(ctx, in, ARTIFACTS_READ, &owner);
+  if (status == PURLIN_OK) status = artifacts_find(ctx, in, &file);
   if (status != PURLIN_OK) return status;
-  status = answer(ctx, request, storage, reader, &file, etag);
-  storage->close(ctx, reader);
-  return status;
+  int64_t end = purlin_now_us() / 1000000 + LINK_LIFE_S;
+  const link_content content = {
+      purlin_workspace(ctx), owner.project, purlin_actor(ctx), in->kind, in->owner, in->path, file.sha256, file.size, end};
+  const char *sealed = artifacts_seal_link(ctx, "download", link_content_schema(), &content);
+  if (!sealed) return purlin_fail(ctx, PURLIN_UNAVAILABLE, "no link could be sealed");
+  *out =
+      (artifacts_download_link){purlin_format(ctx, "/api/v1/artifact-bytes?link=%s", sealed), file.size, {end * 1000000}};
+  return out->link ? PURLIN_OK : PURLIN_TOO_LARGE;
+}
+
+/* A client reads it in ranges: all are of the same bytes, also when the file is replaced meanwhile. */
+PURLIN_ROUTE(download_linked, "GET /api/v1/artifact-bytes", .summary = "The bytes of a file, also a range of them, by a link", .permission = "callback",
+    .answer = "application/octet-stream", .timeout_ms = UINT32_MAX) {
+  link_content content;
+  artifacts_file file = {0};
+  const purlin_storage *storage = purlin_use(ctx, storage, NULL);
+  purlin_status status = artifacts_open_link(ctx, request, "download", link_content_schema(), &content);
+  if (status != PURLIN_OK) return status;
+  if (purlin_now_us() / 1000000 >= content.expires_at) return artifacts_refuse_link(ctx);
+  purlin_act_as(ctx, content.actor, content.workspace, content.project);
+  const artifacts_place place = {content.kind, content.owner, content.path, ""};
+  status = storage ? artifacts_find(ctx, &place, &file) : PURLIN_UNAVAILABLE;
+  file.sha256 = content.sha256;
+  file.size = content.size;
+  return status == PURLIN_OK ? send_file(ctx, request, storage, &file) : status;
 }
 
 /* ---- The routes ------------------------------------------------------------------------------------------------------------------------------ */

@@ -56,6 +56,13 @@ static const char *without_slash(purlin_ctx *ctx, const char *path) {
   return purlin_copy_bytes(ctx, path, size);
 }
 
+static purlin_status missing(purlin_ctx *ctx, const char *parameter) {
+  return purlin_fail(
+      ctx, PURLIN_INVALID,
+      "Missing value for required parameter '%s'. See the API docs for more information about request parameters.",
+      parameter);
+}
+
 /* ---- Streams ------------------------------------------------------------------------------------------------------------------------------ */
 
 static purlin_status put(purlin_ctx *ctx, const artifacts_place *place, void *request) {
@@ -167,6 +174,172 @@ MLFLOW_BINDING(list_artifacts, mlflow_artifact_path, mlflow_files, "GET " PROXY,
   return path ? at_place(ctx, path, list_at, out) : PURLIN_TOO_LARGE;
 }
 
+/* ---- In parts, and by links ------------------------------------------------------------------------------------------------------------------ */
+
+#define MPU "/api/2.0/mlflow-artifacts/mpu"
+
+/* The client's own path of the file, of which the last name counts, after the folder in the address. */
+static purlin_status file_place(purlin_ctx *ctx, const char *folder, const char *local, artifacts_place *out) {
+  const char *slash = strrchr(local, '/'), *name = slash ? slash + 1 : local, *back = strrchr(name, '\\');
+  const char *whole = without_slash(ctx, folder + strspn(folder, "/"));
+  if (whole) whole = purlin_format(ctx, "%s/%s", whole, back ? back + 1 : name);
+  if (!whole) return PURLIN_TOO_LARGE;
+  return find_place(ctx, whole, out) ? PURLIN_OK : purlin_fail(ctx, PURLIN_NOT_FOUND, "No such artifact: '%s'", whole);
+}
+
+static purlin_status told(purlin_ctx *ctx, purlin_status status) {
+  return status == PURLIN_CONFLICT ? purlin_fail(ctx, PURLIN_INVALID, "%s", purlin_failure(ctx)) : status;
+}
+
+static const char *here(purlin_ctx *ctx, const purlin_request *request, const char *link) {
+  const char *origin = purlin_origin(request);
+  return origin ? purlin_format(ctx, "%s%s", *origin ? origin : purlin_server_url(), link) : NULL;
+}
+
+typedef struct mlflow_create_upload {
+  const char *path;
+  int64_t num_parts;
+} mlflow_create_upload;
+PURLIN_SCHEMA(mlflow_create_upload, "A file that comes in parts",
+    PURLIN_DEFAULT(path, "\"\"", "Its path where it comes from: the last name counts", .max_length = 8000),
+    PURLIN_DEFAULT(num_parts, "1", "In how many parts", .min = 1, .max = 10000));
+
+typedef struct mlflow_upload_credential {
+  const char *url;
+  int64_t part_number;
+  purlin_json headers;
+} mlflow_upload_credential;
+PURLIN_SCHEMA(mlflow_upload_credential, "Where a part goes",
+    PURLIN_REQUIRED(url, "What takes it by PUT"),
+    PURLIN_REQUIRED(part_number, "Which"),
+    PURLIN_REQUIRED(headers, "To be sent with it: none"));
+
+typedef struct mlflow_created_upload {
+  const char *upload_id;
+  PURLIN_LIST_OF(mlflow_upload_credential) credentials;
+} mlflow_created_upload;
+PURLIN_SCHEMA(mlflow_created_upload, "An upload in parts",
+    PURLIN_REQUIRED(upload_id, "Its id"),
+    PURLIN_LIST(credentials, mlflow_upload_credential, "Where its parts go"));
+
+static const purlin_json no_headers = {"{}", 2};
+
+static purlin_status tell_links(purlin_ctx *ctx, purlin_request *request, const artifacts_upload *upload) {
+  mlflow_created_upload out = {.upload_id = upload->upload};
+  out.credentials.items = purlin_alloc_array(ctx, upload->links.count, sizeof *out.credentials.items);
+  if (!out.credentials.items) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < upload->links.count; i++) {
+    const artifacts_part_link *link = &upload->links.items[i];
+    const char *url = here(ctx, request, link->link);
+    if (!url) return PURLIN_TOO_LARGE;
+    out.credentials.items[out.credentials.count++] = (mlflow_upload_credential){url, link->number, no_headers};
+  }
+  return purlin_respond(ctx, request, 200, mlflow_created_upload_schema(), &out);
+}
+
+enum { MOST_ASKED = 64 * 1024 };
+
+/* Routes, these two: links stand below the address by which the client has come. */
+PURLIN_ROUTE(create_upload, "POST " MPU "/create/{path...}", .summary = "Begin to upload an artifact in parts", .permission = "runs:write",
+    .by_project = true, .body = "application/json", .in = mlflow_create_upload_schema, .out = mlflow_created_upload_schema,
+    .max_body = MOST_ASKED, .dialect = &mlflow) {
+  const char *body = NULL;
+  size_t size = 0;
+  mlflow_create_upload in;
+  artifacts_place place;
+  artifacts_upload made = {0};
+  purlin_status status = purlin_read_all(ctx, request, MOST_ASKED, &body, &size);
+  if (status == PURLIN_OK)
+    status = purlin_decode_stored(ctx, mlflow_create_upload_schema(), size > 0 ? body : "{}", size > 0 ? size : 2, &in);
+  if (status == PURLIN_OK && !*in.path) status = missing(ctx, "path");
+  if (status == PURLIN_OK) status = file_place(ctx, purlin_parameter(request, "path"), in.path, &place);
+  if (status != PURLIN_OK) return status;
+  const artifacts_begin_upload ask = {place.kind, place.owner, place.path, place.uri, in.num_parts};
+  status =
+      purlin_call(ctx, "artifacts.begin_upload", artifacts_begin_upload_schema(), &ask, artifacts_upload_schema(), &made);
+  return status == PURLIN_OK ? tell_links(ctx, request, &made) : told(ctx, status);
+}
+
+typedef struct mlflow_part {
+  int64_t part_number;
+  const char *etag, *url;
+} mlflow_part;
+PURLIN_SCHEMA(mlflow_part, "A part that was sent",
+    PURLIN_REQUIRED(part_number, "Which"),
+    PURLIN_DEFAULT(etag, "\"\"", "What it was answered with", .max_length = 100),
+    PURLIN_DEFAULT(url, "\"\"", "Where it went"));
+
+typedef struct mlflow_complete_upload {
+  const char *artifact_path, *path, *upload_id;
+  PURLIN_LIST_OF(mlflow_part) parts;
+} mlflow_complete_upload;
+PURLIN_SCHEMA(mlflow_complete_upload, "All parts are there",
+    PURLIN_DEFAULT(artifact_path, "\"\"", "The folder, as in the address", .max_length = 8000),
+    PURLIN_REQUIRED(path, "As when it was begun", .min_length = 1, .max_length = 8000),
+    PURLIN_DEFAULT(upload_id, "\"\"", "The upload"),
+    PURLIN_LIST(parts, mlflow_part, "Its parts", .max_length = 10000));
+
+PURLIN_BINDING(complete_upload, mlflow_complete_upload, purlin_nothing, "POST " MPU "/complete/{artifact_path...}",
+               "artifacts.complete_upload", .dialect = &mlflow, .max_body = 32 * 1024 * 1024) {
+  artifacts_place place;
+  artifacts_file file = {0};
+  purlin_status status = file_place(ctx, in->artifact_path, in->path, &place);
+  if (status != PURLIN_OK) return status;
+  artifacts_complete_upload ask = {place.kind, place.owner, place.path, place.uri, in->upload_id, {0}};
+  ask.parts.items = purlin_alloc_array(ctx, in->parts.count + 1, sizeof *ask.parts.items);
+  if (!ask.parts.items) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < in->parts.count; i++)
+    ask.parts.items[ask.parts.count++] = (artifacts_part){in->parts.items[i].part_number, in->parts.items[i].etag};
+  status = purlin_call(ctx, "artifacts.complete_upload", artifacts_complete_upload_schema(), &ask, artifacts_file_schema(),
+                       &file);
+  return told(ctx, status);
+}
+
+typedef struct mlflow_abort_upload {
+  const char *artifact_path, *path, *upload_id;
+} mlflow_abort_upload;
+PURLIN_SCHEMA(mlflow_abort_upload, "An upload in parts",
+    PURLIN_DEFAULT(artifact_path, "\"\"", "The folder, as in the address", .max_length = 8000),
+    PURLIN_REQUIRED(path, "As when it was begun", .min_length = 1, .max_length = 8000),
+    PURLIN_DEFAULT(upload_id, "\"\"", "The upload"));
+
+MLFLOW_BINDING(abort_upload, mlflow_abort_upload, purlin_nothing, "POST " MPU "/abort/{artifact_path...}",
+               "artifacts.abort_upload") {
+  artifacts_place place;
+  purlin_status status = file_place(ctx, in->artifact_path, in->path, &place);
+  if (status != PURLIN_OK) return status;
+  const artifacts_which_upload ask = {place.kind, place.owner, place.path, place.uri, in->upload_id};
+  purlin_nothing nothing;
+  status =
+      purlin_call(ctx, "artifacts.abort_upload", artifacts_which_upload_schema(), &ask, purlin_nothing_schema(), &nothing);
+  return told(ctx, status);
+}
+
+typedef struct mlflow_presigned {
+  const char *url;
+  purlin_json headers;
+  int64_t file_size;
+} mlflow_presigned;
+PURLIN_SCHEMA(mlflow_presigned, "Where an artifact is for a while",
+    PURLIN_REQUIRED(url, "What answers it, also ranges of it, to GET"),
+    PURLIN_REQUIRED(headers, "To be sent: none"),
+    PURLIN_REQUIRED(file_size, "Its bytes"));
+
+static purlin_status presign(purlin_ctx *ctx, const artifacts_place *place, void *argument) {
+  purlin_request *request = argument;
+  artifacts_download_link made = {0};
+  purlin_status status =
+      purlin_call(ctx, "artifacts.link_download", artifacts_place_schema(), place, artifacts_download_link_schema(), &made);
+  if (status != PURLIN_OK) return status;
+  const mlflow_presigned out = {here(ctx, request, made.link), no_headers, made.size};
+  return out.url ? purlin_respond(ctx, request, 200, mlflow_presigned_schema(), &out) : PURLIN_TOO_LARGE;
+}
+
+PURLIN_ROUTE(presign_artifact, "GET /api/2.0/mlflow-artifacts/presigned/{path...}", .summary = "An address of an artifact for whoever has it, for five minutes",
+    .permission = "runs:read", .by_project = true, .out = mlflow_presigned_schema, .dialect = &mlflow) {
+  return at_place(ctx, purlin_parameter(request, "path"), presign, request);
+}
+
 /* ---- By the ids of runs and logged models, in pages ------------------------------------------------------------------------------------------ */
 
 typedef struct mlflow_folder {
@@ -206,10 +379,7 @@ PURLIN_SCHEMA(mlflow_list_artifacts, "Which artifacts of a run",
     PURLIN_DEFAULT(page_token, "\"\"", "What came with the page before", .max_length = 8000));
 
 static purlin_status no_run(purlin_ctx *ctx, const char *run) {
-  if (*run) return purlin_fail(ctx, PURLIN_NOT_FOUND, "Run with id=%s not found", run);
-  return purlin_fail(ctx, PURLIN_INVALID,
-                     "Missing value for required parameter 'run_id'. See the API docs for more"
-                     " information about request parameters.");
+  return *run ? purlin_fail(ctx, PURLIN_NOT_FOUND, "Run with id=%s not found", run) : missing(ctx, "run_id");
 }
 
 MLFLOW_BINDING(list_run_artifacts, mlflow_list_artifacts, mlflow_folder, "GET /api/2.0/mlflow/artifacts/list",

@@ -66,6 +66,12 @@ static bool is_own_origin(const purlin_request *request, const char *origin) {
   return text_equal_ignoring_case(origin + size, strlen(origin + size), host, strlen(host));
 }
 
+const char *purlin_origin(const purlin_request *request) {
+  const char *host = purlin_header(request, "host");
+  if (host == NULL || *host == '\0') return "";
+  return purlin_format(request->ctx, "%s%s", is_secure(request) ? "https://" : "http://", host);
+}
+
 bool purlin_same_origin(const purlin_request *request) {
   const char *site = purlin_header(request, "sec-fetch-site"), *origin = purlin_header(request, "origin");
   if (site != NULL) return is(site, "same-origin");

@@ -7,7 +7,7 @@ import urllib.parse
 
 import mlflow
 import pytest
-from conftest import FULL, OURS
+from conftest import FULL
 
 MIB = 1 << 20
 
@@ -118,10 +118,51 @@ def test_no_path_leads_outside(server, run_id, client, path):
         raw.close()
 
 
-@pytest.mark.xfail(OURS, reason="not there yet", strict=False)
 def test_multipart_uploads(client, run_id, tmp_path, monkeypatch):
     """Files above a size go in parts where the server offers it."""
     monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "true")
     monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", str(6 * MIB))
     monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE", str(5 * MIB))
     there_and_back(client, run_id, tmp_path, 12 * MIB + 17)
+
+
+def count_calls(monkeypatch, function):
+    """Of a function of the client's repository of artifacts; it does what it did."""
+    from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
+
+    real, calls = getattr(HttpArtifactRepository, function), []
+
+    def counted(self, *arguments, **named):
+        calls.append(arguments)
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(HttpArtifactRepository, function, counted)
+    return calls
+
+
+@pytest.mark.ours
+def test_multipart_uploads_are_in_parts(client, run_id, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "true")
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", str(6 * MIB))
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE", str(5 * MIB))
+    completed = count_calls(monkeypatch, "complete_multipart_upload")
+    there_and_back(client, run_id, tmp_path, 12 * MIB + 17)
+    there_and_back(client, run_id, tmp_path, 6 * MIB - 1)
+    assert len(completed) == 1 and len(completed[0][2]) == 3
+    given_up = count_calls(monkeypatch, "abort_multipart_upload")
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE", "100")  # more parts than any upload may have
+    (tmp_path / "never.bin").write_bytes(bytes(7 * MIB))
+    with pytest.raises(Exception):
+        client.log_artifact(run_id, str(tmp_path / "never.bin"))
+    assert client.list_artifacts(run_id) == [found for found in client.list_artifacts(run_id) if found.path == "sizes"] and not given_up
+
+
+@pytest.mark.ours
+@pytest.mark.since3
+def test_presigned_downloads_are_in_ranges(client, run_id, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "true")
+    monkeypatch.setenv("MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE", str(3 * MIB))
+    ranges = count_calls(monkeypatch, "_multipart_download")
+    for size in (0, 1, 10 * MIB + 5):
+        there_and_back(client, run_id, tmp_path, size)
+    assert len(ranges) == 3

@@ -93,7 +93,7 @@ def test_what_nothing_names_goes_and_what_something_names_stays(daemon, client):
 def test_each_column_that_names_blobs_holds_them(daemon, client):
     """Whatever plugin it is of."""
     columns = daemon.sql("SELECT table_name, column_name FROM storage_fs_holders ORDER BY 1, 2")
-    assert {"artifacts_files.sha256", "datasets_versions.sha256", "registry_versions.sha256", "serving_deployments.sha256", "training_artifacts.sha256",
+    assert {"artifacts_files.sha256", "artifacts_parts.sha256", "datasets_versions.sha256", "registry_versions.sha256", "serving_deployments.sha256", "training_artifacts.sha256",
             "training_jobs.artifact_sha256", "training_jobs.dataset_sha256"} <= {".".join(one) for one in columns}
     held = {}
     for table, column in columns:

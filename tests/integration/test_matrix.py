@@ -73,6 +73,7 @@ class World:
         o.spare, o.key, o.grant, o.role, o.dead = name("spare"), "key_none", "grt_none", "none", "ded_none"
         o.trial, o.trial_id, o.trial_run = name("trial"), "exp_none", "run_none"
         o.user = "none"
+        o.upload = "upl_none"
         o.secret = f"secret-{o.letter}-none"
         o.doomed = f"doomed-{o.letter}-none"
         return o
@@ -103,7 +104,7 @@ class World:
         """As long as the names of what is there, and never made."""
         gone = Objects(**vars(o))
         for kind in ("project", "model", "dataset", "experiment", "experiment_id", "endpoint", "run", "training", "job", "spare", "key", "grant", "role", "dead", "secret",
-                     "trial", "trial_id", "trial_run", "logged", "doomed", "trace", "assessment"):
+                     "trial", "trial_id", "trial_run", "logged", "doomed", "trace", "assessment", "upload"):
             setattr(gone, kind, getattr(o, kind)[:-4] + "zzzz")
         gone.sha256, gone.csv_sha256 = (hashlib.sha256(o.project.encode() + salt).hexdigest() for salt in (b"1", b"2"))
         return gone
@@ -128,6 +129,10 @@ class World:
 
     def fresh_file(self, o):
         self.ok(o.client.put(f"/api/v1/artifacts/run/{o.run}/a/b.txt", b"text", headers=o.header))
+
+    def fresh_upload(self, o):
+        body = {"kind": "run", "owner": o.run, "path": "p", "parts": 1}
+        o.upload = self.ok(o.client.post("/api/v1/artifact-uploads", body, headers=o.header))["upload"]
 
     def fresh_alias(self, o):
         self.ok(o.client.put(f"/api/v1/models/{o.model}/aliases/gone", {"version": 1}, headers=o.header))

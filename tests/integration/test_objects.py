@@ -116,6 +116,8 @@ WITHOUT = {
     "tracking.log_outputs": "adds outputs",
     "tracking.record_model": "adds to a list",
     "artifacts.delete": "of many files",
+    "artifacts.complete_upload": "ends it, and once more does nothing",
+    "artifacts.abort_upload": "ends it",
     "traces.link": "of many traces",
     "traces.delete": "of many traces",
     "traces.log_spans": "adds spans",

@@ -77,6 +77,9 @@ PURLIN_API const char *purlin_session_cookie(const purlin_request *request);
 /* Whether a page of this very server asked, or what is no browser and says so by the header "Purlin-Csrf: 1". The gate asks it of each
  * request that comes with a session's cookie and is neither GET nor HEAD; public routes that begin or end a session ask it themselves. */
 PURLIN_API bool purlin_same_origin(const purlin_request *request);
+/* Where the client has reached this server: "https://purlin.example.org", by its Host header and whether TLS is spoken, also that of a trusted
+ * proxy; for addresses that go back to this very client. Arena; "" without a Host header; NULL as purlin_alloc. Since 0.2. */
+PURLIN_API const char *purlin_origin(const purlin_request *request);
 /* Bytes of the body, 0 without one, -1 when it is chunked: not known. */
 PURLIN_API int64_t purlin_content_length(const purlin_request *request);
 

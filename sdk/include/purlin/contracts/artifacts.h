@@ -112,6 +112,85 @@ typedef struct artifacts_deleted {
 PURLIN_SCHEMA(artifacts_deleted, "What was deleted",
     PURLIN_REQUIRED(files, "How many files; 0: there was nothing of that path"));
 
+/* ---- In parts, and by links -------------------------------------------------------------------------------------------------- */
+
+/* A link is an address of this server ("/api/v1/...") that does one thing for whoever has it, until its time is over: it is sealed, and
+ * bound to a workspace, a path and a method. It is a secret. */
+
+/* artifacts.begin_upload: a file that comes in parts, in any order, several at once. It is there when artifacts.complete_upload says so;
+ * until then, and when that never comes, nothing has changed. */
+typedef struct artifacts_begin_upload {
+  const char *kind, *owner, *path, *uri;
+  int64_t parts;
+} artifacts_begin_upload;
+PURLIN_SCHEMA(artifacts_begin_upload, "A file that comes in parts",
+    PURLIN_REQUIRED(kind, "What it belongs to", .choices = ARTIFACTS_KINDS),
+    PURLIN_REQUIRED(owner, "The id of that", .min_length = 1, .max_length = 64),
+    PURLIN_REQUIRED(path, "Its path", .min_length = 1, .max_length = 2800),
+    PURLIN_DEFAULT(uri, "\"\"", "Where the owner's files are, if they must be there", .max_length = 4000),
+    PURLIN_REQUIRED(parts, "In how many", .min = 1, .max = 10000));
+
+typedef struct artifacts_part_link {
+  int64_t number;
+  const char *link;
+} artifacts_part_link;
+PURLIN_SCHEMA(artifacts_part_link, "Where a part goes",
+    PURLIN_REQUIRED(number, "Which: 1 is the first"),
+    PURLIN_REQUIRED(link, "What takes it by PUT"));
+
+typedef struct artifacts_upload {
+  const char *upload;
+  PURLIN_LIST_OF(artifacts_part_link) links;
+  purlin_time expires_at;
+} artifacts_upload;
+PURLIN_SCHEMA(artifacts_upload, "An upload in parts",
+    PURLIN_REQUIRED(upload, "Its id"),
+    PURLIN_LIST(links, artifacts_part_link, "Where the parts go, in order"),
+    PURLIN_REQUIRED(expires_at, "When what was sent goes, unless it was completed"));
+
+typedef struct artifacts_part {
+  int64_t number;
+  const char *etag;
+} artifacts_part;
+PURLIN_SCHEMA(artifacts_part, "A part",
+    PURLIN_REQUIRED(number, "Which"),
+    PURLIN_REQUIRED(etag, "What it was answered with as its ETag", .max_length = 100));
+
+/* artifacts.complete_upload: makes the parts the file, in place of one of the same path. Once more does nothing. */
+typedef struct artifacts_complete_upload {
+  const char *kind, *owner, *path, *uri, *upload;
+  PURLIN_LIST_OF(artifacts_part) parts;
+} artifacts_complete_upload;
+PURLIN_SCHEMA(artifacts_complete_upload, "All parts are there",
+    PURLIN_REQUIRED(kind, "What it belongs to", .choices = ARTIFACTS_KINDS),
+    PURLIN_REQUIRED(owner, "The id of that", .min_length = 1, .max_length = 64),
+    PURLIN_REQUIRED(path, "The path of the file", .min_length = 1, .max_length = 2800),
+    PURLIN_DEFAULT(uri, "\"\"", "Where the owner's files are, if they must be there", .max_length = 4000),
+    PURLIN_REQUIRED(upload, "The upload", .min_length = 1, .max_length = 64),
+    PURLIN_LIST(parts, artifacts_part, "Its parts", .max_length = 10000));
+
+/* artifacts.abort_upload: what was sent goes. Nothing happens to one that was completed. */
+typedef struct artifacts_which_upload {
+  const char *kind, *owner, *path, *uri, *upload;
+} artifacts_which_upload;
+PURLIN_SCHEMA(artifacts_which_upload, "An upload in parts",
+    PURLIN_REQUIRED(kind, "What it belongs to", .choices = ARTIFACTS_KINDS),
+    PURLIN_REQUIRED(owner, "The id of that", .min_length = 1, .max_length = 64),
+    PURLIN_REQUIRED(path, "The path of the file", .min_length = 1, .max_length = 2800),
+    PURLIN_DEFAULT(uri, "\"\"", "Where the owner's files are, if they must be there", .max_length = 4000),
+    PURLIN_REQUIRED(upload, "The upload", .min_length = 1, .max_length = 64));
+
+/* artifacts.link_download: the bytes that the file has now, for whoever has the link. */
+typedef struct artifacts_download_link {
+  const char *link;
+  int64_t size;
+  purlin_time expires_at;
+} artifacts_download_link;
+PURLIN_SCHEMA(artifacts_download_link, "Where a file is for a while",
+    PURLIN_REQUIRED(link, "What answers it, also ranges of it, to GET"),
+    PURLIN_REQUIRED(size, "Its bytes"),
+    PURLIN_REQUIRED(expires_at, "How long"));
+
 /* ---- The contract: for routes that stream --------------------------------------------------------------------------------------- */
 
 /* Errors of each: PURLIN_NOT_FOUND (no such owner, or nobody may know of it; no such file), PURLIN_FORBIDDEN, PURLIN_INVALID (the path),
