@@ -4,8 +4,8 @@
 
 /* A tag holds 8000 characters: a list that would be longer begins anew. Who asks again after a lost answer adds nothing. */
 static const char APPEND[] =
-    "INSERT INTO tracking_tags (workspace, project, experiment_id, run_id, name, value)"
-    " SELECT r.workspace, r.project, r.experiment_id, r.id, ?, CONCAT('[', ?, ']') FROM tracking_runs r"
+    "INSERT INTO tracking_tags (workspace, project, experiment_id, run_id, started_at, name, value)"
+    " SELECT r.workspace, r.project, r.experiment_id, r.id, r.started_at, ?, CONCAT('[', ?, ']') FROM tracking_runs r"
     " WHERE r.id = ? AND r.workspace = ? AND r.lifecycle = 'active' AND " PURLIN_VISIBLE(
         "r.project",
         "r.experiment_id") " ON DUPLICATE KEY UPDATE value = CASE"

@@ -2,23 +2,26 @@
 #include <string.h>
 
 static const char INSERT_PARAMETER[] = "INSERT IGNORE INTO tracking_parameters (workspace, project, experiment_id, run_id,"
-                                       " name, value) VALUES (?, ?, ?, ?, ?, ?)";
+                                       " started_at, name, value) VALUES (?, ?, ?, ?, ?, ?, ?)";
 static const char SELECT_PARAMETER[] = "SELECT name AS `key`, value FROM tracking_parameters WHERE run_id = ? AND name = ?";
-static const char UPSERT_TAG[] = "INSERT INTO tracking_tags (workspace, project, experiment_id, run_id, name, value)"
-                                 " VALUES (?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE value = VALUES(value)";
+static const char UPSERT_TAG[] = "INSERT INTO tracking_tags (workspace, project, experiment_id, run_id, started_at, name,"
+                                 " value) VALUES (?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE value = VALUES(value)";
 static const char DELETE_TAG[] = "DELETE FROM tracking_tags WHERE run_id = ? AND name = ?";
 static const char RENAME_RUN[] = "UPDATE tracking_runs SET name = ? WHERE id = ?";
 
 enum { MOST_KEY = 250, MOST_PARAMETER = 6000, MOST_TAG = 8000, MOST_NAME = 250 };
 
 typedef struct run_pair_row {
-  const char *workspace, *project, *experiment_id, *run_id, *name, *value;
+  const char *workspace, *project, *experiment_id, *run_id;
+  purlin_time started_at;
+  const char *name, *value;
 } run_pair_row;
 PURLIN_SCHEMA(run_pair_row, "A row of tracking_parameters or tracking_tags",
     PURLIN_REQUIRED(workspace, "workspace"),
     PURLIN_REQUIRED(project, "project"),
     PURLIN_REQUIRED(experiment_id, "experiment"),
     PURLIN_REQUIRED(run_id, "run"),
+    PURLIN_REQUIRED(started_at, "when the run began"),
     PURLIN_REQUIRED(name, "key"),
     PURLIN_REQUIRED(value, "value"));
 
@@ -30,7 +33,8 @@ static purlin_status write_pairs(purlin_ctx *ctx, const run_place *of, const cha
     purlin_status status = text_fits(ctx, "key", pairs[i].key, MOST_KEY);
     if (status == PURLIN_OK) status = text_fits(ctx, "value", pairs[i].value, most);
     if (status != PURLIN_OK) return status;
-    rows[i] = (run_pair_row){purlin_workspace(ctx), of->project, of->experiment_id, run_id, pairs[i].key, pairs[i].value};
+    rows[i] = (run_pair_row){purlin_workspace(ctx), of->project,  of->experiment_id, run_id,
+                             of->started_at,        pairs[i].key, pairs[i].value};
   }
   return purlin_db_bulk(ctx, run_pair_row, rows, count, sql);
 }

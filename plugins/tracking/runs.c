@@ -14,7 +14,7 @@ static const char SELECT_ONE[] = "SELECT " COLUMNS FROM_RUNS " WHERE r.id = ? AN
 static const char SELECT_PAGE[] = "SELECT " COLUMNS FROM_RUNS " WHERE r.experiment_id = ? AND r.lifecycle = 'active'"
                                   " ORDER BY r.started_at DESC, r.id LIMIT ? OFFSET ?";
 static const char SELECT_PLACE[] =
-    "SELECT project, experiment_id, lifecycle FROM tracking_runs WHERE id = ? AND workspace = ?";
+    "SELECT project, experiment_id, lifecycle, started_at FROM tracking_runs WHERE id = ? AND workspace = ?";
 static const char FINISH[] =
     "UPDATE tracking_runs SET status = ?, ended_at = NOW(6) WHERE id = ? AND status IN ('running', 'scheduled')";
 /* Assigned from left to right: `status` is the new one in what follows it. */
@@ -70,16 +70,15 @@ static purlin_status choose_name(purlin_ctx *ctx, const tracking_create_run *in,
 }
 
 /* Its tags, and its name as one. */
-static purlin_status write_tags(purlin_ctx *ctx, const tracking_create_run *in, const tracking_experiment *of,
-                                const char *id, const char *name) {
+static purlin_status write_tags(purlin_ctx *ctx, const tracking_create_run *in, const tracking_run *run) {
   size_t count = 0;
-  const run_place place = {of->project, of->id, "active"};
+  const run_place place = {run->project, run->experiment_id, "active", run->started_at};
   tracking_pair *pairs = purlin_alloc_array(ctx, in->tags.count + 1, sizeof *pairs);
   if (!pairs) return PURLIN_TOO_LARGE;
   for (size_t i = 0; i < in->tags.count; i++)
     if (strcmp(in->tags.items[i].key, RUN_NAME_TAG) != 0) pairs[count++] = in->tags.items[i];
-  pairs[count++] = (tracking_pair){RUN_NAME_TAG, name};
-  return tags_put(ctx, &place, id, pairs, count);
+  pairs[count++] = (tracking_pair){RUN_NAME_TAG, run->name};
+  return tags_put(ctx, &place, run->id, pairs, count);
 }
 
 /* NULL: the usual place. */
@@ -106,8 +105,8 @@ PURLIN_OPERATION(create_run, tracking_create_run, tracking_run,
   status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), of.project, of.id, name, user, uri, in->started_at,
                          purlin_actor(ctx));
   if (status == PURLIN_CONFLICT) return purlin_fail(ctx, PURLIN_CONFLICT, "There is a run '%s' already", id);
-  if (status == PURLIN_OK) status = write_tags(ctx, in, &of, id, name);
   if (status == PURLIN_OK) status = read_run(ctx, id, "runs:write", out);
+  if (status == PURLIN_OK) status = write_tags(ctx, in, out);
   if (status == PURLIN_OK) status = runs_load(ctx, out, 1);
   return status == PURLIN_OK ? purlin_quota_take(ctx, runs, 1) : status;
 }

@@ -21,25 +21,26 @@ static const purlin_search_key run_keys[] = {
 static const purlin_search_key dataset_keys[] = {{.names = "name", .sql = "i.name", .within = OF_DATASET},
                                                  {.names = "digest", .sql = "i.digest", .within = OF_DATASET},
                                                  {.names = "context", .sql = "i.context", .within = OF_DATASET}};
+#define WALKED .scope = "experiment_id", .index = "by_value", .leading = "leading_part", .walked = "started_at"
 static const purlin_search_entity run_entities[] = {
     {.names = "attribute, attributes, attr, run", .keys = run_keys, .key_count = sizeof run_keys / sizeof run_keys[0]},
     {.names = "metric, metrics",
      .table = "tracking_latest_metrics",
      .owner = "run_id",
      .type = PURLIN_SEARCH_NUMBER,
-     .scope = "experiment_id"},
-    {.names = "parameter, parameters, param, params",
-     .table = "tracking_parameters",
-     .owner = "run_id",
-     .scope = "experiment_id"},
-    {.names = "tag, tags", .table = "tracking_tags", .owner = "run_id", .scope = "experiment_id"},
+     .scope = "experiment_id",
+     .index = "by_value"},
+    {.names = "parameter, parameters, param, params", .table = "tracking_parameters", .owner = "run_id", WALKED},
+    {.names = "tag, tags", .table = "tracking_tags", .owner = "run_id", WALKED},
     {.names = "dataset, datasets", .keys = dataset_keys, .key_count = sizeof dataset_keys / sizeof dataset_keys[0]}};
 static const purlin_search runs_search = {.entities = run_entities,
                                           .entity_count = sizeof run_entities / sizeof run_entities[0],
                                           .id = "r.id",
                                           .order = "start_time DESC",
                                           .then = "start_time DESC",
-                                          .scope = "r.experiment_id"};
+                                          .scope = "r.experiment_id",
+                                          .id_follows = true,
+                                          .walks = "r.started_at"};
 
 static const purlin_search_key experiment_keys[] = {
     {.names = "name", .sql = "e.name", .never_null = true},

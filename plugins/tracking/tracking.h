@@ -42,11 +42,13 @@ PURLIN_CHECKED purlin_status experiment_for_runs(purlin_ctx *ctx, const char *na
 /* Of which experiment a run is: whoever may see or change that may see or change the run. */
 typedef struct run_place {
   const char *project, *experiment_id, *lifecycle;
+  purlin_time started_at;
 } run_place;
 PURLIN_SCHEMA(run_place, "Where a run belongs",
     PURLIN_REQUIRED(project, "The project"),
     PURLIN_REQUIRED(experiment_id, "The experiment"),
-    PURLIN_REQUIRED(lifecycle, "Whether it was deleted"));
+    PURLIN_REQUIRED(lifecycle, "Whether it was deleted"),
+    PURLIN_REQUIRED(started_at, "When it began"));
 /* The place of a run, for whoever holds `permission` for it. PURLIN_NOT_FOUND and PURLIN_FORBIDDEN are recorded. May park. */
 PURLIN_CHECKED purlin_status run_find(purlin_ctx *ctx, const char *run_id, const char *permission, run_place *out);
 /* The same for runs:write; PURLIN_CONFLICT, recorded, for one that is deleted. */

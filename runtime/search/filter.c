@@ -27,6 +27,8 @@ typedef struct compiler {
   search_reader reader;
   search_sql *sql;
   const purlin_search *search;
+  search_parts *parts;
+  search_part part; /* the one that is being read; complete when it is one of rows */
   unsigned depth;
 } compiler;
 
@@ -86,8 +88,7 @@ static purlin_status take_value(compiler *c, const search_name *name) {
 
 /* ---- Comparisons --------------------------------------------------------------------------------------------------------------------- */
 
-/* What is written for "%s = ?". */
-static void put_comparison(buffer *out, const char *pattern, const char *column) {
+void search_put_pattern(buffer *out, const char *pattern, const char *column) {
   for (const char *at = pattern; *at; at++) {
     if (at[0] == '%' && at[1] == 's') {
       buffer_text(out, column);
@@ -162,7 +163,7 @@ static purlin_status compare(compiler *c, search_name *name) {
   buffer *out = &c->sql->text;
   if (name->key) {
     open_key(c, name);
-    put_comparison(out, found->sql, name->key->sql);
+    search_put_pattern(out, found->sql, name->key->sql);
     purlin_status status = take_value(c, name);
     close_key(c, name);
     return status;
@@ -176,11 +177,18 @@ static purlin_status compare(compiler *c, search_name *name) {
     open_rows(c, name, true);
     buffer_text(out, " AND ");
     if (number) buffer_text(out, "x.");
-    put_comparison(out, found->sql, number ? name->entity->number : "x.value");
+    search_put_pattern(out, found->sql, number ? name->entity->number : "x.value");
   }
   purlin_status status = take_value(c, name);
   if (lenient) close_lenient(c, name);
   else buffer_char(out, ')');
+  if (status == PURLIN_OK && c->depth == 0 && !lenient && !number && !c->sql->too_many) {
+    c->part.entity = name->entity;
+    c->part.name = name->name;
+    c->part.pattern = found->sql;
+    c->part.value = c->sql->values[c->sql->count - 1];
+    c->part.equal = found == &operators[0] || found == &operators[1];
+  }
   return status;
 }
 
@@ -274,11 +282,23 @@ static purlin_status one(compiler *c) {
   return status;
 }
 
-static purlin_status all_of(compiler *c) {
+/* One, and what it is where it stands for itself. */
+static purlin_status part(compiler *c) {
+  if (c->depth > 0) return one(c);
+  c->part = (search_part){.text_at = c->sql->text.size, .value_at = c->sql->count};
   purlin_status status = one(c);
+  c->part.text_size = c->sql->text.size - c->part.text_at;
+  c->part.value_count = c->sql->count - c->part.value_at;
+  if (c->parts->count == SEARCH_MOST_PARTS) c->parts->all = false;
+  else c->parts->items[c->parts->count++] = c->part;
+  return status;
+}
+
+static purlin_status all_of(compiler *c) {
+  purlin_status status = part(c);
   while (status == PURLIN_OK && search_take(&c->reader, "AND")) {
     buffer_text(&c->sql->text, " AND ");
-    status = one(c);
+    status = part(c);
   }
   return status;
 }
@@ -287,22 +307,34 @@ static purlin_status any_of(compiler *c) {
   purlin_status status = all_of(c);
   while (status == PURLIN_OK && search_take(&c->reader, "OR")) {
     buffer_text(&c->sql->text, " OR ");
+    if (c->depth == 0) c->parts->all = false;
     status = all_of(c);
   }
   return status;
 }
 
-purlin_status search_filter(search_sql *sql, const purlin_search *search, const char *condition) {
-  compiler c = {.sql = sql, .search = search};
+purlin_status search_condition(search_sql *sql, const purlin_search *search, const char *condition, search_parts *parts) {
+  compiler c = {.sql = sql, .search = search, .parts = parts};
+  parts->count = 0;
+  parts->all = true;
   search_read(&c.reader, sql->ctx, condition ? condition : "");
   if (c.reader.failed) return PURLIN_INVALID;
   if (c.reader.word.kind == WORD_END) return PURLIN_OK;
-  buffer_text(&sql->text, " AND (");
   purlin_status status = any_of(&c);
-  buffer_char(&sql->text, ')');
   if (status == PURLIN_OK && (c.reader.failed || c.reader.word.kind != WORD_END))
     status = search_expected(&c.reader, "AND, OR or the end");
   if (status == PURLIN_OK && sql->too_many)
     status = purlin_fail(sql->ctx, PURLIN_INVALID, "Invalid filter: more than %d values", SEARCH_MOST_VALUES);
+  return status;
+}
+
+purlin_status search_filter(search_sql *sql, const purlin_search *search, const char *condition) {
+  search_parts parts;
+  size_t before = sql->text.size;
+  buffer_text(&sql->text, " AND (");
+  size_t begun = sql->text.size;
+  purlin_status status = search_condition(sql, search, condition, &parts);
+  if (sql->text.size == begun) sql->text.size = before; /* there is none */
+  else buffer_char(&sql->text, ')');
   return status;
 }

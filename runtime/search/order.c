@@ -60,8 +60,8 @@ purlin_status search_order_read(purlin_ctx *ctx, const purlin_search *search, co
 
 /* ---- Writing -------------------------------------------------------------------------------------------------------------------------- */
 
-void search_order_join(search_sql *sql, const purlin_search *search, const search_order *order) {
-  for (size_t i = 0; i < order->count; i++) {
+void search_order_join(search_sql *sql, const purlin_search *search, const search_order *order, size_t first) {
+  for (size_t i = first; i < order->count; i++) {
     const search_order_item *item = &order->items[i];
     if (item->name.key) continue;
     buffer_format(&sql->text, " LEFT JOIN %s o%zu ON o%zu.%s = %s AND o%zu.name = ?", item->name.entity->table, i, i,

@@ -54,22 +54,13 @@ static purlin_status read_token(purlin_ctx *ctx, const char *token, const char *
 
 /* ---- The statement ---------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct page {
-  search_sql sql;
-  const purlin_search *search;
-  search_order order;
-  const char *columns, *from, *where;
-  const purlin_value *values; /* of where */
-  size_t value_count;
-} page;
-
-static void put_from(page *p) {
+static void put_from(search_page *p) {
   buffer_format(&p->sql.text, " FROM %s", p->from);
-  search_order_join(&p->sql, p->search, &p->order);
+  search_order_join(&p->sql, p->search, &p->order, 0);
 }
 
 /* Few are written out, so that each is a range of an index. */
-static purlin_status put_scope(page *p) {
+static purlin_status put_scope(search_page *p) {
   purlin_texts scopes = p->sql.scopes;
   if (!p->search->scope) return PURLIN_OK;
   if (scopes.count > MOST_SCOPES) {
@@ -91,24 +82,36 @@ static purlin_status put_scope(page *p) {
   return PURLIN_OK;
 }
 
-static purlin_status compose(page *p, const purlin_search_asked *asked, const char *last_values) {
-  buffer_format(&p->sql.text, "SELECT %s", p->columns);
-  put_from(p);
+purlin_status search_put_where(search_page *p) {
   buffer_format(&p->sql.text, " WHERE %s", p->where);
   for (size_t i = 0; i < p->value_count; i++) search_value(&p->sql, p->values[i]);
-  purlin_status scoped = put_scope(p);
-  if (scoped != PURLIN_OK) return scoped;
-  purlin_status status = search_filter(&p->sql, p->search, asked->condition);
-  if (status == PURLIN_OK && last_values) status = search_order_after(&p->sql, p->search, &p->order, last_values);
+  return put_scope(p);
+}
+
+static void put_condition(search_page *p) {
+  if (p->condition.text.size == 0) return;
+  buffer_text(&p->sql.text, " AND (");
+  buffer_add(&p->sql.text, p->condition.text.data, p->condition.text.size);
+  buffer_char(&p->sql.text, ')');
+  for (size_t i = 0; i < p->condition.count; i++) search_value(&p->sql, p->condition.values[i]);
+}
+
+static purlin_status compose(search_page *p) {
+  buffer_format(&p->sql.text, "SELECT %s", p->columns);
+  put_from(p);
+  purlin_status status = search_put_where(p);
+  if (status != PURLIN_OK) return status;
+  put_condition(p);
+  if (p->last_values) status = search_order_after(&p->sql, p->search, &p->order, p->last_values);
   if (status != PURLIN_OK) return status;
   search_order_by(&p->sql, p->search, &p->order);
   buffer_text(&p->sql.text, " LIMIT ?");
-  search_value(&p->sql, purlin_value_int(asked->limit + 1));
-  return p->sql.too_many ? purlin_fail(p->sql.ctx, PURLIN_INVALID, "Invalid filter: too many values") : PURLIN_OK;
+  search_value(&p->sql, purlin_value_int(p->limit));
+  return PURLIN_OK;
 }
 
-/* The statement and its values, as statements are run. NULL: no memory, recorded. */
-static const purlin_value *finished(search_sql *sql, size_t *count) {
+const purlin_value *search_finished(search_sql *sql, size_t *count) {
+  if (sql->too_many) return (void)purlin_fail(sql->ctx, PURLIN_INVALID, "Invalid filter: too many values"), NULL;
   purlin_value *all = purlin_alloc_array(sql->ctx, sql->count + 1, sizeof *all);
   const char *text = sql->text.failed ? NULL : purlin_copy_bytes(sql->ctx, sql->text.data, sql->text.size);
   if (!all || !text) return NULL;
@@ -126,7 +129,7 @@ typedef struct place_row {
 } place_row;
 PURLIN_SCHEMA(place_row, "The values that a row is ordered by", PURLIN_REQUIRED(place, "A JSON array"));
 
-static purlin_status find_place(page *p, const char *id, const char **place) {
+static purlin_status find_place(search_page *p, const char *id, const char **place) {
   size_t count = 0;
   place_row row;
   buffer_text(&p->sql.text, "SELECT ");
@@ -135,48 +138,86 @@ static purlin_status find_place(page *p, const char *id, const char **place) {
   put_from(p);
   buffer_format(&p->sql.text, " WHERE %s = ? LIMIT 1", p->search->id);
   search_value(&p->sql, purlin_value_text(id));
-  const purlin_value *statement = finished(&p->sql, &count);
+  const purlin_value *statement = search_finished(&p->sql, &count);
   if (!statement) return PURLIN_TOO_LARGE;
   purlin_status status = purlin_db_row_(p->sql.ctx, place_row_schema(), &row, statement, count);
   if (status == PURLIN_OK) *place = row.place;
   return status;
 }
 
-/* After the last of the rows; after the one before it when that has just gone. */
-static purlin_status find_last_place(page *p, const purlin_schema *schema, const char *rows, size_t count,
-                                     const char **place) {
-  const purlin_field *id = schema_find(schema, "id", 2);
-  if (!id || id->type != PURLIN_T_TEXT)
-    return purlin_fail(p->sql.ctx, PURLIN_INTERNAL, "'%s' has no text 'id'", schema->name);
+/* After the last of the rows; after the one before it when that has just gone; PURLIN_NOT_FOUND when all of them have. */
+static purlin_status find_last_place(search_page *p, purlin_texts ids, const char **place) {
   purlin_status status = PURLIN_NOT_FOUND;
-  while (count > 0 && status == PURLIN_NOT_FOUND) {
-    const char *row = rows + --count * schema->struct_size;
-    status = find_place(p, *(const char *const *)(const void *)(row + id->offset), place);
-  }
+  for (size_t count = ids.count; count > 0 && status == PURLIN_NOT_FOUND; count--)
+    status = find_place(p, ids.items[count - 1], place);
   return status;
 }
 
-static purlin_status run(page *p, const purlin_schema *schema, void *items, size_t *item_count, const char **token,
-                         const purlin_search_asked *asked, const char *mark) {
-  const char *values = NULL, *place = NULL;
+/* ---- The rows ---------------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct found_rows {
+  const purlin_schema *schema;
+  void *items;
+  size_t *count;
+} found_rows;
+
+static purlin_status read_statement(search_page *p, const found_rows *rows) {
   size_t count = 0;
-  purlin_status status = search_order_read(p->sql.ctx, p->search, asked->order, &p->order);
-  if (status == PURLIN_OK && asked->page && *asked->page) status = read_token(p->sql.ctx, asked->page, mark, &values);
-  if (status == PURLIN_OK) status = compose(p, asked, values);
-  *token = "";
+  const purlin_value *statement = search_finished(&p->sql, &count);
+  return statement         ? purlin_db_list_(p->sql.ctx, rows->schema, rows->items, rows->count, statement, count)
+         : p->sql.too_many ? PURLIN_INVALID
+                           : PURLIN_TOO_LARGE;
+}
+
+/* In one statement. */
+static purlin_status read_rows(search_page *p, const found_rows *rows, purlin_texts *ids) {
+  const purlin_field *id = schema_find(rows->schema, "id", 2);
+  if (!id || id->type != PURLIN_T_TEXT)
+    return purlin_fail(p->sql.ctx, PURLIN_INTERNAL, "'%s' has no text 'id'", rows->schema->name);
+  purlin_status status = compose(p);
+  if (status == PURLIN_OK) status = read_statement(p, rows);
   if (status != PURLIN_OK) return status;
-  if (p->search->scope && p->search->scopes.count == 0) {
-    *item_count = 0;
-    return PURLIN_OK;
-  }
-  const purlin_value *statement = finished(&p->sql, &count);
-  if (!statement) return PURLIN_TOO_LARGE;
-  status = purlin_db_list_(p->sql.ctx, schema, items, item_count, statement, count);
+  const char **all = purlin_alloc_array(p->sql.ctx, *rows->count + 1, sizeof *all);
+  const char *first = *(const char *const *)rows->items;
+  if (!all) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < *rows->count; i++)
+    all[i] = *(const char *const *)(const void *)(first + i * rows->schema->struct_size + id->offset);
+  *ids = (purlin_texts){all, *rows->count};
+  return PURLIN_OK;
+}
+
+/* Ids first: what is sorted is short, and only what is told is read. One id more than that is found. */
+static purlin_status read_rows_by_id(search_page *p, const found_rows *rows, purlin_texts *ids) {
+  purlin_status status = search_find_ids(p, ids);
+  if (status != PURLIN_OK) return status;
+  size_t told = ids->count < (size_t)p->limit ? ids->count : ids->count - 1;
+  const char *list = purlin_list_json(p->sql.ctx, (purlin_texts){ids->items, told});
+  if (!list) return PURLIN_TOO_LARGE;
+  buffer_format(&p->sql.text,
+                "SELECT %s FROM JSON_TABLE(?, '$[*]' COLUMNS (place FOR ORDINALITY, id VARCHAR(64) CHARACTER SET utf8mb4"
+                " COLLATE utf8mb4_bin PATH '$')) j STRAIGHT_JOIN %s ON %s = j.id ORDER BY j.place",
+                p->columns, p->from, p->search->id);
+  search_value(&p->sql, purlin_value_text(list));
+  return read_statement(p, rows);
+}
+
+static purlin_status run(search_page *p, const found_rows *rows, const char **token, const purlin_search_asked *asked,
+                         const char *mark) {
+  const char *place = NULL;
+  purlin_texts ids = {0};
+  purlin_status status = search_order_read(p->sql.ctx, p->search, asked->order, &p->order);
+  if (status == PURLIN_OK && asked->page && *asked->page)
+    status = read_token(p->sql.ctx, asked->page, mark, &p->last_values);
+  if (status == PURLIN_OK) status = search_condition(&p->condition, p->search, asked->condition, &p->parts);
   *token = "";
-  if (status != PURLIN_OK || *item_count <= (size_t)asked->limit) return status;
-  *item_count = (size_t)asked->limit;
-  status = find_last_place(p, schema, *(const char *const *)items, *item_count, &place);
-  if (status == PURLIN_NOT_FOUND) return PURLIN_OK; /* all of them have gone */
+  *rows->count = 0;
+  if (status != PURLIN_OK || (p->search->scope && p->search->scopes.count == 0)) return status;
+  status = p->search->walks ? read_rows_by_id(p, rows, &ids) : read_rows(p, rows, &ids);
+  if (status != PURLIN_OK || ids.count < (size_t)p->limit) return status;
+  ids.count--;
+  if (*rows->count > ids.count) *rows->count = ids.count;
+  status = find_last_place(p, ids, &place);
+  if (status == PURLIN_NOT_FOUND) return PURLIN_OK;
   if (status == PURLIN_OK) *token = token_of(p->sql.ctx, mark, place);
   return status == PURLIN_OK && !*token ? PURLIN_TOO_LARGE : status;
 }
@@ -187,17 +228,20 @@ purlin_status purlin_db_search_(purlin_ctx *ctx, const purlin_schema *schema, vo
   char mark[65];
   if (count < FIXED || asked->limit < 1)
     return purlin_fail(ctx, PURLIN_INTERNAL, "a search wants columns, tables and a condition");
-  page *p = purlin_alloc(ctx, sizeof *p);
+  search_page *p = purlin_alloc(ctx, sizeof *p);
   purlin_status status = p ? mark_of(ctx, asked, mark) : PURLIN_TOO_LARGE;
   if (status != PURLIN_OK) return status;
-  *p = (page){.sql = {.ctx = ctx, .text = {.limit = CONTEXT_DEFAULT_LIMIT}, .scopes = search->scopes},
-              .search = search,
-              .columns = columns_tables_condition_and_values[0].as.data,
-              .from = columns_tables_condition_and_values[1].as.data,
-              .where = columns_tables_condition_and_values[2].as.data,
-              .values = columns_tables_condition_and_values + FIXED,
-              .value_count = count - FIXED};
-  status = run(p, schema, items, item_count, token, asked, mark);
+  *p = (search_page){.sql = {.ctx = ctx, .text = {.limit = CONTEXT_DEFAULT_LIMIT}, .scopes = search->scopes},
+                     .condition = {.ctx = ctx, .text = {.limit = CONTEXT_DEFAULT_LIMIT}, .scopes = search->scopes},
+                     .search = search,
+                     .columns = columns_tables_condition_and_values[0].as.data,
+                     .from = columns_tables_condition_and_values[1].as.data,
+                     .where = columns_tables_condition_and_values[2].as.data,
+                     .values = columns_tables_condition_and_values + FIXED,
+                     .value_count = count - FIXED,
+                     .limit = asked->limit + 1};
+  status = run(p, &(found_rows){schema, items, item_count}, token, asked, mark);
   buffer_free(&p->sql.text);
+  buffer_free(&p->condition.text);
   return status;
 }

@@ -4,6 +4,7 @@
  * search/names.c    what a word means: entities and keys
  * search/filter.c   a condition into SQL
  * search/order.c    an order into SQL, and where in it a page begins
+ * search/way.c      along which index the rows of a page are found
  * search/page.c     the statement, its rows, and the token of the next page */
 #ifndef PURLIN_SEARCH_SEARCH_H
 #define PURLIN_SEARCH_SEARCH_H
@@ -87,6 +88,26 @@ const char *search_first_name(purlin_ctx *ctx, const char *names);
 /* Appends " AND (...)" for the condition, nothing for none. */
 purlin_status search_filter(search_sql *sql, const purlin_search *search, const char *condition);
 
+/* What a condition consists of when that is all joined by AND. */
+typedef struct search_part {
+  size_t text_at, text_size, value_at, value_count; /* in the compiled condition */
+  /* Of an entity of rows: it has one of that name whose value compares so; NULL: something else. */
+  const purlin_search_entity *entity;
+  const char *name, *pattern; /* "%s > ?" */
+  purlin_value value;
+  bool equal;
+} search_part;
+enum { SEARCH_MOST_PARTS = 16 };
+typedef struct search_parts {
+  search_part items[SEARCH_MOST_PARTS];
+  size_t count;
+  bool all; /* the condition is these and nothing else */
+} search_parts;
+/* Writes the condition itself, nothing for none. */
+purlin_status search_condition(search_sql *sql, const purlin_search *search, const char *condition, search_parts *parts);
+/* What is written for "%s > ?" and "x.value". */
+void search_put_pattern(buffer *out, const char *pattern, const char *column);
+
 typedef struct search_order_item {
   search_name name;
   const char *sql; /* the expression that is ordered by */
@@ -100,8 +121,8 @@ typedef struct search_order {
 } search_order;
 
 purlin_status search_order_read(purlin_ctx *ctx, const purlin_search *search, const char *order, search_order *out);
-/* Appends the joins that the order needs; before the WHERE. */
-void search_order_join(search_sql *sql, const purlin_search *search, const search_order *order);
+/* Appends the joins that the order needs, from this item on; before the WHERE. */
+void search_order_join(search_sql *sql, const purlin_search *search, const search_order *order, size_t first);
 /* Appends " AND (...)": only what comes after the row with these values (JSON: as search_order_values selects them). */
 purlin_status search_order_after(search_sql *sql, const purlin_search *search, const search_order *order,
                                  const char *values);
@@ -109,5 +130,27 @@ purlin_status search_order_after(search_sql *sql, const purlin_search *search, c
 void search_order_by(search_sql *sql, const purlin_search *search, const search_order *order);
 /* Appends an expression for a JSON array of the values of a row, its id last. */
 void search_order_values(search_sql *sql, const purlin_search *search, const search_order *order);
+
+/* ---- A page ---- */
+
+typedef struct search_page {
+  search_sql sql;       /* the statement that is put together next */
+  search_sql condition; /* compiled */
+  search_parts parts;
+  const purlin_search *search;
+  search_order order;
+  const char *columns, *from, *where;
+  const purlin_value *values; /* of where */
+  size_t value_count;
+  int64_t limit;           /* rows that are looked for: one more than are told */
+  const char *last_values; /* of the row before the page; NULL: it is the first */
+} search_page;
+
+/* The statement and its values, as statements are run; begins the next one. NULL: no memory, recorded. */
+const purlin_value *search_finished(search_sql *sql, size_t *count);
+/* Appends the condition that holds for all, with the scopes. */
+purlin_status search_put_where(search_page *p);
+/* The ids of the rows of the page, in its order. May park. */
+purlin_status search_find_ids(search_page *p, purlin_texts *ids);
 
 #endif

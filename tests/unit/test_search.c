@@ -366,6 +366,111 @@ TEST_IN_DATABASE(test_orders_and_patterns_that_are_wrong) {
   }
 }
 
+/* ---- Ways -------------------------------------------------------------------------------------------------------------------------------- */
+
+#define WALK .scope = "place", .index = "by_value"
+static const purlin_search_entity walked_entities[] = {
+    {.names = "attribute", .keys = keys, .key_count = sizeof keys / sizeof keys[0]},
+    {.names = "metric", .table = "metrics", .owner = "run_id", .type = PURLIN_SEARCH_NUMBER, WALK},
+    {.names = "tag", .table = "tags", .owner = "run_id", WALK, .leading = "leading_part", .walked = "at"}};
+/* The same without an index: each row is looked at. */
+static const purlin_search_entity plain_entities[] = {
+    {.names = "attribute", .keys = keys, .key_count = sizeof keys / sizeof keys[0]},
+    {.names = "metric", .table = "metrics", .owner = "run_id", .type = PURLIN_SEARCH_NUMBER},
+    {.names = "tag", .table = "tags", .owner = "run_id"}};
+
+/* 2400 runs in place p and some elsewhere: values that repeat, are none or are missing, times that repeat, and long texts. */
+static void fill_many(purlin_ctx *ctx) {
+  RUN(ctx, "CREATE OR REPLACE TABLE runs (id VARCHAR(20) PRIMARY KEY, place VARCHAR(9) NOT NULL, name VARCHAR(50) NOT NULL,"
+           " at DATETIME(6) NOT NULL, ended DATETIME(6), score DOUBLE, KEY by_start (place, at, id)) COLLATE utf8mb4_bin");
+  RUN(ctx,
+      "CREATE OR REPLACE TABLE metrics (run_id VARCHAR(20), place VARCHAR(9), name VARCHAR(50), value DOUBLE, PRIMARY KEY"
+      " (run_id, name), KEY by_value (place, name, value, run_id)) COLLATE utf8mb4_bin");
+  RUN(ctx,
+      "CREATE OR REPLACE TABLE tags (run_id VARCHAR(20), place VARCHAR(9), name VARCHAR(50), at DATETIME(6), value"
+      " VARCHAR(99), leading_part VARCHAR(64) AS (LEFT(value, 64)) PERSISTENT, PRIMARY KEY (run_id, name), KEY by_value (place,"
+      " name, leading_part, at, run_id)) COLLATE utf8mb4_bin");
+  RUN(ctx,
+      "INSERT INTO runs SELECT CONCAT('r', LPAD(seq * 1237 % 4099, 4, '0')), IF(seq > 2400, 'q', 'p'), 'n', '2024-01-01' +"
+      " INTERVAL seq % 997 SECOND, NULL, seq % 7 FROM seq_1_to_2450");
+  RUN(ctx,
+      "INSERT INTO metrics SELECT id, place, 'wide', IF(id LIKE '%99', NULL, SIN(CRC32(id))) FROM runs WHERE id NOT LIKE '%8'");
+  RUN(ctx, "INSERT INTO metrics SELECT id, place, 'tied', CRC32(id) % 5 FROM runs WHERE id LIKE '%1%'");
+  RUN(ctx, "INSERT INTO metrics SELECT id, place, 'rare', 1 FROM runs WHERE id LIKE '%77'");
+  RUN(ctx,
+      "INSERT INTO tags (run_id, place, name, at, value) SELECT id, place, 'half', at, IF(CRC32(id) % 2, 'a', 'b') FROM runs");
+  RUN(ctx, "INSERT INTO tags (run_id, place, name, at, value) SELECT id, place, 'long', at, CONCAT(REPEAT('\xc3\xa4', 64),"
+           " CRC32(id) % 2) FROM runs");
+}
+
+static const char *pages_of(purlin_ctx *ctx, const purlin_search *search, const char *condition, const char *order,
+                            int64_t limit) {
+  buffer ids = {0};
+  const char *token = "";
+  do {
+    found_runs found = {0};
+    const purlin_search_asked asked = {.condition = condition, .order = order, .page = token, .limit = limit};
+    if (purlin_db_search(ctx, found_run, &found.runs, &token, search, &asked, "r.id", "runs r", "r.name = ?", "n") !=
+        PURLIN_OK)
+      fail_msg("%s, %s: %s", condition, order, purlin_failure(ctx));
+    for (size_t i = 0; i < found.runs.count; i++) buffer_format(&ids, "%s,", found.runs.items[i].id);
+  } while (*token);
+  const char *all = purlin_copy(ctx, buffer_end(&ids));
+  buffer_free(&ids);
+  return all;
+}
+
+TEST_IN_DATABASE(test_every_way_finds_the_same) {
+#define LONG "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+  static const char *const asked_for[] = {"",
+                                          "metric.wide > 0.1",
+                                          "metric.tied >= 2 AND tag.half = 'a'",
+                                          "tag.half = 'b'",
+                                          "tag.half = 'b' AND score > 2 AND metric.wide < 0.5",
+                                          "metric.rare = 1 AND tag.half != 'a'",
+                                          "metric.rare = 1 OR metric.wide > 0.9",
+                                          "NOT metric.wide > 0 AND tag.half LIKE 'a%'",
+                                          "metric.wide > 0.999999",
+                                          "tag.half = 'none'",
+                                          "tag.long = '" LONG LONG LONG LONG LONG LONG LONG LONG
+                                          "1' AND metric.wide > -0.9"};
+  static const char *const orders[] = {"",
+                                       "start_time",
+                                       "metric.wide DESC",
+                                       "metric.wide",
+                                       "metric.tied",
+                                       "metric.tied DESC, score",
+                                       "metric.rare",
+                                       "tag.half, metric.wide",
+                                       "metric.none DESC",
+                                       "score DESC"};
+  static const char *const places[] = {"p"}, *const both[] = {"p", "q"};
+  purlin_search walked = {.entities = walked_entities,
+                          .entity_count = 3,
+                          .id = "r.id",
+                          .order = "start_time DESC",
+                          .then = "start_time DESC",
+                          .scope = "r.place",
+                          .scopes = {places, 1},
+                          .id_follows = true,
+                          .walks = "r.at"};
+  purlin_search plain = walked;
+  plain.entities = plain_entities;
+  fill_many(ctx);
+  for (size_t i = 0; i < sizeof asked_for / sizeof asked_for[0]; i++)
+    for (size_t k = 0; k < sizeof orders / sizeof orders[0]; k++) {
+      purlin_mark mark = purlin_arena_mark(ctx);
+      const char *expected = pages_of(ctx, &plain, asked_for[i], orders[k], 5000);
+      const char *whole = pages_of(ctx, &walked, asked_for[i], orders[k], 5000);
+      const char *paged = pages_of(ctx, &walked, asked_for[i], orders[k], 1001);
+      if (strcmp(expected, whole) != 0 || strcmp(expected, paged) != 0) fail_msg("%s, %s", asked_for[i], orders[k]);
+      purlin_arena_reset(ctx, mark);
+    }
+  assert_int_equal(strlen(pages_of(ctx, &walked, "", "", 5000)), 2400 * 6);
+  walked.scopes = (purlin_texts){both, 2};
+  assert_int_equal(strlen(pages_of(ctx, &walked, "", "metric.wide", 5000)), 2450 * 6);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_conditions),
@@ -377,6 +482,7 @@ int main(void) {
       cmocka_unit_test(test_rows_that_come_and_go_shift_nothing),
       cmocka_unit_test(test_tokens_are_of_one_search),
       cmocka_unit_test(test_orders_and_patterns_that_are_wrong),
+      cmocka_unit_test(test_every_way_finds_the_same),
   };
   return cmocka_run_group_tests(tests, start_server, stop_server);
 }

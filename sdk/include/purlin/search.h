@@ -65,6 +65,9 @@ typedef struct purlin_search_entity {
   const char *prefix;
   const char *number; /* of texts: a column of `table` that numbers are compared with; or NULL */
   bool vast; /* `table` has far more rows than are sought among: each of those is looked up, it is never read whole */
+  /* Where purlin_search.walks is said, and there is one row of an owner and name at most: that index. Of texts it holds, in place of the
+   * value, `leading`, a column with its first 64 characters, and then `walked` and the owner; NULL: nothing is looked for by it. */
+  const char *index, *leading, *walked;
 } purlin_search_entity;
 
 typedef struct purlin_search {
@@ -77,6 +80,10 @@ typedef struct purlin_search {
       *scope; /* a column that says within what is looked: only rows where it is one of `scopes`; NULL: there is none */
   purlin_texts scopes; /* none: nothing is found */
   bool id_follows;     /* the id goes the way of the last key: an index over both gives that order in either direction */
+  /* The key's SQL that an index of the rows is ordered by within a scope, and so is `walked` of entities. Then ids, of utf8mb4_bin, are
+   * found first, along whichever index is the shortest way, and rows are read by them; id_follows belongs to it. NULL: the database chooses
+   * a way by itself. */
+  const char *walks;
 } purlin_search;
 
 /* What a client asks for. Texts may be NULL or empty. */
