@@ -129,7 +129,7 @@ PURLIN_SCHEMA(registry_registration, "A version whose files are somewhere",
     PURLIN_OPTIONAL(logged_model, "The logged model that it is", .max_length = 64),
     REGISTRY_DESCRIPTION(description, "What is special about it"),
     PURLIN_LIST(tags, registry_tag, "Its tags", .max_length = 1000),
-    PURLIN_OPTIONAL(number, "The number that it had elsewhere, larger than all there were; absent: the next", .min = 1, .max = 1e9));
+    PURLIN_OPTIONAL(number, "The number that it had on another server, larger than all there were; absent: the next", .min = 1, .max = 1e9));
 
 /* registry.update_version */
 typedef struct registry_update_version {
