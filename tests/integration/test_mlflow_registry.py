@@ -1,4 +1,6 @@
 """MLflow's model registry as its clients see it: addresses, words, limits and errors. The clients themselves: tests/clients."""
+import urllib.parse
+
 import pytest
 
 from daemon import unique
@@ -94,6 +96,31 @@ def test_names(client, model):
     say(post(client, create, name=longest))
 
 
+HOSTILE = ["..", "../../etc/passwd", "..%2f..%2fetc", "%2e%2e", "%252e%252e", "#x", "a#b", "/etc/passwd", "file:///etc/passwd", "a?b", "a\\b", "a\u0000b", "\u202e", "' OR 1=1 -- ",
+           "`", "%", "_", "\U0001f600", "x" * 257, "y" * 3000]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names(client, model, name):
+    """Refused, or a name like any other: found by itself alone, and nothing else is by it."""
+    asked = urllib.parse.quote(name, safe="")
+    made = post(client, "registered-models/create", name=name)
+    assert made.status in (200, 400), made
+    found = client.get(f"{API}registered-models/get?name={asked}")
+    if made.status == 200:
+        assert say(found)["registered_model"]["name"] == name
+        quoted = name.replace("'", "''")
+        assert [m["name"] for m in say(post(client, "registered-models/search", filter=f"name = '{quoted}'"))["registered_models"]] == [name]
+        assert add(client, name)["name"] == name
+        assert say(remove(client, "registered-models/delete", name=name)) == {}
+    else:
+        assert made.json["error_code"] == "INVALID_PARAMETER_VALUE" and found.status in (400, 404)
+    assert post(client, "registered-models/rename", name=model, new_name=name).status == made.status
+    for path in ("registered-models/alias", "registered-models/set-tag"):
+        answer = post(client, path, name=model if made.status != 200 else name, alias=name, key=name, value="v", version="1")
+        assert answer.status in (200, 400, 404) and b"root:" not in answer.body
+
+
 def test_versions(client, model):
     assert [add(client, model)["version"] for _ in range(3)] == ["1", "2", "3"]
     version = {"name": model, "version": "2"}
@@ -118,9 +145,11 @@ def test_versions(client, model):
 
 
 @pytest.mark.parametrize("source", ["/etc/passwd", "file:///etc", "s3://b/../x", "mlflow-artifacts://h:1/..%2f..%2f", "http://h/api/2.0/mlflow-artifacts/artifacts%00",
-                                    "models:/m-none", "runs:/r/x", "s3://b#x", "s3://b?x", "", "dummy-source"])
+                                    "models:/m-none", "runs:/r/x", "s3://b#x", "s3://b?x", "", "dummy-source", "s3://b/%2e%2e/x", "s3://b/%252e%252e/x", "s3://b/a\\..\\x", "FILE:///etc",
+                                    "file:etc", "//host/x", "a/b", "s3://b/a\x00b", "s3://b/a\nb", "mlflow-artifacts:/../../etc", "mlflow-artifacts:///0/%2e%2e/x", "runs:/../x",
+                                    "models:/../1", "dbfs:/../x", "http://h/%2e%2e/x", "s3://b/" + "x" * 2048, "s3://b/" + "x" * 8000])
 def test_sources(client, model, source):
-    refused(post(client, "model-versions/create", name=model, source=source), "INVALID_PARAMETER_VALUE", f"Invalid model version source: '{source}'" if source else "")
+    refused(post(client, "model-versions/create", name=model, source=source), "INVALID_PARAMETER_VALUE", f"Invalid model version source: '{source[:300]}" if source and len(source) < 8000 and '\0' not in source else "")
 
 
 def test_stages(client, model):

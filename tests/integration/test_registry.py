@@ -347,3 +347,58 @@ def test_events_tell_of_it(server, client, model):
     rows = server.sql(f"SELECT name FROM events_outbox WHERE event_key = '{model}' UNION SELECT name FROM events_log WHERE event_key = '{model}' ORDER BY 1")
     assert sorted(name.split(".")[1] for [name] in rows) == ["alias_deleted", "alias_moved", "model_created", "model_deleted", "version_created",
                                                             "version_tag_set"]
+
+
+def test_searches_read_what_they_answer(server):
+    """Among 2,000 models with 6,000 versions, a page costs its rows and not theirs: no scan, and no statement for each row."""
+    workspace = unique("many")
+    client = Client(server.port, server.token_for(workspace))
+    id, rows = f"CONCAT('{workspace}-', m.seq)", "seq_1_to_2000 m"
+    own = f"'{workspace}', 'default'"
+    server.sql(f"""INSERT INTO registry_models (id, workspace, project, name, versions, created_at, updated_at, created_by)
+                     SELECT {id}, {own}, CONCAT('model-', LPAD(m.seq, 4, '0')), 3, NOW(6), NOW(6), 'x' FROM {rows};
+                   INSERT INTO registry_versions (id, workspace, project, model_id, model_name, version, metrics, source, run_id, stage, created_at, updated_at, created_by)
+                     SELECT CONCAT({id}, '/', v.seq), {own}, {id}, CONCAT('model-', LPAD(m.seq, 4, '0')), v.seq, '{{}}', 's3://b', CONCAT('run-', m.seq, '-', v.seq),
+                     ELT(v.seq, 'Archived', 'Production', 'None'), NOW(6), NOW(6) - INTERVAL m.seq SECOND, 'x' FROM {rows} JOIN seq_1_to_3 v;
+                   INSERT INTO registry_model_tags (workspace, project, model_id, name, value) SELECT {own}, {id}, 'team', m.seq MOD 400 FROM {rows};
+                   INSERT INTO registry_version_tags (workspace, project, version_id, name, value)
+                     SELECT {own}, CONCAT({id}, '/', v.seq), 'gate', m.seq MOD 400 FROM {rows} JOIN seq_1_to_3 v;
+                   INSERT INTO registry_aliases (workspace, project, model_id, alias, version, updated_at, updated_by)
+                     SELECT {own}, {id}, 'best', 2, NOW(6), 'x' FROM {rows};
+                   ANALYZE TABLE registry_models, registry_versions, registry_model_tags, registry_version_tags, registry_aliases""")
+
+    def counted():
+        status = dict(server.sql("SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Handler_read%' OR Variable_name = 'Com_stmt_execute'"))
+        return sum(int(n) for name, n in status.items() if name.startswith("Handler")), int(status["Com_stmt_execute"])
+
+    def cost(operation, fields, found):
+        """Rows read and statements run; tried again when they are many, since the server does something for itself, too."""
+        least = (10 ** 9, 10 ** 9)
+        for _ in range(6):
+            before = counted()
+            answer = client.op(operation, fields)
+            after = counted()
+            listed = answer.json.get("models", answer.json.get("versions"))
+            assert answer.status == 200 and (len(listed) if isinstance(listed, list) else 1) == found, answer
+            least = tuple(min(one, now - then) for one, now, then in zip(least, after, before, strict=True))
+            if least[0] < 700 and least[1] < 20:
+                break
+        return least
+
+    try:
+        for operation, fields, found in (
+                ("get_model", {"name": "model-1000"}, 1), ("get_version", {"name": "model-1000", "version": "@best"}, 1), ("latest_versions", {"name": "model-1000"}, 3),
+                ("search_models", {"limit": 5}, 5), ("search_models", {"limit": 5, "order": "name DESC"}, 5), ("search_models", {"condition": "name = 'model-0777'"}, 1),
+                ("search_models", {"condition": "tags.team = '7'"}, 5), ("search_models", {"condition": "tags.`mlflow.prompt.is_prompt` = 'true'"}, 0),
+                ("search_models", {"condition": "tags.`mlflow.prompt.is_prompt` != 'true'", "limit": 5}, 5), ("search_models", {"condition": "name LIKE 'model-100%'", "limit": 5}, 5),
+                ("search_versions", {"limit": 5}, 5), ("search_versions", {"condition": "name = 'model-0777'"}, 3), ("search_versions", {"condition": "run_id IN ('run-7-1', 'run-8-2')"}, 2),
+                ("search_versions", {"condition": "tags.gate = '7'"}, 15), ("search_versions", {"condition": "tag.`mlflow.prompt.is_prompt` != 'true'", "limit": 5}, 5)):
+            read, statements = cost(f"registry.{operation}", fields, found)
+            assert read < 700 and statements < 20, (operation, fields, read, statements)
+        _, few = cost("registry.search_models", {"limit": 10}, 10)
+        _, many = cost("registry.search_models", {"limit": 100}, 100)
+        assert many <= few + 12, (few, many)
+    finally:
+        for table in ("aliases", "version_tags", "model_tags", "versions", "models"):
+            server.sql(f"DELETE FROM registry_{table} WHERE workspace = '{workspace}'")
+        client.close()

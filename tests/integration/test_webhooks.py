@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from daemon import BUILD, unique, wait_until
+from daemon import BUILD, Client, unique, wait_until
 
 API = "/api/2.0/mlflow/webhooks"
 SECRET = "a secret of receivers"
@@ -163,6 +163,26 @@ def test_secrets_are_never_told(server, client, hooks, receiver):
     assert SECRET.encode().hex().upper() not in str(server.sql("SELECT HEX(sealed) FROM webhooks_hooks"))
     client.call("PATCH", f"/api/v1/webhooks/{one}", {"secret": ""})
     assert client.get(f"/api/v1/webhooks/{one}").json["is_signed"] is False
+
+
+def test_nobody_elsewhere_sees_them(server, client, hooks, receiver):
+    one, tokens = hooks(receiver.url, secret=SECRET), {"owner": server.token_for(unique("elsewhere")), "reader": server.token_for("default", ("models:write",))}
+    calls = [("GET", "", None), ("PATCH", "", {"description": "theirs"}), ("DELETE", "", None), ("POST", "/test", {}), ("GET", "/deliveries", None)]
+    for who, status in (("owner", 404), ("reader", 403)):
+        stranger = Client(client.connection.port, tokens[who])
+        for method, rest, body in calls:
+            for address in [f"/api/v1/webhooks/{one}{rest}"] + ([f"{API}/{one}{rest}"] if rest != "/deliveries" else []):
+                assert stranger.call(method, address, body).status == status, (who, method, address)
+        listed = stranger.get("/api/v1/webhooks")
+        assert listed.json == {"webhooks": []} if who == "owner" else listed.status == 403
+        stranger.post("/api/v1/models", {"name": unique("m")})
+        stranger.close()
+    name = unique("m")
+    client.post("/api/v1/models", {"name": name})
+    wait_until(lambda: receiver.told(name), 20, "not told")
+    told = {json.loads(body)["data"]["name"] for _, body, _ in receiver.came}
+    assert name in told and receiver.told(name) == [("registered_model.created", {"name": name, "tags": {}, "description": None})]
+    assert client.get(f"/api/v1/webhooks/{one}").json["description"] is None
 
 
 @pytest.mark.parametrize("wrong", [
