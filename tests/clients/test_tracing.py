@@ -32,16 +32,24 @@ def found(client, experiment, condition=None, order=None, **more):
     return [id_of(trace) for trace in search(client, experiment, condition, order, **more)]
 
 
-def make(client, experiment, name, *, metadata=None, **tags):
-    """A trace with one span, without the current experiment."""
+def begin(client, experiment, name, metadata, tags):
     if MAJOR > 2:
         span = mlflow.start_span_no_context(name, experiment_id=experiment, inputs={"q": name}, tags=tags, metadata=metadata)
         span.end(outputs=name.upper())
-        flush()
         return span.trace_id
     span = client.start_trace(name, experiment_id=experiment, inputs={"q": name}, tags=tags)
     client.end_trace(span.request_id, outputs=name.upper())
     return span.request_id
+
+
+def make(client, experiment, count=1, *, name="t", metadata=lambda n: None, tags=lambda n: {}):
+    """Traces with one span each, one after the other: their ids."""
+    made = []
+    for n in range(count):
+        made.append(begin(client, experiment, f"{name}{n}", metadata(n), tags(n)))
+        time.sleep(0.003)
+    flush()
+    return made
 
 
 # ---- What is recorded --------------------------------------------------------------------------------------------------------------
@@ -130,7 +138,7 @@ def test_what_is_not_there(client, experiment, fails):
     with fails("RESOURCE_DOES_NOT_EXIST", "not found"):
         client.set_trace_tag("tr-" + "0" * 32, "a", "b")
     with fails("RESOURCE_DOES_NOT_EXIST"):
-        client.delete_trace_tag(make(client, experiment, "x"), "none")
+        client.delete_trace_tag(make(client, experiment)[0], "none")
     with pytest.raises(mlflow.exceptions.MlflowException):
         client.get_trace("tr-" + "0" * 32)
 
@@ -171,10 +179,8 @@ def five():
 
     client = mlflow.MlflowClient()
     experiment = client.create_experiment(unique("traces"))
-    made = []
-    for n in range(5):
-        made.append(make(client, experiment, f"trace-{n}", n=str(n), parity="odd" if n % 2 else "even", **({"only": "one"} if n == 3 else {})))
-        time.sleep(0.003)
+    made = make(client, experiment, 5, name="trace-",
+                tags=lambda n: {"n": str(n), "parity": "odd" if n % 2 else "even", **({"only": "one"} if n == 3 else {})})
     return experiment, made
 
 
@@ -229,7 +235,7 @@ def test_a_data_frame(five):
 
 
 def test_traces_are_deleted(client, experiment):
-    made = [make(client, experiment, f"t{n}") for n in range(5)]
+    made = make(client, experiment, 5)
     ids = {"trace_ids": made[:2]} if MAJOR > 2 else {"request_ids": made[:2]}
     assert client.delete_traces(experiment, **ids) == 2 and client.delete_traces(experiment, **ids) == 0
     assert found(client, experiment) == made[:1:-1]
@@ -255,7 +261,7 @@ def test_deletion_says_what(client, experiment, fails):
 def test_feedback(client, experiment, fails):
     from mlflow.entities import AssessmentSource, Feedback
 
-    trace = make(client, experiment, "judged")
+    trace, = make(client, experiment)
     human = AssessmentSource(source_type="HUMAN", source_id="bob@example.com")
     first = mlflow.log_feedback(trace_id=trace, name="good", value=False, source=human, rationale="too short", metadata={"k": "v"})
     assert first.value is False and first.rationale == "too short" and first.source == human and first.metadata == {"k": "v"} and first.valid
@@ -276,7 +282,7 @@ def test_feedback(client, experiment, fails):
 
 @pytest.mark.since3
 def test_values_of_every_kind(client, experiment):
-    trace = make(client, experiment, "judged")
+    trace, = make(client, experiment)
     values = {"text": "ä\"", "whole": 3, "real": -0.5, "yes": True, "list": ["a", "b"], "object": {"a": 1}}
     for name, value in values.items():
         mlflow.log_feedback(trace_id=trace, name=name, value=value)
@@ -291,7 +297,7 @@ def test_values_of_every_kind(client, experiment):
 
 @pytest.mark.since3
 def test_searches_by_what_was_said(client, experiment):
-    made = [make(client, experiment, f"t{n}") for n in range(3)]
+    made = make(client, experiment, 3)
     for n, trace in enumerate(made[:2]):
         mlflow.log_feedback(trace_id=trace, name="score", value=n / 2)
         mlflow.log_feedback(trace_id=trace, name="good", value=n == 1)
@@ -307,7 +313,7 @@ def test_searches_by_what_was_said(client, experiment):
 
 @pytest.mark.since3
 def test_traces_are_linked_to_runs(client, experiment, run_id):
-    made = [make(client, experiment, f"t{n}") for n in range(3)]
+    made = make(client, experiment, 3)
     client.link_traces_to_run(made[:2], run_id)
     client.link_traces_to_run(made[:1], run_id)
     assert sorted(found(client, experiment, f"run_id = '{run_id}'")) == sorted(made[:2])
@@ -319,7 +325,7 @@ def test_traces_are_linked_to_runs(client, experiment, run_id):
 
 @pytest.mark.since3
 def test_a_session(client, experiment):
-    made = [make(client, experiment, f"t{n}", metadata={"mlflow.trace.session": f"session-{n // 2}", "mlflow.trace.user": "bob"}) for n in range(4)]
+    made = make(client, experiment, 4, metadata=lambda n: {"mlflow.trace.session": f"session-{n // 2}", "mlflow.trace.user": "bob"})
     assert found(client, experiment, "metadata.`mlflow.trace.session` = 'session-0'") == made[1::-1]
     assert found(client, experiment, "request_metadata.mlflow.trace.user = 'bob' AND metadata.mlflow.trace.session = 'session-1'") == made[:1:-1]
 
@@ -391,3 +397,22 @@ def test_many_batches_of_opentelemetry(client, experiment, provider):
     assert source.force_flush()
     source.shutdown()
     assert len(client.get_trace("tr-%032x" % root.get_span_context().trace_id).data.spans) == 1501
+
+
+# ---- Several at once, and what pages ask for ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.since3
+def test_several_at_once(client, experiment, server):
+    from mlflow.tracing.client import TracingClient
+
+    made = make(client, experiment, 3)
+    asked = [made[2], "tr-" + "0" * 32, made[0]]
+    traces = TracingClient().batch_get_traces(asked)
+    assert sorted(id_of(t) for t in traces) == sorted([made[0], made[2]]) and all(len(t.data.spans) == 1 for t in traces)
+    infos = TracingClient().store.batch_get_trace_infos(asked)
+    assert sorted(info.trace_id for info in infos) == sorted([made[0], made[2]]) and infos[0].experiment_id == experiment
+    got = server.call("GET", "/ajax-api/3.0/mlflow/traces/get", params={"trace_id": made[1]})
+    assert got.ok and got.json()["trace"]["trace_info"]["trace_id"] == made[1] and len(got.json()["trace"]["spans"]) == 1
+    missing = server.call("GET", "/ajax-api/3.0/mlflow/traces/get", params={"trace_id": asked[1]})
+    assert missing.status_code == 404 and missing.json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"
