@@ -217,6 +217,16 @@ def verify(workers):
     return named
 
 
+def settle(server, named):
+    """Until what is stored is what is named."""
+    end = time.monotonic() + 60
+    while set(rows(server)) != named or files(server) != named:
+        if time.monotonic() > end:
+            tables = [server.sql(f"SELECT * FROM {table}") for table in ("storage_fs_blobs", "artifacts_files", "tracking_leftovers", "storage_fs_sweeps")]
+            raise AssertionError(f"named: {named}, files: {files(server)}, {tables}, {server.log_text()[-3000:]}")
+        time.sleep(0.2)
+
+
 def test_whatever_happens_what_is_named_is_there(new_daemon):
     seed = int(os.environ.get("PURLIN_SEED") or random.SystemRandom().randrange(10**9))
     print(f"PURLIN_SEED={seed}")
@@ -241,7 +251,7 @@ def test_whatever_happens_what_is_named_is_there(new_daemon):
     done = {name: sum(worker.done.get(name, 0) for worker in workers) for name in ("upload", "restore", "purge_one", "collect", "upload_slowly")}
     print(done, len(named))
     assert min(done.values()) > 0, done
-    wait_until(lambda: set(rows(server)) == files(server) == named, 40, f"{set(rows(server)) ^ named} {files(server) ^ named}")
+    settle(server, named)
     assert named == verify(workers)
     client = server.client()
     assert used(client, "storage") == sum(rows(server).values())

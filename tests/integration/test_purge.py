@@ -28,7 +28,7 @@ def make_run(client, experiment):
 def purge(client, **what):
     answer = client.op("tracking.purge", what)
     assert answer.status == 200, answer
-    return {key: value for key, value in answer.json.items() if key != "complete"}
+    return {key: value for key, value in answer.json.items() if key not in ("complete", "held")}
 
 
 def rows_of(server, run):
@@ -124,6 +124,38 @@ def test_an_experiment_goes_with_all_that_is_in_it(daemon, client):
     assert client.get(f"/api/v1/experiments/{experiment['name']}").status == 404
     assert client.post("/api/v1/experiments", {"name": experiment["name"]}).status == 201, "its name is free"
     assert client.get(f"/api/v1/runs/{kept}").status == 200
+
+
+def test_what_has_the_files_of_a_registered_model_stays(daemon, client):
+    """While a version names it; the run that logged such a model may go."""
+    mlflow, experiment, name = "/api/2.0/mlflow", make_experiment(client), unique("m")
+    by_run, by_place, free, maker, other = (make_run(client, experiment) for _ in range(5))
+    logged = client.post("/api/v1/logged-models", {"experiment_id": experiment["id"], "name": "m", "source_run_id": maker}).json["id"]
+    assert client.put(f"/api/v1/artifacts/model/{logged}/MLmodel", b"flavors: {}").status == 200
+    assert client.post(f"{mlflow}/registered-models/create", {"name": name}).status == 200
+    sources = {1: {"source": f"runs:/{by_run}/a", "run_id": by_run}, 2: {"source": f"mlflow-artifacts:/{experiment['id']}/{by_place}/artifacts/a", "run_id": by_place},
+               3: {"source": f"models:/{logged}", "model_id": logged}, 4: {"source": f"s3://elsewhere/{other}/artifacts", "run_id": other}}
+    for number, source in sources.items():
+        made = client.post(f"{mlflow}/model-versions/create", {"name": name, **source})
+        assert made.status == 200 and made.json["model_version"]["version"] == str(number), made
+    for run in (by_run, by_place, free, maker, other):
+        assert client.delete(f"/api/v1/runs/{run}").status == 200
+    assert client.delete(f"/api/v1/logged-models/{logged}").status == 200
+    assert client.op("tracking.purge", {"run_ids": [by_run]}).status == client.op("tracking.purge", {"logged_model_ids": [logged]}).status == 409
+    expected = {"runs": 3, "logged_models": 0, "experiments": 0, "held": 3, "complete": True}
+    assert client.op("tracking.purge", {"dry_run": True}).json == client.op("tracking.purge").json == expected
+    for run in (by_run, by_place):
+        assert client.post(f"/api/v1/runs/{run}/restore", {}).status == 200
+        assert client.get(f"/api/v1/artifacts/run/{run}/a/b.txt").body == run.encode()
+    assert client.get(f"/api/v1/artifacts/model/{logged}/MLmodel").body == b"flavors: {}"
+    assert client.delete(f"/api/v1/experiments/{experiment['name']}").status == 200
+    expected = {"runs": 0, "logged_models": 0, "experiments": 0, "held": 3, "complete": True}
+    assert client.op("tracking.purge", {"experiment_ids": [experiment["id"]], "dry_run": True}).json == expected
+    assert client.op("tracking.purge", {"experiment_ids": [experiment["id"]]}).json == expected
+    assert client.call("DELETE", f"{mlflow}/registered-models/delete", {"name": name}).status == 200
+    expected = {"runs": 2, "logged_models": 1, "experiments": 1, "held": 0, "complete": True}
+    assert client.op("tracking.purge", {"dry_run": True}).json == client.op("tracking.purge").json == expected
+    wait_until(lambda: not rows_of(daemon, by_run) and not rows_of(daemon, logged), 15, "something of it stays")
 
 
 def test_a_purge_that_died_is_finished(daemon, client):

@@ -205,6 +205,18 @@ PURLIN_SCHEMA(tracking_update_run, "What changes of a run",
 
 /* ---- Gone for good ----------------------------------------------------------------------------------------------------------- */
 
+#define PURLIN_CONTRACT_run_holder 1u
+
+/* The capability run_holder: whose runs and logged models stay, though somebody deleted them. The table has a column `workspace` too, and
+ * an index that begins with both; NULL names nothing.
+ *
+ *   static const purlin_run_holder holder = {.size = sizeof holder, .columns = "registry_versions.files_of"};
+ *   PURLIN_PROVIDES(run_holder, "registry", holder); */
+typedef struct purlin_run_holder {
+  uint32_t size;
+  const char *columns; /* "TABLE.COLUMN, TABLE.COLUMN": ids of runs and of logged models, VARCHAR, utf8mb4_bin */
+} purlin_run_holder;
+
 /* The event tracking.purged. Whoever keeps something of these objects may delete it now. */
 typedef struct tracking_purged {
   const char *kind;
