@@ -1,7 +1,6 @@
 #include <purlin/purlin.h>
 
 PURLIN_NEEDS_PLUGIN(datasets, "datasets");
-PURLIN_NEEDS_PLUGIN(registry, "registry");
 PURLIN_NEEDS_PLUGIN(serving, "serving");
 
 PURLIN_PLUGIN("drift", "0.1.0",

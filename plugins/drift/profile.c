@@ -4,18 +4,13 @@
 #include <math.h>
 #include <string.h>
 
-/* What we need of registry.get_version and datasets.get_version. */
+/* What we need of serving.get_signature and datasets.get_version. */
 typedef struct model_in {
   const char *name, *version;
 } model_in;
 PURLIN_SCHEMA(model_in, "Which version",
     PURLIN_REQUIRED(name, "The model"),
     PURLIN_REQUIRED(version, "Its number"));
-typedef struct model_out {
-  purlin_json signature;
-} model_out;
-PURLIN_SCHEMA(model_out, "A version of a model", PURLIN_OPTIONAL(signature, "What it takes and gives"));
-
 typedef struct data_in {
   const char *name;
   int64_t version;
@@ -74,17 +69,11 @@ purlin_status profile_load(purlin_ctx *ctx, const char *model, int64_t version, 
                            int64_t dataset_version, purlin_json *out) {
   const char *number = purlin_format(ctx, "%lld", (long long)version);
   if (!number) return PURLIN_TOO_LARGE;
-  model_out described = {0};
   purlin_signature signature = {0};
   data_out data = {0};
   profile made = {0};
-  purlin_status status = purlin_call(ctx, "registry.get_version", model_in_schema(), &(model_in){model, number},
-                                     model_out_schema(), &described);
-  if (status == PURLIN_OK && !described.signature.text)
-    return purlin_fail(ctx, PURLIN_CONFLICT, "version %lld of '%s' has no signature", (long long)version, model);
-  if (status == PURLIN_OK)
-    status = purlin_decode_stored(ctx, purlin_signature_schema(), described.signature.text, described.signature.size,
-                                  &signature);
+  purlin_status status = purlin_call(ctx, "serving.get_signature", model_in_schema(), &(model_in){model, number},
+                                     purlin_signature_schema(), &signature);
   if (status == PURLIN_OK)
     status = purlin_call(ctx, "datasets.get_version", data_in_schema(), &(data_in){dataset, dataset_version},
                          data_out_schema(), &data);

@@ -113,6 +113,15 @@ purlin_status registry_source(purlin_ctx *ctx, const char *model, const char *ve
   return PURLIN_OK;
 }
 
+PURLIN_OPERATION(get_signature, registry_which_version, purlin_signature,
+    .summary = "What a version of a model takes and gives", .permission = "models:read", .by_project = true, .http = "GET /api/v1/models/{name}/versions/{version}/signature",
+    .description = "Of one that a client of MLflow logged it is read out of its files, as it is for a deployment.") {
+  source of;
+  purlin_status status = registry_source(ctx, in->name, in->version, &of);
+  if (status != PURLIN_OK) return status;
+  return purlin_decode_stored(ctx, purlin_signature_schema(), of.signature.text, of.signature.size, out);
+}
+
 /* ---- Deploying ------------------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct switching {

@@ -370,6 +370,7 @@ ROWS = {
     "serving.repository_index": row("1 +++++ +++++ ..... ."),
     "serving.get_endpoint": row("1 +++++ +++++ 44444 4", lambda o: {"name": o.endpoint}),
     "serving.list_deployments": row("1 +++++ +++++ 44444 4", lambda o: {"name": o.endpoint}),
+    "serving.get_signature": row("1 +++++ +++++ 44444 4", lambda o: {"name": o.model, "version": "1"}),
     "serving.deploy": row("1 +3++3 +3++3 43443 4", lambda o: {"name": o.new("e"), "model": o.model, "version": "1"}),
     "serving.deploy_model": row("1 +3++3 +3++3 43443 4", lambda o: {"model": f"{o.model}/1", "endpoint": o.new("e")}),
     "serving.rollback": row("1 +3++3 +3++3 43443 4", lambda o: {"name": o.endpoint}),

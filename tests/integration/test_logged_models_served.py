@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from daemon import unique
+from daemon import unique, wait_until
 from models import model_json, tree
 
 API = "/api/2.0/mlflow"
@@ -165,3 +165,25 @@ def test_who_may_not_read_the_files_deploys_nothing(server, client):
     limited = server.client(server.token_for("default", ["models:*"]))
     answer = limited.post("/api/v1/deployments", {"model": name})
     assert answer.status in (403, 404, 409) and name not in [e["name"] for e in client.post("/v2/repository/index").json], answer
+
+
+def test_it_is_watched_tried_and_labelled_like_others(client):
+    name, _ = log(client, files())
+    deploy(client, name)
+    signature = {"inputs": [{"name": "a", "datatype": "FP64"}, {"name": "b", "datatype": "INT64"}], "outputs": [{"name": "prediction", "datatype": "INT64"}, {"name": "probability", "datatype": "FP32"}]}
+    assert client.get(f"/api/v1/models/{name}/versions/1/signature").json == signature
+    dataset, rows = unique("data"), [(i % 2, i, i % 2) for i in range(100)]
+    table = "a,b,class\n" + "".join(f"{a},{b},{label}\n" for a, b, label in rows)
+    assert client.post(f"/api/v1/datasets/{dataset}/versions", table.encode(), headers={"Content-Type": "text/csv"}).status == 201
+    tried = client.post("/api/v1/evaluations", {"model": name, "version": "1", "dataset": dataset}).json
+    assert tried["rows"] == 100 and tried["accuracy"] == 1
+    monitor = {"endpoint": name, "model": name, "version": 1, "dataset": dataset, "dataset_version": 1, "baseline_accuracy": 0.9, "every": 50, "drift_window": 50, "accuracy_window": 50}
+    assert client.post("/api/v1/monitors", monitor).status == 201
+    for a, b, _ in rows[:50]:
+        assert infer(client, name, [a], [b], id=f"p{b}").status == 200
+    assert client.post(f"/api/v1/endpoints/{name}/feedback", {"items": [{"id": f"p{b}", "label": label} for _, b, label in rows[:50]]}).json["accepted"] == 50
+    wait_until(lambda: client.get(f"/api/v1/endpoints/{name}/labelled?from=0&to=50").json["missing"] == 0, 10, "predictions are missing")
+    kept = client.get(f"/api/v1/endpoints/{name}/labelled?from=0&to=2").json
+    assert kept["rows"] == [{"inputs": [i, i], "prediction": pytest.approx(odds), "label": i, "version": 1} for i, odds in ((0, 0.26894143), (1, 0.880797))]
+    report = wait_until(lambda: client.get(f"/api/v1/monitors/{name}/reports").json.get("reports"), 20, "no report")[0]
+    assert report["accuracy"] == 1 and [f["name"] for f in report["features"]] == ["a", "b"]
