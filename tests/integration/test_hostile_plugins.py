@@ -22,9 +22,14 @@ def quoted(name):
     return urllib.parse.quote(name, safe="")
 
 
+def tags_of(run):
+    """Its tags but for the one that is its name."""
+    return {one["key"]: one["value"] for one in run["tags"] if one["key"] != "mlflow.runName"}
+
+
 # ---- names
 
-ODD_NAMES = ["ä ö%", "a%2Fb", "名前 ☕", "x?y#z", "a&b=c;d", "'; DROP TABLE registry_models; --", "\\", '"', "%", "_", ".", "..", "\u202egnp", "e\u0301", "\t", " "]
+ODD_NAMES = ["ä ö%", "a%2Fb", "名前 ☕", "x?y#z", "a&b=c;d", "'; DROP TABLE registry_models; --", "\\", '"', "%", "_", ".", "..", "\u202egnp", "e\u0301", " "]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -42,7 +47,7 @@ def test_odd_names_come_back_as_they_were(client, name):
     assert client.post(f"/api/v1/runs/{run}/batch", batch).status == 200
     got = client.get(f"/api/v1/runs/{run}").json
     assert got["name"] == name and got["metrics"][0]["key"] == name and got["parameters"] == [{"key": name, "value": name}]
-    assert {tag["key"]: tag["value"] for tag in got["tags"]} == {name: name, "mlflow.runName": name}
+    assert tags_of(got) == {name: name}
     assert client.get(f"/api/v1/runs/{run}/metrics/{path}").json["metrics"][0]["key"] == name
 
 
@@ -60,7 +65,7 @@ def test_a_space_at_the_end_makes_another_name(client):
         assert client.post(f"/api/v1/runs/{run}/batch", {"parameters": [{"key": key, "value": key}], "tags": [{"key": key, "value": key}]}).status == 200
     got = client.get(f"/api/v1/runs/{run}").json
     assert [(one["key"], one["value"]) for one in got["metrics"]] == [("k", 1), ("k ", 2)]
-    assert [one["value"] for one in got["parameters"]] == ["k", "k "] == [one["value"] for one in got["tags"]]
+    assert [one["value"] for one in got["parameters"]] == ["k", "k "] == [value for key, value in tags_of(got).items()]
 
 
 def test_labels_of_ids_that_end_in_a_space(server, client):
@@ -114,16 +119,18 @@ def metrics_of(client, run):
     return {one["key"]: (one["step"], one["value"]) for one in client.get(f"/api/v1/runs/{run}").json.get("metrics", [])}
 
 
-def test_batch_takes_a_thousand_metrics_and_a_hundred_of_the_others(client, run):
+def test_batch_takes_a_thousand_at_most_a_hundred_of_them_no_metrics(client, run):
     metrics = [{"key": f"m{i % 7}", "value": i, "step": i // 7} for i in range(1000)]
     pairs = [{"key": f"k{i}", "value": str(i)} for i in range(100)]
-    assert client.post(f"/api/v1/runs/{run}/batch", {"metrics": metrics, "parameters": pairs, "tags": pairs}).status == 200
+    is_problem(client.post(f"/api/v1/runs/{run}/batch", {"metrics": metrics, "parameters": pairs[:1]}), 400, "1000 metrics, params, and tags")
+    assert client.post(f"/api/v1/runs/{run}/batch", {"metrics": metrics}).status == 200
+    assert client.post(f"/api/v1/runs/{run}/batch", {"parameters": pairs, "tags": pairs}).status == 200
     got = client.get(f"/api/v1/runs/{run}").json
-    assert len(got["parameters"]) == len(got["tags"]) == 100
+    assert len(got["parameters"]) == len(tags_of(got)) == 100
     assert metrics_of(client, run) == {f"m{k}": max((one["step"], one["value"]) for one in metrics if one["key"] == f"m{k}") for k in range(7)}
     assert sum(len(client.get(f"/api/v1/runs/{run}/metrics/m{k}").json["metrics"]) for k in range(7)) == 1000
     for over in ({"metrics": metrics + metrics[:1]}, {"parameters": pairs + [{"key": "x", "value": "x"}]}, {"tags": pairs + [{"key": "x", "value": "x"}]}):
-        is_problem(client.post(f"/api/v1/runs/{run}/batch", over), 400, list(over)[0])
+        is_problem(client.post(f"/api/v1/runs/{run}/batch", over), 400, "A batch logging request can contain at most")
 
 
 def test_the_latest_of_a_batch_is_by_step_time_and_value(client, run):
@@ -139,21 +146,21 @@ def test_the_latest_of_a_batch_is_by_step_time_and_value(client, run):
 def test_parameters_of_a_batch_conflict_with_each_other_and_with_the_past(client, run):
     def batch(*pairs):
         return client.post(f"/api/v1/runs/{run}/batch", {"parameters": [{"key": key, "value": value} for key, value in pairs], "tags": [{"key": "t", "value": str(pairs)[:100]}]})
-    is_problem(batch(("a", "1"), ("a", "2")), 409, "'a'")
+    is_problem(batch(("a", "1"), ("a", "2")), 400, "Duplicate parameter keys")
     assert "parameters" not in client.get(f"/api/v1/runs/{run}").json or client.get(f"/api/v1/runs/{run}").json["parameters"] == []
-    assert batch(("a", "1"), ("a", "1"), ("b", "é" * 3000)).status == 200
+    assert batch(("a", "1"), ("b", "é" * 3000)).status == 200
     assert batch(("b", "é" * 3000), ("c", "3")).status == 200
     is_problem(batch(("d", "4"), ("c", "4")), 409, "'c'")
     got = client.get(f"/api/v1/runs/{run}").json
     assert {one["key"]: len(one["value"]) for one in got["parameters"]} == {"a": 1, "b": 3000, "c": 1}
-    is_problem(batch(("e", "x" * 6001)), 400, "parameters[0].value")
+    is_problem(batch(("e", "x" * 6001)), 400, "6000 characters")
 
 
 def test_tags_take_8000_bytes_and_the_last_of_a_batch_holds(client, run):
     tags = [{"key": "t", "value": "first"}, {"key": "long", "value": "x" * 8000}, {"key": "t", "value": "last"}]
     assert client.post(f"/api/v1/runs/{run}/batch", {"tags": tags}).status == 200
-    assert {one["key"]: one["value"] for one in client.get(f"/api/v1/runs/{run}").json["tags"]} == {"t": "last", "long": "x" * 8000}
-    is_problem(client.post(f"/api/v1/runs/{run}/batch", {"tags": [{"key": "t", "value": "x" * 8001}]}), 400, "tags[0].value")
+    assert tags_of(client.get(f"/api/v1/runs/{run}").json) == {"t": "last", "long": "x" * 8000}
+    is_problem(client.post(f"/api/v1/runs/{run}/batch", {"tags": [{"key": "t", "value": "x" * 8001}]}), 400, "8000 characters")
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z", "2026-06-30T23:59:60Z", "2026-01-01T00:00:00+14:00"])
