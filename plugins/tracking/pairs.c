@@ -25,18 +25,35 @@ PURLIN_SCHEMA(run_pair_row, "A row of tracking_parameters or tracking_tags",
     PURLIN_REQUIRED(name, "key"),
     PURLIN_REQUIRED(value, "value"));
 
+typedef struct pair_kind {
+  const char *list, *write;
+  size_t most; /* characters of a value */
+} pair_kind;
+static const pair_kind parameter_kind = {"parameters", INSERT_PARAMETER, MOST_PARAMETER};
+static const pair_kind tag_kind = {"tags", UPSERT_TAG, MOST_TAG};
+
+/* Of several the place is named, too. */
+static purlin_status pair_fits(purlin_ctx *ctx, const pair_kind *kind, const tracking_pair *pairs, size_t i, size_t count) {
+  bool key = text_fits(ctx, "key", pairs[i].key, MOST_KEY) != PURLIN_OK;
+  if (!key && text_fits(ctx, "value", pairs[i].value, kind->most) == PURLIN_OK) return PURLIN_OK;
+  if (count == 1) return PURLIN_INVALID;
+  const char *where = purlin_format(ctx, "%s[%zu].%s", kind->list, i, key ? "key" : "value");
+  purlin_clear_failure(ctx);
+  if (!where) return PURLIN_TOO_LARGE;
+  return key ? text_fits(ctx, where, pairs[i].key, MOST_KEY) : text_fits(ctx, where, pairs[i].value, kind->most);
+}
+
 static purlin_status write_pairs(purlin_ctx *ctx, const run_place *of, const char *run_id, const tracking_pair *pairs,
-                                 size_t count, const char *sql, size_t most) {
+                                 size_t count, const pair_kind *kind) {
   run_pair_row *rows = purlin_alloc_array(ctx, count, sizeof *rows);
   if (!rows) return PURLIN_TOO_LARGE;
   for (size_t i = 0; i < count; i++) {
-    purlin_status status = text_fits(ctx, "key", pairs[i].key, MOST_KEY);
-    if (status == PURLIN_OK) status = text_fits(ctx, "value", pairs[i].value, most);
+    purlin_status status = pair_fits(ctx, kind, pairs, i, count);
     if (status != PURLIN_OK) return status;
     rows[i] = (run_pair_row){purlin_workspace(ctx), of->project,  of->experiment_id, run_id,
                              of->started_at,        pairs[i].key, pairs[i].value};
   }
-  return purlin_db_bulk(ctx, run_pair_row, rows, count, sql);
+  return purlin_db_bulk(ctx, run_pair_row, rows, count, kind->write);
 }
 
 /* ---- Parameters: written once; the same value again is nothing, another one is a conflict ------------------------------------------- */
@@ -71,7 +88,7 @@ purlin_status parameters_write(purlin_ctx *ctx, const run_place *of, const char 
                                size_t count) {
   if (count == 0) return PURLIN_OK;
   purlin_status status = check_unique(ctx, pairs, count);
-  if (status == PURLIN_OK) status = write_pairs(ctx, of, run_id, pairs, count, INSERT_PARAMETER, MOST_PARAMETER);
+  if (status == PURLIN_OK) status = write_pairs(ctx, of, run_id, pairs, count, &parameter_kind);
   if (status != PURLIN_OK || purlin_affected(ctx) == count) return status;
   for (size_t i = 0; i < count && status == PURLIN_OK; i++) {
     tracking_pair old;
@@ -94,7 +111,7 @@ PURLIN_OPERATION(log_parameter, tracking_run_pair, purlin_nothing,
 /* ---- Tags ------------------------------------------------------------------------------------------------------------------------------ */
 
 purlin_status tags_put(purlin_ctx *ctx, const run_place *of, const char *run_id, const tracking_pair *pairs, size_t count) {
-  return write_pairs(ctx, of, run_id, pairs, count, UPSERT_TAG, MOST_TAG);
+  return write_pairs(ctx, of, run_id, pairs, count, &tag_kind);
 }
 
 purlin_status tags_write(purlin_ctx *ctx, const run_place *of, const char *run_id, const tracking_pair *pairs,
