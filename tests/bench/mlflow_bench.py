@@ -42,10 +42,14 @@ class Bench:
 
 
 def compare(bench):
-    """Both sides find the same runs in the same order, or there is nothing to measure."""
+    """Both sides find the same runs in the same order, or there is nothing to measure. A side that fails is told of later."""
     for name, what in mlflow_load.SEARCHES.items():
-        found = [[run["info"]["run_id"] for run in side.call("/api/2.0/mlflow/runs/search", mlflow_load.search_body(*what)(side))["runs"]] for side in bench.sides]
-        if found[0] != found[-1]:
+        try:
+            found = [[run["info"]["run_id"] for run in side.call("/api/2.0/mlflow/runs/search", mlflow_load.search_body(*what)(side)).get("runs", [])] for side in bench.sides]
+        except OSError as problem:
+            say(f"{name}: {problem}")
+            continue
+        if found[0] != found[-1] or not found[0]:
             raise RuntimeError(f"{name}: the sides differ\n{found[0][:5]}\n{found[-1][:5]}")
 
 
@@ -55,8 +59,12 @@ def measure(bench, cases, seconds, repetitions, beside):
     for turn in range(repetitions + 1):
         for case in cases:
             say(f"{'Warming up' if turn == 0 else f'Repetition {turn}'}: {case.name}")
-            for side in bench.sides:
-                results[case][side].add(case.run(side, bench, 1 if turn == 0 else seconds), warming_up=turn == 0)
+            for side, measured in results[case].items():
+                try:
+                    measured.add(case.run(side, bench, 1 if turn == 0 else seconds), warming_up=turn == 0)
+                except (RuntimeError, OSError) as problem:
+                    say(problem)
+                    measured.failed += 1
             if turn > 0 and case in beside:
                 beside[case].append(beside[case][0]())
     return results
@@ -104,13 +112,21 @@ class Report:
         return f"{bar}, {'met' if met else '**missed**'}"
 
 
+def ratio_of(sides, ours, theirs):
+    """How many times the other side's rate ours is, and how one says it; None where a side does not answer at all."""
+    mine, other = sides[ours].median("rate"), sides[theirs].median("rate")
+    return (mine / other, f"{mine / other:.1f}x") if mine and other else (0 if other else None, "")
+
+
 def tell_rates(report, bench, results, started):
     rows, ours, theirs = [], bench.ours, bench.theirs
     for case, sides in results.items():
-        mine, other = sides[ours].median("rate"), sides[theirs].median("rate") if theirs else None
-        bar = report.verdict(f">= {case.bar}x", mine / other >= case.bar) if case.bar and other else ""
-        rows.append((case.name, f"{short(mine)} {case.unit}", f"{short(other)} {case.unit}", f"{mine / other:.1f}x", bar) if other else
-                    (case.name, f"{short(mine)} {case.unit}"))
+        cells = [f"{short(sides[side].median('rate'))} {case.unit}" + f" ({sides[side].failed} failed)" * bool(sides[side].failed)
+                 if sides[side].median("rate") else "fails" for side in bench.sides]
+        if theirs:
+            ratio, told = ratio_of(sides, ours, theirs)
+            cells += [told, report.verdict(f">= {case.bar}x", ratio >= case.bar) if case.bar and ratio is not None else ""]
+        rows.append((case.name, *cells))
     for what, unit, *values in zip(("start, the tables being there", "memory when idle (PSS, without mariadbd)", "memory after all this (PSS)"), ("s", "MiB", "MiB"), *started):
         rows.append((what, *(f"{short(value)} {unit}" for value in values), *((f"{values[1] / values[0]:.0f}x", "") if theirs else ())))
     report.table(("", "Purlin", "MLflow", "ratio", "bar") if theirs else ("", "Purlin"), rows)
@@ -119,6 +135,8 @@ def tell_rates(report, bench, results, started):
 def tell_costs(report, bench, results):
     rows = []
     for case, sides in results.items():
+        if any(sides[side].median("rate") is None for side in bench.sides):
+            continue
         cells = [f"{short(sides[side].median(what) * 1e3)} ms" for side in bench.sides for what in ("cpu", "database")]
         total = [max(1e-9, sides[side].median("cpu") + sides[side].median("database")) for side in bench.sides]
         rows.append((case.name, *cells, *([f"{total[1] / total[0]:.1f}x"] if bench.theirs else []), *(f"{short(sides[side].median('extra'))} MiB" for side in bench.sides)))

@@ -57,14 +57,11 @@ def ordered_id(n, experiment):
     return f"{experiment}-{n:010}"
 
 
-HAVE_STARTS = "SHOW COLUMNS FROM tracking_tags LIKE 'started_at'"
-
-
-def ours(runs, history, experiment=EXPERIMENT, ordered=False, starts=False):
-    """Statements for the tables of Purlin's tracking plugin. `starts`: rows of parameters and tags say when their run began."""
+def ours(runs, history, experiment=EXPERIMENT, ordered=False):
+    """Statements for the tables of Purlin's tracking plugin."""
     owner, seed = "'default', 'default'", SEED if experiment == EXPERIMENT else experiment
     if ordered:
-        yield from in_order(runs, experiment, owner, starts)
+        yield from in_order(runs, experiment, owner)
         return
     yield ("INSERT INTO tracking_experiments (workspace, project, id, name, created_at, created_by)"
            f" VALUES ({owner}, '{experiment}', '{experiment}', {at(EPOCH_MS)}, 'user:bench')")
@@ -79,8 +76,8 @@ def ours(runs, history, experiment=EXPERIMENT, ordered=False, starts=False):
                f" SELECT {owner}{value}, id, k.name, 0, {began}, CASE k.name {cases} END FROM {pairs(runs, METRICS, seed)}")
     for table, given in (("tracking_parameters", PARAMETERS), ("tracking_tags", TAGS)):
         cases = " ".join(f"WHEN '{name}' THEN {value}" for name, value in given.items())
-        yield (f"INSERT INTO {table} (workspace, project{of[0]}, run_id, name, value{', started_at' * starts})"
-               f" SELECT {owner}{of[1]}, id, k.name, CASE k.name {cases} END{', ' + began if starts else ''} FROM {pairs(runs, given, seed)}")
+        yield (f"INSERT INTO {table} (workspace, project{of[0]}, run_id, name, value, started_at)"
+               f" SELECT {owner}{of[1]}, id, k.name, CASE k.name {cases} END, {began} FROM {pairs(runs, given, seed)}")
     for table, (column, value), first in (("tracking_metrics", ("", ""), 0), ("tracking_latest_metrics", of, history - 1)):
         yield (f"INSERT INTO {table} (workspace, project{column}, run_id, name, step, at, value)"
                f" SELECT {owner}{value}, {run_id(0, seed)}, '{HISTORY}', seq, {at(f'{EPOCH_MS} + seq')}, {number('seq', HISTORY)} FROM seq_{first}_to_{history - 1}")
@@ -93,7 +90,7 @@ def pairs(runs, names, seed):
             f" JOIN ({listed}) AS k ORDER BY r.id, k.name) AS k")
 
 
-def in_order(runs, experiment, owner, starts):
+def in_order(runs, experiment, owner):
     """The same by the million: nothing is sorted, each run has its ten points, and values grow with the runs, as their keys in every index."""
     yield ("INSERT INTO tracking_experiments (workspace, project, id, name, created_at, created_by)"
            f" VALUES ({owner}, '{experiment}', '{experiment}', {at(EPOCH_MS)}, 'user:bench')")
@@ -109,5 +106,5 @@ def in_order(runs, experiment, owner, starts):
                    f" SELECT STRAIGHT_JOIN {owner}{value}, {name}, k.name, 0, {began}, n / {runs} FROM {each} JOIN ({listed}) AS k")
         for table, given in (("tracking_parameters", PARAMETERS), ("tracking_tags", TAGS)):
             for key, value in sorted(given.items()):
-                yield (f"INSERT INTO {table} (workspace, project{of[0]}, run_id, name, value{', started_at' * starts})"
-                       f" SELECT {owner}{of[1]}, {name}, '{key}', {value}{', ' + began if starts else ''} FROM {each}")
+                yield (f"INSERT INTO {table} (workspace, project{of[0]}, run_id, name, value, started_at)"
+                       f" SELECT {owner}{of[1]}, {name}, '{key}', {value}, {began} FROM {each}")

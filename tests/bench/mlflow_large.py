@@ -40,7 +40,7 @@ def bench(options, folder, report, say):
     measured = {}
     for experiment, runs in (("few", 1000), ("many", 1_000_000)):
         say(f"Filling {runs:,} runs")
-        for statement in mlflow_data.ours(runs, 1000, experiment=experiment, ordered=True, starts=bool(ours.sql(mlflow_data.HAVE_STARTS))):
+        for statement in mlflow_data.ours(runs, 1000, experiment=experiment, ordered=True):
             if statement.startswith("INSERT INTO tracking_runs"):
                 say(f"{ours.sql('SELECT COUNT(*) FROM tracking_runs')[0][0]} are there")
             ours.sql(statement)

@@ -36,7 +36,7 @@ class Measured:
     """What one case cost one side, a value for each repetition."""
 
     def __init__(self):
-        self.rate, self.cpu, self.database, self.p50, self.extra = [], [], [], [], []
+        self.rate, self.cpu, self.database, self.p50, self.extra, self.failed = [], [], [], [], [], 0
 
     def add(self, found, warming_up):
         """Memory counts from the first time on: what a server took then, it may have kept."""
@@ -46,7 +46,7 @@ class Measured:
     def median(self, what):
         values = getattr(self, what)
         if what == "extra":
-            return max(values)
+            return max(values, default=None)
         return statistics.median(values) if values else None
 
 
@@ -77,7 +77,7 @@ class Case:
                 found, requests = self.load(side, bench, seconds)
             except RuntimeError:
                 failed += 1
-                if failed == 3:
+                if failed == 2:
                     raise
                 continue
             finally:

@@ -1,5 +1,6 @@
 """Both sides of ./dev bench mlflow: purlind with its private MariaDB, and MLflow's own server on a schema of its own in that same MariaDB."""
 
+import concurrent.futures
 import json
 import os
 import subprocess
@@ -136,13 +137,17 @@ def start_theirs(folder, python, ours):
 
 
 def fill(ours, runs, history, say, alone):
-    both = (("Purlin's", "purlin", mlflow_data.ours(runs, history, starts=bool(ours.sql(mlflow_data.HAVE_STARTS)))), ("MLflow's", Theirs.SCHEMA, mlflow_data.theirs(runs, history)))
-    for what, schema, statements in both[:1] if alone else both:
-        say(f"Filling {what} tables: {runs} runs")
+    """Both schemas at once."""
+    def one(schema, statements):
         for statement in statements:
             ours.sql(statement, schema=schema)
         prefix, parameters = ("tracking_", "parameters") if schema == "purlin" else ("", "params")
         ours.sql("ANALYZE TABLE " + ", ".join(prefix + table for table in ("runs", "metrics", "latest_metrics", parameters, "tags")), schema=schema)
+
+    say(f"Filling the tables: {runs:,} runs")
+    with concurrent.futures.ThreadPoolExecutor() as both:
+        for one_of_them in [both.submit(one, "purlin", mlflow_data.ours(runs, history))] + ([] if alone else [both.submit(one, Theirs.SCHEMA, mlflow_data.theirs(runs, history))]):
+            one_of_them.result()
 
 
 def install(version="3"):

@@ -99,7 +99,7 @@ def test_ten_thousand_runs_in_a_data_frame(sql, client):
     import mlflow_data
 
     name, count = f"frame{MAJOR}", 10_000
-    sql(*mlflow_data.ours(count, 10, experiment=name, starts=bool(sql(mlflow_data.HAVE_STARTS))))
+    sql(*mlflow_data.ours(count, 10, experiment=name))
     frame = mlflow.search_runs([name], filter_string="metrics.loss >= 0", max_results=count)
     assert len(frame) == count and frame["run_id"].nunique() == count
     assert {"metrics.accuracy", "params.optimizer", "tags.team", "start_time", "end_time", "artifact_uri", "status"} <= set(frame.columns)

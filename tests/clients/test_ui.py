@@ -32,6 +32,34 @@ def test_every_address_has_its_mirror(server, experiment, runs):
         assert get(server, f"{prefix}/2.0/mlflow/experiments/search", max_results=5)["experiments"]
 
 
+# What its pages ask for first: method, address, what is sent, and a key of the answer.
+FIRST = [
+    ("POST", "2.0/mlflow/experiments/search", {"max_results": 25, "order_by": ["last_update_time DESC"]}, "experiments"),
+    ("GET", "2.0/mlflow/experiments/search", {"max_results": 25}, "experiments"),
+    ("POST", "2.0/mlflow/runs/search", {"order_by": ["attributes.start_time DESC"], "run_view_type": "ACTIVE_ONLY", "max_results": 100}, "runs"),
+    ("POST", "2.0/mlflow/experiments/search-datasets", {}, None),
+    ("GET", "2.0/mlflow/registered-models/search", {"filter": "tags.`mlflow.prompt.is_prompt` != 'true'", "max_results": 25, "order_by": ["name ASC"]}, None),
+    ("GET", "2.0/mlflow/model-versions/search", {"filter": "run_id IN ('none')", "order_by": ["creation_timestamp DESC"]}, None),
+    pytest.param("POST", "2.0/mlflow/logged-models/search", {"max_results": 50, "order_by": [{"field_name": "creation_timestamp", "ascending": False}]}, None, marks=pytest.mark.since3),
+    pytest.param("POST", "3.0/mlflow/traces/search", {"locations": "of the experiment", "max_results": 50, "order_by": ["timestamp_ms DESC"]}, None, marks=pytest.mark.since3),
+    pytest.param("GET", "3.0/mlflow/server-info", {}, "store_type", marks=pytest.mark.since3),
+    pytest.param("GET", "2.0/mlflow/users/current", {}, "user", marks=pytest.mark.ours),
+    pytest.param("GET", "2.0/mlflow/webhooks", {"max_results": 10}, None, marks=pytest.mark.ours),
+]
+
+
+@pytest.mark.parametrize("method, address, sent, key", FIRST)
+def test_what_a_page_asks_for_first(server, experiment, runs, method, address, sent, key):
+    sent = dict(sent)
+    if address.startswith("2.0/mlflow/runs") or "datasets" in address or "logged-models" in address:
+        sent["experiment_ids"] = [experiment]
+    if "locations" in sent:
+        sent["locations"] = [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}]
+    answer = server.call(method, f"/ajax-api/{address}", **({"params": sent} if method == "GET" else {"json": sent}))
+    assert answer.ok, f"{answer.status_code} {answer.text}"
+    assert key is None or key in answer.json()
+
+
 def test_histories_of_several_runs(server, runs):
     found = get(server, "/ajax-api/2.0/mlflow/metrics/get-history-bulk", run_id=runs, metric_key="loss", max_results=1000)["metrics"]
     assert len(found) == 120 and {point["run_id"] for point in found} == set(runs)
