@@ -132,7 +132,8 @@ typedef struct owners {
   char *first;
   size_t size, count;
   const logged_kind *kinds;
-  bool with_datasets; /* somebody has one */
+  bool with_datasets;       /* somebody has one */
+  size_t bytes, most_bytes; /* of what was read; 0: however much it is */
 } owners;
 
 static some_list *list_of(const owners *of, size_t kind, size_t at) {
@@ -173,6 +174,8 @@ static purlin_status gather(purlin_ctx *ctx, purlin_rows *rows, owners *of) {
     at = next;
     kind = next_kind;
     of->with_datasets = of->with_datasets || kind == DATASET;
+    of->bytes += of->kinds[kind].item_size + (row.text ? strlen(row.text) : 0);
+    if (of->most_bytes && of->bytes > of->most_bytes) return PURLIN_TOO_LARGE;
     if (!of->kinds[kind].take) continue;
     void *item = next_item(&all[kind]);
     status = item ? of->kinds[kind].take(&all[kind], &row, item) : PURLIN_TOO_LARGE;
@@ -199,7 +202,14 @@ PURLIN_SCHEMA(input_row, "A dataset that a run read",
     PURLIN_LIST(tags, tracking_pair, "what it was read for"));
 typedef PURLIN_LIST_OF(input_row) input_rows;
 
-static purlin_status load_datasets(purlin_ctx *ctx, const char *ids, tracking_run *runs) {
+static size_t size_of(const input_row *row) {
+  size_t size = sizeof *row + strlen(row->name) + strlen(row->source);
+  if (row->schema) size += strlen(row->schema);
+  return row->profile ? size + strlen(row->profile) : size;
+}
+
+static purlin_status load_datasets(purlin_ctx *ctx, const char *ids, owners *of) {
+  tracking_run *runs = (tracking_run *)(void *)of->first;
   input_rows found = {0};
   purlin_status status = purlin_db_list(ctx, input_row, &found, OF_INPUTS, ids);
   if (status != PURLIN_OK) return status;
@@ -214,8 +224,9 @@ static purlin_status load_datasets(purlin_ctx *ctx, const char *ids, tracking_ru
     items[i].tags.count = row->tags.count;
     if (run->datasets.count == 0) run->datasets.items = &items[i];
     run->datasets.count++;
+    of->bytes += size_of(row);
   }
-  return PURLIN_OK;
+  return of->most_bytes && of->bytes > of->most_bytes ? PURLIN_TOO_LARGE : PURLIN_OK;
 }
 
 /* ---- Loading --------------------------------------------------------------------------------------------------------------------------- */
@@ -243,18 +254,54 @@ static const char *ids_of(purlin_ctx *ctx, const owners *of, const char *const *
   return ids ? purlin_list_json(ctx, (purlin_texts){ids, of->count}) : NULL;
 }
 
-purlin_status runs_load(purlin_ctx *ctx, tracking_run *runs, size_t count) {
-  if (count == 0) return PURLIN_OK;
-  owners of = {(char *)runs, sizeof *runs, count, of_runs, false};
-  const char *ids = ids_of(ctx, &of, &runs->id);
+static purlin_status load_runs(purlin_ctx *ctx, owners *of) {
+  tracking_run *runs = (tracking_run *)(void *)of->first;
+  const char *ids = ids_of(ctx, of, &runs->id);
   if (!ids) return PURLIN_TOO_LARGE;
-  purlin_status status = load(ctx, &of, OF_RUN, runs->id, OF_RUNS, ids);
-  return status == PURLIN_OK && of.with_datasets ? load_datasets(ctx, ids, runs) : status;
+  purlin_status status = load(ctx, of, OF_RUN, runs->id, OF_RUNS, ids);
+  return status == PURLIN_OK && of->with_datasets ? load_datasets(ctx, ids, of) : status;
+}
+
+purlin_status runs_load(purlin_ctx *ctx, tracking_run *runs, size_t count) {
+  owners of = {.first = (char *)runs, .size = sizeof *runs, .count = count, .kinds = of_runs};
+  return count > 0 ? load_runs(ctx, &of) : PURLIN_OK;
+}
+
+/* So many at first, and then as many as will fit by what those before them had. Ten thousand runs with twenty things each are one page. */
+enum { FIRST_RUNS = 200, MOST_RUNS = 2000, MOST_BYTES = 16 << 20 };
+
+static size_t next_runs(size_t bytes, size_t done) {
+  size_t each = bytes / done + 1, fit = bytes < MOST_BYTES ? (MOST_BYTES - bytes) / each : 0;
+  return fit > MOST_RUNS ? MOST_RUNS : fit;
+}
+
+purlin_status runs_load_page(purlin_ctx *ctx, tracking_run *runs, size_t *count) {
+  size_t done = 0, bytes = 0, next = FIRST_RUNS;
+  while (done < *count && next > 0) {
+    purlin_mark mark = purlin_arena_mark(ctx);
+    size_t some = *count - done < next ? *count - done : next;
+    owners of = {.first = (char *)(runs + done), .size = sizeof *runs, .count = some, .kinds = of_runs};
+    of.most_bytes = some > 1 || done > 0 ? MOST_BYTES - bytes : 0; /* one is told, whatever it has */
+    purlin_status status = load_runs(ctx, &of);
+    if (status == PURLIN_TOO_LARGE && (some > 1 || done > 0)) {
+      purlin_clear_failure(ctx);
+      purlin_arena_reset(ctx, mark);
+      next = some / 4;
+      if (next == 0 && done == 0) next = 1;
+      continue;
+    }
+    if (status != PURLIN_OK) return status;
+    done += some;
+    bytes += of.bytes + some * sizeof *runs;
+    next = bytes < MOST_BYTES ? next_runs(bytes, done) : 0;
+  }
+  *count = done;
+  return PURLIN_OK;
 }
 
 purlin_status experiments_load(purlin_ctx *ctx, tracking_experiment *experiments, size_t count) {
   if (count == 0) return PURLIN_OK;
-  owners of = {(char *)experiments, sizeof *experiments, count, of_experiments, false};
+  owners of = {.first = (char *)experiments, .size = sizeof *experiments, .count = count, .kinds = of_experiments};
   const char *ids = ids_of(ctx, &of, &experiments->id);
   return ids ? load(ctx, &of, OF_EXPERIMENT, experiments->id, OF_EXPERIMENTS, ids) : PURLIN_TOO_LARGE;
 }

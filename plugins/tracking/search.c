@@ -118,6 +118,9 @@ static void name_experiments(tracking_run *runs, size_t count, const seen_experi
   }
 }
 
+/* However many are asked for: a page may have fewer, and says where the next one begins. */
+enum { MOST_OF_PAGE = 20000 };
+
 PURLIN_OPERATION(search_runs, tracking_search_runs, tracking_run_page,
     .summary = "Runs that fit a condition, with what was logged in them", .permission = "runs:read", .by_project = true, .http = "POST /api/v1/runs/search") {
   seen_experiments seen = {0};
@@ -128,13 +131,20 @@ PURLIN_OPERATION(search_runs, tracking_search_runs, tracking_run_page,
   for (size_t i = 0; i < seen.count; i++) scopes[i] = seen.items[i].id;
   purlin_search search = runs_search;
   search.scopes = (purlin_texts){scopes, seen.count};
-  const purlin_search_asked asked = {.condition = in->condition, .order = in->order, .page = in->page, .limit = in->limit};
+  const purlin_search_asked asked = {.condition = in->condition,
+                                     .order = in->order,
+                                     .page = in->page,
+                                     .limit = in->limit < MOST_OF_PAGE ? in->limit : MOST_OF_PAGE};
   const char *columns = RUN_COLUMNS ", '' AS experiment";
   status = is_all(in->view) ? purlin_db_search(ctx, tracking_run, &out->runs, &out->next_page, &search, &asked, columns,
                                                "tracking_runs r", "TRUE")
                             : purlin_db_search(ctx, tracking_run, &out->runs, &out->next_page, &search, &asked, columns,
                                                "tracking_runs r", "r.lifecycle = ?", lifecycle_of(in->view));
   if (status != PURLIN_OK) return status;
-  name_experiments(out->runs.items, out->runs.count, &seen);
-  return runs_load(ctx, out->runs.items, out->runs.count);
+  size_t told = out->runs.count;
+  name_experiments(out->runs.items, told, &seen);
+  status = runs_load_page(ctx, out->runs.items, &told);
+  if (status != PURLIN_OK || told == out->runs.count) return status;
+  out->runs.count = told;
+  return purlin_db_search_after(ctx, &out->next_page, &search, &asked, "tracking_runs r", out->runs.items[told - 1].id);
 }

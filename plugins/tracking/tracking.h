@@ -77,6 +77,8 @@ PURLIN_CHECKED purlin_status tags_put(purlin_ctx *ctx, const run_place *of, cons
 
 /* Reads what belongs to each of the runs, by one statement or two. May park. */
 PURLIN_CHECKED purlin_status runs_load(purlin_ctx *ctx, tracking_run *runs, size_t count);
+/* The same for as many of them, from the first on, as an answer can hold: 16 MiB, and one at least. Their number is told. May park. */
+PURLIN_CHECKED purlin_status runs_load_page(purlin_ctx *ctx, tracking_run *runs, size_t *count);
 /* Reads the tags of each of the experiments, by one. May park. */
 PURLIN_CHECKED purlin_status experiments_load(purlin_ctx *ctx, tracking_experiment *experiments, size_t count);
 

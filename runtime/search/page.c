@@ -245,3 +245,20 @@ purlin_status purlin_db_search_(purlin_ctx *ctx, const purlin_schema *schema, vo
   buffer_free(&p->condition.text);
   return status;
 }
+
+purlin_status purlin_db_search_after(purlin_ctx *ctx, const char **token, const purlin_search *search,
+                                     const purlin_search_asked *asked, const char *tables, const char *id) {
+  char mark[65];
+  const char *place = NULL;
+  search_page *p = purlin_alloc(ctx, sizeof *p);
+  *token = "";
+  purlin_status status = p ? mark_of(ctx, asked, mark) : PURLIN_TOO_LARGE;
+  if (status != PURLIN_OK) return status;
+  *p = (search_page){.sql = {.ctx = ctx, .text = {.limit = CONTEXT_DEFAULT_LIMIT}}, .search = search, .from = tables};
+  status = search_order_read(ctx, search, asked->order, &p->order);
+  if (status == PURLIN_OK) status = find_place(p, id, &place);
+  if (status == PURLIN_OK) *token = token_of(ctx, mark, place);
+  buffer_free(&p->sql.text);
+  if (status == PURLIN_NOT_FOUND) return *token = "", PURLIN_OK;
+  return status == PURLIN_OK && !*token ? PURLIN_TOO_LARGE : status;
+}

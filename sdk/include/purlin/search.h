@@ -106,6 +106,13 @@ PURLIN_API PURLIN_CHECKED purlin_status purlin_db_search_(purlin_ctx *ctx, const
                                                           const purlin_value *columns_tables_condition_and_values,
                                                           size_t count);
 
+/* What asks for the rows behind one of those that were read, for callers that tell fewer of them: the tables as in purlin_db_search, and
+ * the row's id. Arena; "" where it has gone. May park. Errors: as there. */
+PURLIN_API PURLIN_CHECKED purlin_status purlin_db_search_after(purlin_ctx *ctx, const char **token,
+                                                               const purlin_search *search,
+                                                               const purlin_search_asked *asked, const char *tables,
+                                                               const char *id);
+
 PURLIN_END
 
 #endif
