@@ -44,7 +44,8 @@ static const char *components_fault(const char *path) {
   for (const char *next, *at = path; at; at = next) {
     next = path_next(at, &size);
     if (size == 0) return "it holds an empty component";
-    if (at[0] == '.' && (size == 1 || (size == 2 && at[1] == '.'))) return "it holds a component of dots";
+    /* Some systems drop dots and spaces at the end of a name: "..." and ".. " may come out as "..". */
+    if (strspn(at, ". ") == size) return "it holds a component of dots";
     if (++count > PATH_COMPONENTS) return "it has more than 100 components";
   }
   return NULL;

@@ -215,7 +215,7 @@ def test_nothing_without_an_owner(client, run):
             assert client.call(method, f"/api/v1/artifacts/{kind}/{owner}/a", body).status == 404, (kind, owner)
 
 
-BAD_PATHS = ["..", "a/..", "../a", "a/../b", "a//b", "a/", "./a", "a/.", "%2e%2e", "%2e%2e/a", "a/%2e%2e/b", "%252e%252e/a", "%25252e%25252e/a", "..%2fa",
+BAD_PATHS = ["...", ".%20", "..%20/a", "a/%20/b", "....%20.", "..", "a/..", "../a", "a/../b", "a//b", "a/", "./a", "a/.", "%2e%2e", "%2e%2e/a", "a/%2e%2e/b", "%252e%252e/a", "%25252e%25252e/a", "..%2fa",
              "a%2f..%2fb", "%2fetc/passwd", "/etc/passwd", "..%5ca", "a%5cb", "%255c..", "a%00b", "a%2500b", "a%0ab", "a%09b", "a%7fb", "a%23b", "a%2523b",
              "file:///etc/passwd", "file%3Aa", "File%3A%2F%2Fa", "C:/x", "c%3Ax", "%ff", "a%c0%af", "%c0%ae%c0%ae/a", "%ed%a0%80", "a%C2%85b",
              "x" * 701, "/".join("x" * 101), "%C3%A9" * 701]
@@ -232,7 +232,7 @@ def test_paths_that_lead_elsewhere(server, client, run):
 
 
 def test_names_that_are_only_odd(client, run):
-    names = ["a b", " a ", "a+b", "100%", "x%41.txt", "ünïcode-日本.txt", "~x", "-rf", "$(x)", "a;b=c&d", "..a", "a..", "...", "\u00e9", "e\u0301", "a?b", "'\"", "*",
+    names = ["a b", " a ", "a+b", "100%", "x%41.txt", "ünïcode-日本.txt", "~x", "-rf", "$(x)", "a;b=c&d", "..a", "a..", ".a.", "\u00e9", "e\u0301", "a?b", "'\"", "*",
              "x" * 700, "/".join("y" * 100), "😀" * 600]
     for name in names:
         put(client, run, name, name.encode())
@@ -274,6 +274,19 @@ def a_damaged_file_never_arrives_whole(server, client, run):
             answer = client.get(address(run, f"d{size}"))
             assert answer.status == 200 and len(answer.body) == size
     assert any("is damaged" in record["message"] for record in server.records("error"))
+
+
+def a_link_in_the_folder_is_not_followed(server, client, run):
+    """Somebody put one in the place of a file of ours."""
+    secret = server.folder / "secret"
+    secret.write_bytes(b"not for you")
+    sha256 = put(client, run, "l", b"a file of ours")["sha256"]
+    path = server.state / "blobs" / sha256[:2] / sha256[2:]
+    path.unlink()
+    path.symlink_to(secret)
+    answer = client.get(address(run, "l"))
+    assert answer.status == 500 and b"not for you" not in answer.body
+    assert secret.read_bytes() == b"not for you"
 
 
 def test_kill_in_the_middle_leaves_all_or_nothing(new_daemon):
@@ -335,4 +348,5 @@ def test_memory_does_not_grow_with_a_file(new_daemon):
         got += len(piece)
     assert got == size
     assert rss("VmHWM") - before < 16 * 1024, "purlind took more than 16 MiB for a file"
+    a_link_in_the_folder_is_not_followed(server, client, run)
     a_damaged_file_never_arrives_whole(server, client, run)  # in a daemon of its own: it logs errors

@@ -64,22 +64,40 @@ def test_what_is_missing_is_404(client, place):
     refused(client.get(PROXY), 404, "RESOURCE_DOES_NOT_EXIST")
 
 
-def test_paths_that_lead_elsewhere(client, place):
+# What no server of HTTP lets through, before it knows what is spoken at the address.
+AT_THE_DOOR = {path for path in BAD_PATHS if any(part in ("", ".", "..") for part in urllib.parse.unquote(path).split("/"))} | {"a%00b", "%ff", "a%c0%af"}
+
+
+def files_of(server):
+    return {path for path in (server.state / "blobs").rglob("*") if path.is_file()}
+
+
+def test_paths_that_lead_elsewhere(server, client, place):
+    """400 in MLflow's words, whichever way they come, and nothing is on the disk."""
     root, run = place
+    before = files_of(server)
+    begin = "/api/2.0/mlflow-artifacts/mpu/create"
     for path in BAD_PATHS:
-        for method, body in (("PUT", b"x"), ("GET", None), ("DELETE", None)):
-            if method == "DELETE" and path == "a/":
-                continue
-            answer = client.call(method, f"{PROXY}/{root}/{path}", body)
-            assert answer.status in (400, 404, 414), (method, path, answer)
-            assert answer.status != 404 or method != "PUT", (path, answer)
+        name = urllib.parse.unquote(path, errors="surrogateescape").encode(errors="surrogateescape").decode(errors="replace")
+        for method, to, body in (("PUT", f"{PROXY}/{root}/{path}", b"x"), ("GET", f"{PROXY}/{root}/{path}", None), ("DELETE", f"{PROXY}/{root}/{path}", None),
+                                 ("GET", f"/api/2.0/mlflow-artifacts/presigned/{root}/{path}", None), ("POST", f"{begin}/{root}/{path}", {"path": "x"})):
+            if path == "a/" and method in ("DELETE", "POST"):
+                continue  # a folder
+            answer = client.call(method, to, body)
+            if path in AT_THE_DOOR or len(to) > 8000:
+                assert answer.status in (400, 404, 414), (method, path, answer)
+            else:
+                refused(answer, 400, "INVALID_PARAMETER_VALUE", "Invalid")
         if path not in ("a/", "/etc/passwd") and len(path) < 3000:
-            answer = client.get(f"{PROXY}?path={root}/{path}")
-            assert answer.status in (400, 404), (path, answer)
-            answer = client.get(f"/get-artifact?run_id={run}&path={path}")
-            assert answer.status in (400, 404), (path, answer)
+            for to in (f"{PROXY}?path={root}/{path}", f"/get-artifact?run_id={run}&path={path}", f"/ajax-api/2.0/mlflow/artifacts/list?run_id={run}&path={path}"):
+                answer = client.get(to)
+                assert answer.status in (400, 404), (to, answer)
+        if "/" not in name and "\\" not in name:
+            answer = client.post(f"{begin}/{root}", {"path": f"/tmp/{name}", "num_parts": 1})
+            assert answer.status == 400 or "\ufffd" in name, (name, answer)
     assert client.get(f"{PROXY}?path={root}").json == {}
     refused(client.put(f"{PROXY}/{root}/what?.txt", b"x"), 400, "INVALID_PARAMETER_VALUE", "Invalid path")
+    assert files_of(server) <= before
 
 
 def test_a_deleted_run(client, place):

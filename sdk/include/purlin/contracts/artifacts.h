@@ -10,7 +10,7 @@
  * traces.locate.
  *
  * A path is made of components with slashes between: "model/weights.bin". It is UTF-8 of at most 700 characters in at most 100 components,
- * none of them empty, "." or "..", without control characters, backslashes and '#'; nor does it become anything of the kind for those who
+ * none of them empty or made of dots and spaces alone, without control characters, backslashes and '#'; nor does it become anything of the kind for those who
  * decode it once more. Folders are not kept: one is there as long as a file is in it, and no file has the path of a folder.
  *
  * Since 0.2; base.h says what else holds everywhere. */
