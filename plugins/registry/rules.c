@@ -22,8 +22,9 @@ static bool has_control(const char *text) {
 
 purlin_status registry_check_name(purlin_ctx *ctx, const char *name) {
   if (is_blank(name) || strpbrk(name, "/:@") || has_control(name))
-    return purlin_fail_field(ctx, "name",
-                             "Invalid model name '%.300s'. Names cannot contain '/', ':', '@' or control characters, nor be empty.", name);
+    return purlin_fail_field(
+        ctx, "name", "Invalid model name '%.300s'. Names cannot contain '/', ':', '@' or control characters, nor be empty.",
+        name);
   if (registry_characters(name) > REGISTRY_NAME_LONGEST)
     return purlin_fail_field(ctx, "name", "a name has at most %d characters", REGISTRY_NAME_LONGEST);
   return PURLIN_OK;
