@@ -14,7 +14,7 @@ import pytest
 from daemon import Threads, free_port, unique, wait_until
 
 FULL = os.environ.get("PURLIN_FULL") == "yes"
-SECONDS, KILLS, WORKERS = (300, 20, 8) if FULL else (8, 2, 4)
+SECONDS, KILLS, WORKERS = (300, 20, 8) if FULL else (7, 2, 4)
 GONE = (OSError, http.client.HTTPException)
 SOON = 'plugin "storage-fs" { grace_s = 1, collect_every_s = 1 }\n'
 PATHS = ("a", "b/c", "b/d", "e/f/g")
@@ -122,6 +122,32 @@ class Worker:
             assert owner.states != {"active"}, f"{status} for {owner.kind} {owner.id}, which is active"
             owner.holds[path] = before
 
+    def upload_in_parts(self, owner):
+        """Ended, given up, or left as it is; parts may come twice."""
+        path, body, count = self.random.choice(PATHS), self.random.choice(self.contents), self.random.randrange(1, 4)
+        what, before = {"kind": owner.kind, "owner": owner.id, "path": path}, owner.holds[path]
+        begun = self.call("POST", "/api/v1/artifact-uploads", {**what, "parts": count}, (201, 404, 409))
+        if begun.status != 201:
+            assert owner.states != {"active"}, begun
+            return
+        size, etags = len(body) // count, []
+        for number, link in enumerate(begun.json["links"]):
+            part = body[number * size:(number + 1) * size if number + 1 < count else None]
+            for _ in range(self.random.choice((1, 1, 2))):
+                etag = self.call("PUT", link["link"], part).json["etag"]
+            etags.append({"number": number + 1, "etag": etag})
+        self.random.choice((lambda: None, lambda: None, lambda: self.delete(owner), lambda: self.read(owner), lambda: self.collect(owner)))()
+        what["end"] = self.random.choice(("complete", "complete", "complete", "abort", None))
+        address = f"/api/v1/artifact-uploads/{begun.json['upload']}/{what['end']}"
+        if what.pop("end") is None:
+            return
+        if address.endswith("abort"):
+            self.call("POST", address, what, (200, 404, 409))
+            return
+        owner.holds[path] = owner.holds[path] | {body}
+        answer = self.call("POST", address, {**what, "parts": etags}, (200, 404, 409))
+        self.after_upload(owner, path, body, before, answer.status)
+
     def remove(self, owner):
         path = self.random.choice(("", "b", "a"))
         hit = [one for one in PATHS if one == path or not path or one.startswith(path + "/")]
@@ -184,7 +210,7 @@ class Worker:
     def collect(self, _):
         self.call("POST", "/api/v1/storage/collect", {})
 
-    steps = ((create, 6), (upload, 20), (upload_slowly, 3), (remove, 5), (read, 15), (delete, 5), (restore, 6), (purge_one, 3), (purge_all, 1), (collect, 3))
+    steps = ((create, 6), (upload, 20), (upload_slowly, 3), (upload_in_parts, 4), (remove, 5), (read, 15), (delete, 5), (restore, 6), (purge_one, 3), (purge_all, 1), (collect, 3))
 
 
 def rows(server):
@@ -204,7 +230,7 @@ def verify(workers):
     named = set()
     for worker in workers:
         for owner in list(worker.owners):
-            found = worker.call("GET", worker.address(owner), expected=(200, 404))
+            found = worker.call("GET", worker.address(owner) + ("?deleted=true" if owner.kind == "model" else ""), expected=(200, 404))
             state = "purged" if found.status == 404 else found.json["lifecycle"]
             assert state in owner.states, (owner.id, state, owner.states)
             if state == "purged":
@@ -220,7 +246,7 @@ def verify(workers):
 def settle(server, named):
     """Until what is stored is what is named."""
     end = time.monotonic() + 60
-    while set(rows(server)) != named or files(server) != named:
+    while not set(rows(server)) == files(server) == named | {part for part, in server.sql("SELECT sha256 FROM artifacts_parts")}:
         if time.monotonic() > end:
             tables = [server.sql(f"SELECT * FROM {table}") for table in ("storage_fs_blobs", "artifacts_files", "tracking_leftovers", "storage_fs_sweeps")]
             raise AssertionError(f"named: {named}, files: {files(server)}, {tables}, {server.log_text()[-3000:]}")
@@ -248,7 +274,7 @@ def test_whatever_happens_what_is_named_is_there(new_daemon):
     stop.set()
     threads.join(90)
     named = verify(workers)
-    done = {name: sum(worker.done.get(name, 0) for worker in workers) for name in ("upload", "restore", "purge_one", "collect", "upload_slowly")}
+    done = {name: sum(worker.done.get(name, 0) for worker in workers) for name in ("upload", "restore", "purge_one", "collect", "upload_slowly", "upload_in_parts")}
     print(done, len(named))
     assert min(done.values()) > 0, done
     settle(server, named)
@@ -260,6 +286,7 @@ def test_whatever_happens_what_is_named_is_there(new_daemon):
         for owner in worker.owners:
             worker.delete(owner)
     assert client.post("/api/v1/purge", {}).json["complete"]
+    server.sql("UPDATE artifacts_uploads SET begun_at = NOW(6) - INTERVAL 2 DAY")  # those that were left as they were
     wait_until(lambda: not server.sql("SELECT 1 FROM artifacts_files UNION SELECT 1 FROM artifacts_owners"), 20, "files of what is purged stay")
     wait_until(lambda: not rows(server) and not files(server), 40, "bytes stay")
     assert used(client, "storage") == 0 and not any((server.state / "blobs" / "staging").iterdir())
