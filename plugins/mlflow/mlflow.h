@@ -26,4 +26,13 @@ static inline int64_t mlflow_ms(purlin_time time) {
   return time.unix_us >= 0 ? time.unix_us / 1000 : -((-time.unix_us + 999) / 1000);
 }
 
+/* What is null is left out of an answer. */
+static inline purlin_opt_text mlflow_told(purlin_opt_text text) {
+  return text.state == PURLIN_SET ? text : (purlin_opt_text){PURLIN_ABSENT, NULL};
+}
+/* What is sent as "" was not meant. */
+static inline purlin_opt_text mlflow_meant(purlin_opt_text text) {
+  return text.state == PURLIN_SET && *text.value ? text : (purlin_opt_text){PURLIN_ABSENT, NULL};
+}
+
 #endif

@@ -19,11 +19,11 @@ purlin_status tell_version(purlin_ctx *ctx, const registry_version *from, told_v
                        .last_updated_timestamp = mlflow_ms(from->updated_at),
                        .user_id = from->created_by,
                        .current_stage = from->stage,
-                       .description = from->description.state == PURLIN_SET ? from->description : (purlin_opt_text){0},
+                       .description = mlflow_told(from->description),
                        .source = from->source.state == PURLIN_SET ? from->source.value : "",
-                       .run_id = from->run_id.state == PURLIN_SET ? from->run_id : (purlin_opt_text){0},
-                       .run_link = from->run_link.state == PURLIN_SET ? from->run_link : (purlin_opt_text){0},
-                       .model_id = from->logged_model.state == PURLIN_SET ? from->logged_model : (purlin_opt_text){0},
+                       .run_id = mlflow_told(from->run_id),
+                       .run_link = mlflow_told(from->run_link),
+                       .model_id = mlflow_told(from->logged_model),
                        .status = "READY",
                        .tags = {(told_tag *)(void *)from->tags.items, from->tags.count},
                        .aliases = from->aliases};
@@ -104,19 +104,14 @@ PURLIN_SCHEMA(create_version_in, "A version to register",
     PURLIN_OPTIONAL(model_id, "The logged model that it is", .max_length = 64),
     PURLIN_LIST(tags, sent_tag, "Tags", .max_length = 1000));
 
-/* What is sent as "" was not meant. */
-static purlin_opt_text unless_empty(purlin_opt_text text) {
-  return text.state == PURLIN_SET && *text.value ? text : (purlin_opt_text){0};
-}
-
 MLFLOW_BINDING(create_model_version, create_version_in, version_answer, "POST /api/2.0/mlflow/model-versions/create",
                "registry.register_version") {
   const registry_registration ask = {.name = in->name,
                                      .source = in->source,
-                                     .run_id = unless_empty(in->run_id),
-                                     .run_link = unless_empty(in->run_link),
-                                     .logged_model = unless_empty(in->model_id),
-                                     .description = unless_empty(in->description),
+                                     .run_id = mlflow_meant(in->run_id),
+                                     .run_link = mlflow_meant(in->run_link),
+                                     .logged_model = mlflow_meant(in->model_id),
+                                     .description = mlflow_meant(in->description),
                                      .tags = {(registry_tag *)(void *)in->tags.items, in->tags.count}};
   registry_version made = {0};
   purlin_status status = check_tags(ctx, in->tags.items, in->tags.count);

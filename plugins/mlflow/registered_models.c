@@ -56,8 +56,7 @@ static purlin_status tell(purlin_ctx *ctx, const registry_model *from, told_regi
                                 .creation_timestamp = mlflow_ms(from->created_at),
                                 .last_updated_timestamp = mlflow_ms(from->updated_at),
                                 .user_id = from->created_by,
-                                .description =
-                                    from->description.state == PURLIN_SET ? from->description : (purlin_opt_text){0},
+                                .description = mlflow_told(from->description),
                                 .tags = {(told_tag *)(void *)from->tags.items, from->tags.count}};
   purlin_status status = tell_versions(ctx, from->latest_versions.items, from->latest_versions.count, &latest);
   to->latest_versions.items = latest.model_versions.items;

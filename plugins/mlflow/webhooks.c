@@ -1,75 +1,10 @@
+#include <purlin/contracts/webhooks.h>
 #include "mlflow.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 PURLIN_NEEDS_PLUGIN(webhooks, "webhooks");
-
-/* ---- What we need of the operations of webhooks ------------------------------------------------------------------------------------------- */
-
-typedef struct own_webhook {
-  const char *id, *name;
-  purlin_opt_text description;
-  const char *url;
-  purlin_texts events;
-  const char *status;
-  purlin_time created_at, updated_at;
-} own_webhook;
-PURLIN_SCHEMA(own_webhook, "A webhook",
-    PURLIN_REQUIRED(id, "Its id"),
-    PURLIN_REQUIRED(name, "Its name"),
-    PURLIN_OPTIONAL(description, "What it is for"),
-    PURLIN_REQUIRED(url, "Its address"),
-    PURLIN_REQUIRED(events, "What it hears of"),
-    PURLIN_REQUIRED(status, "active, disabled"),
-    PURLIN_REQUIRED(created_at, "Since when"),
-    PURLIN_REQUIRED(updated_at, "When it was changed last"));
-
-typedef struct own_create {
-  const char *name, *url;
-  purlin_texts events;
-  purlin_opt_text description, secret;
-  const char *status;
-} own_create;
-PURLIN_SCHEMA(own_create, "A webhook to make",
-    PURLIN_REQUIRED(name, "Its name"),
-    PURLIN_REQUIRED(url, "Its address"),
-    PURLIN_REQUIRED(events, "What it hears of"),
-    PURLIN_OPTIONAL(description, "What it is for"),
-    PURLIN_OPTIONAL(secret, "What signs", .secret = true),
-    PURLIN_REQUIRED(status, "active, disabled"));
-
-typedef struct own_update {
-  const char *id;
-  purlin_opt_text name, url, description, secret, status;
-  purlin_texts events;
-} own_update;
-PURLIN_SCHEMA(own_update, "What is to change",
-    PURLIN_REQUIRED(id, "The webhook"),
-    PURLIN_OPTIONAL(name, "Its name"),
-    PURLIN_OPTIONAL(url, "Its address"),
-    PURLIN_OPTIONAL(description, "What it is for"),
-    PURLIN_OPTIONAL(secret, "What signs", .secret = true),
-    PURLIN_OPTIONAL(status, "active, disabled"),
-    PURLIN_OPTIONAL(events, "What it hears of"));
-
-typedef struct own_which {
-  const char *id;
-} own_which;
-PURLIN_SCHEMA(own_which, "Which webhook", PURLIN_REQUIRED(id, "Its id"));
-
-typedef struct own_list {
-  PURLIN_LIST_OF(own_webhook) webhooks;
-} own_list;
-PURLIN_SCHEMA(own_list, "Webhooks", PURLIN_LIST(webhooks, own_webhook, "The webhooks"));
-
-typedef struct own_test {
-  const char *id;
-  purlin_opt_text event;
-} own_test;
-PURLIN_SCHEMA(own_test, "What to try",
-    PURLIN_REQUIRED(id, "The webhook"),
-    PURLIN_OPTIONAL(event, "The event"));
 
 /* ---- As the protocol tells of them ------------------------------------------------------------------------------------------------------------ */
 
@@ -122,11 +57,11 @@ static const char *event_name(purlin_ctx *ctx, const webhook_event *event) {
   return name ? in_case(ctx, name, strlen(name), tolower) : NULL;
 }
 
-static purlin_status tell(purlin_ctx *ctx, const own_webhook *from, told_webhook *to) {
+static purlin_status tell(purlin_ctx *ctx, const webhook *from, told_webhook *to) {
   purlin_status status = PURLIN_OK;
   *to = (told_webhook){.webhook_id = from->id,
                        .name = from->name,
-                       .description = from->description.state == PURLIN_SET ? from->description : (purlin_opt_text){0},
+                       .description = mlflow_told(from->description),
                        .url = from->url,
                        .status = in_case(ctx, from->status, strlen(from->status), toupper),
                        .creation_timestamp = mlflow_ms(from->created_at),
@@ -167,15 +102,15 @@ PURLIN_SCHEMA(create_webhook_in, "A webhook to make",
     PURLIN_DEFAULT(status, "\"ACTIVE\"", "Whether it hears of anything yet", .choices = "ACTIVE, DISABLED"));
 
 MLFLOW_BINDING(create_webhook, create_webhook_in, webhook_answer, "POST /api/2.0/mlflow/webhooks", "webhooks.create") {
-  own_create ask = {.name = in->name,
-                    .url = in->url,
-                    .description = in->description,
-                    .secret = in->secret,
-                    .status = own_status(in->status)};
-  own_webhook made = {0};
+  webhook_create ask = {.name = in->name,
+                        .url = in->url,
+                        .description = in->description,
+                        .secret = in->secret,
+                        .status = own_status(in->status)};
+  webhook made = {0};
   purlin_status status = event_names(ctx, in->events.items, in->events.count, &ask.events);
   if (status == PURLIN_OK)
-    status = purlin_call(ctx, "webhooks.create", own_create_schema(), &ask, own_webhook_schema(), &made);
+    status = purlin_call(ctx, "webhooks.create", webhook_create_schema(), &ask, webhook_schema(), &made);
   return status == PURLIN_OK ? tell(ctx, &made, &out->webhook) : status;
 }
 
@@ -204,11 +139,11 @@ static purlin_status page_begin(purlin_ctx *ctx, const char *token, size_t *from
 }
 
 MLFLOW_BINDING(list_webhooks, list_webhooks_in, webhooks_answer, "GET /api/2.0/mlflow/webhooks", "webhooks.list") {
-  own_list all = {0};
+  webhook_list all = {0};
   size_t from;
   purlin_status status = page_begin(ctx, in->page_token, &from);
   if (status == PURLIN_OK)
-    status = purlin_call(ctx, "webhooks.list", purlin_nothing_schema(), &(purlin_nothing){0}, own_list_schema(), &all);
+    status = purlin_call(ctx, "webhooks.list", purlin_nothing_schema(), &(purlin_nothing){0}, webhook_list_schema(), &all);
   if (status != PURLIN_OK) return status;
   size_t left = from < all.webhooks.count ? all.webhooks.count - from : 0, most = (size_t)in->max_results;
   out->webhooks.count = left < most ? left : most;
@@ -226,9 +161,9 @@ typedef struct which_hook {
 PURLIN_SCHEMA(which_hook, "Which webhook", PURLIN_REQUIRED(webhook_id, "Its id", .max_length = 64));
 
 MLFLOW_BINDING(get_webhook, which_hook, webhook_answer, "GET /api/2.0/mlflow/webhooks/{webhook_id}", "webhooks.get") {
-  const own_which ask = {in->webhook_id};
-  own_webhook found = {0};
-  purlin_status status = purlin_call(ctx, "webhooks.get", own_which_schema(), &ask, own_webhook_schema(), &found);
+  const webhook_which ask = {in->webhook_id};
+  webhook found = {0};
+  purlin_status status = purlin_call(ctx, "webhooks.get", webhook_which_schema(), &ask, webhook_schema(), &found);
   return status == PURLIN_OK ? tell(ctx, &found, &out->webhook) : status;
 }
 
@@ -246,31 +181,26 @@ PURLIN_SCHEMA(update_webhook_in, "What is to change",
     PURLIN_OPTIONAL(status, "Whether it hears of anything", .choices = "ACTIVE, DISABLED"),
     PURLIN_LIST(events, webhook_event, "What it is to hear of", .max_length = 100));
 
-/* A name, an address and events that are empty were not meant. */
-static purlin_opt_text unless_empty(purlin_opt_text text) {
-  return text.state == PURLIN_SET && *text.value ? text : (purlin_opt_text){0};
-}
-
 MLFLOW_BINDING(update_webhook, update_webhook_in, webhook_answer, "PATCH /api/2.0/mlflow/webhooks/{webhook_id}",
                "webhooks.update") {
-  own_update ask = {.id = in->webhook_id,
-                    .name = unless_empty(in->name),
-                    .url = unless_empty(in->url),
-                    .description = in->description,
-                    .secret = in->secret};
-  own_webhook changed = {0};
+  webhook_update ask = {.id = in->webhook_id,
+                        .name = mlflow_meant(in->name),
+                        .url = mlflow_meant(in->url),
+                        .description = in->description,
+                        .secret = in->secret};
+  webhook changed = {0};
   purlin_status status = PURLIN_OK;
   if (in->status.state == PURLIN_SET) ask.status = (purlin_opt_text){PURLIN_SET, own_status(in->status.value)};
   if (in->events.count > 0) status = event_names(ctx, in->events.items, in->events.count, &ask.events);
   if (status == PURLIN_OK)
-    status = purlin_call(ctx, "webhooks.update", own_update_schema(), &ask, own_webhook_schema(), &changed);
+    status = purlin_call(ctx, "webhooks.update", webhook_update_schema(), &ask, webhook_schema(), &changed);
   return status == PURLIN_OK ? tell(ctx, &changed, &out->webhook) : status;
 }
 
 MLFLOW_BINDING(delete_webhook, which_hook, purlin_nothing, "DELETE /api/2.0/mlflow/webhooks/{webhook_id}",
                "webhooks.delete") {
-  const own_which ask = {in->webhook_id};
-  return purlin_call(ctx, "webhooks.delete", own_which_schema(), &ask, purlin_nothing_schema(), out);
+  const webhook_which ask = {in->webhook_id};
+  return purlin_call(ctx, "webhooks.delete", webhook_which_schema(), &ask, purlin_nothing_schema(), out);
 }
 
 /* ---- Tried ---------------------------------------------------------------------------------------------------------------------------------------- */
@@ -283,24 +213,14 @@ PURLIN_SCHEMA(test_webhook_in, "What to try",
     PURLIN_REQUIRED(webhook_id, "The webhook", .max_length = 64),
     PURLIN_OPTIONAL(event, "An event, as in the webhook", .max_length = 1000));
 
-typedef struct test_result {
-  bool success;
-  purlin_opt_int response_status;
-  purlin_opt_text response_body, error_message;
-} test_result;
-PURLIN_SCHEMA(test_result, "What came of it",
-    PURLIN_REQUIRED(success, "Whether it was heard"),
-    PURLIN_OPTIONAL(response_status, "The HTTP status of the answer"),
-    PURLIN_OPTIONAL(response_body, "The answer"),
-    PURLIN_OPTIONAL(error_message, "Why there is none"));
 typedef struct test_answer {
-  test_result result;
+  webhook_tried result;
 } test_answer;
-PURLIN_SCHEMA(test_answer, "What came of it", PURLIN_OBJECT(result, test_result, "The result"));
+PURLIN_SCHEMA(test_answer, "What came of it", PURLIN_OBJECT(result, webhook_tried, "The result"));
 
 MLFLOW_BINDING(test_webhook, test_webhook_in, test_answer, "POST /api/2.0/mlflow/webhooks/{webhook_id}/test",
                "webhooks.test") {
-  own_test ask = {.id = in->webhook_id};
+  webhook_test ask = {.id = in->webhook_id};
   webhook_event event = {0};
   purlin_status status = PURLIN_OK;
   if (in->event.text && in->event.text[0] == '{') {
@@ -309,6 +229,6 @@ MLFLOW_BINDING(test_webhook, test_webhook_in, test_answer, "POST /api/2.0/mlflow
     if (status == PURLIN_OK && !ask.event.value) return PURLIN_TOO_LARGE;
   }
   return status == PURLIN_OK
-             ? purlin_call(ctx, "webhooks.test", own_test_schema(), &ask, test_result_schema(), &out->result)
+             ? purlin_call(ctx, "webhooks.test", webhook_test_schema(), &ask, webhook_tried_schema(), &out->result)
              : status;
 }

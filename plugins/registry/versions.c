@@ -214,7 +214,7 @@ PURLIN_OPERATION(list_versions, list_versions_in, registry_version_page,
 static const purlin_search_key search_keys[] = {
     {.names = "name", .sql = "v.model_name", .never_null = true},
     {.names = "version_number, version", .sql = "v.version", .type = PURLIN_SEARCH_NUMBER, .never_null = true},
-    {.names = "run_id", .sql = "v.run_id"},
+    {.names = "run_id", .sql = "v.run_id", .lenient = true},
     {.names = "source_path, source", .sql = "v.source"},
     {.names = "stage, current_stage", .sql = "v.stage", .never_null = true},
     {.names = "creation_timestamp, creation_time, created_at",

@@ -29,34 +29,6 @@ static const char SELECT_DELIVERIES[] =
     "SELECT id, event, state, attempts, answered, error, created_at, ended_at FROM webhooks_deliveries"
     " WHERE workspace = ? AND hook_id = ? ORDER BY created_at DESC, id DESC LIMIT 200";
 
-typedef struct webhook {
-  const char *id, *name;
-  purlin_opt_text description;
-  const char *url;
-  purlin_texts events;
-  const char *status;
-  bool is_signed;
-  purlin_time created_at;
-  const char *created_by;
-  purlin_time updated_at;
-} webhook;
-PURLIN_SCHEMA(webhook, "An address that hears of events",
-    PURLIN_REQUIRED(id, "Its id"),
-    PURLIN_REQUIRED(name, "A name for people"),
-    PURLIN_OPTIONAL(description, "What it is for"),
-    PURLIN_REQUIRED(url, "The address"),
-    PURLIN_REQUIRED(events, "What it hears of"),
-    PURLIN_REQUIRED(status, "Whether it hears of anything now", .choices = "active, disabled"),
-    PURLIN_REQUIRED(is_signed, "Whether what it hears is signed with a secret"),
-    PURLIN_REQUIRED(created_at, "Since when"),
-    PURLIN_REQUIRED(created_by, "By whom"),
-    PURLIN_REQUIRED(updated_at, "When it was changed last"));
-
-typedef struct which_webhook {
-  const char *id;
-} which_webhook;
-PURLIN_SCHEMA(which_webhook, "Which webhook", PURLIN_REQUIRED(id, "Its id", .max_length = 64));
-
 const char *webhook_sealed_as(purlin_ctx *ctx, const char *id) {
   return purlin_seal_name(ctx, "webhooks_hooks", 1, (const char *[]){id});
 }
@@ -114,24 +86,7 @@ static purlin_status check_url(purlin_ctx *ctx, const char *url) {
   return PURLIN_OK;
 }
 
-#define NAME_RULE .min_length = 1, .max_length = 1000
-#define SECRET_RULE .max_length = 1000, .secret = true
-
 /* ---- Made, read, changed, deleted ------------------------------------------------------------------------------------------------------------ */
-
-typedef struct create_in {
-  const char *name, *url;
-  purlin_texts events;
-  purlin_opt_text description, secret;
-  const char *status;
-} create_in;
-PURLIN_SCHEMA(create_in, "An address that is to hear of events",
-    PURLIN_REQUIRED(name, "A name for people", NAME_RULE),
-    PURLIN_REQUIRED(url, "The address", .min_length = 1, .max_length = 2048),
-    PURLIN_REQUIRED(events, "What it is to hear of: " WEBHOOK_EVENTS, .max_length = 100),
-    PURLIN_OPTIONAL(description, "What it is for", .max_length = 5000),
-    PURLIN_OPTIONAL(secret, "Signs what is sent, so that the receiver knows whose it is", SECRET_RULE),
-    PURLIN_DEFAULT(status, "\"active\"", "Whether it hears of anything yet", .choices = "active, disabled"));
 
 typedef struct count_row {
   int64_t hooks;
@@ -154,7 +109,7 @@ static purlin_status seal(purlin_ctx *ctx, const char *id, purlin_opt_text secre
   return of ? purlin_seal(ctx, of, secret.value, strlen(secret.value), sealed) : PURLIN_TOO_LARGE;
 }
 
-PURLIN_OPERATION(create, create_in, webhook,
+PURLIN_OPERATION(create, webhook_create, webhook,
     .summary = "Tell an address of events", .permission = "webhooks:write", .effect = PURLIN_CREATES, .http = "POST /api/v1/webhooks") {
   purlin_bytes sealed;
   const char *id = purlin_new_id(ctx, "whk"), *events = purlin_list_json(ctx, in->events);
@@ -170,36 +125,17 @@ PURLIN_OPERATION(create, create_in, webhook,
   return status == PURLIN_OK ? find(ctx, id, out) : status;
 }
 
-PURLIN_OPERATION(get, which_webhook, webhook,
+PURLIN_OPERATION(get, webhook_which, webhook,
     .summary = "A webhook; nobody is told its secret", .permission = "webhooks:write", .http = "GET /api/v1/webhooks/{id}") {
   return find(ctx, in->id, out);
 }
-
-typedef struct webhook_list {
-  PURLIN_LIST_OF(webhook) webhooks;
-} webhook_list;
-PURLIN_SCHEMA(webhook_list, "Webhooks, newest first", PURLIN_LIST(webhooks, webhook, "The webhooks"));
 
 PURLIN_OPERATION(list, purlin_nothing, webhook_list,
     .summary = "The webhooks of the workspace", .permission = "webhooks:write", .http = "GET /api/v1/webhooks") {
   return purlin_db_list(ctx, webhook, &out->webhooks, SELECT_ALL, purlin_workspace(ctx), (int)WEBHOOKS_MOST);
 }
 
-typedef struct update_in {
-  const char *id;
-  purlin_opt_text name, url, description, secret, status;
-  purlin_texts events;
-} update_in;
-PURLIN_SCHEMA(update_in, "What is to change; what is left out stays",
-    PURLIN_REQUIRED(id, "The webhook", .max_length = 64),
-    PURLIN_OPTIONAL(name, "A name for people", NAME_RULE),
-    PURLIN_OPTIONAL(url, "The address", .min_length = 1, .max_length = 2048),
-    PURLIN_OPTIONAL(description, "What it is for", .max_length = 5000),
-    PURLIN_OPTIONAL(secret, "Another secret; an empty one: none", SECRET_RULE),
-    PURLIN_OPTIONAL(status, "Whether it hears of anything", .choices = "active, disabled"),
-    PURLIN_OPTIONAL(events, "What it is to hear of", .max_length = 100));
-
-PURLIN_OPERATION(update, update_in, webhook,
+PURLIN_OPERATION(update, webhook_update, webhook,
     .summary = "Change a webhook", .permission = "webhooks:write", .effect = PURLIN_CHANGES, .object = "get", .http = "PATCH /api/v1/webhooks/{id}") {
   webhook there;
   purlin_bytes sealed;
@@ -219,7 +155,7 @@ PURLIN_OPERATION(update, update_in, webhook,
   return status == PURLIN_OK ? find(ctx, in->id, out) : status;
 }
 
-PURLIN_OPERATION(delete, which_webhook, purlin_nothing,
+PURLIN_OPERATION(delete, webhook_which, purlin_nothing,
     .summary = "Tell an address nothing any more", .permission = "webhooks:write", .effect = PURLIN_CHANGES, .object = "get",
     .http = "DELETE /api/v1/webhooks/{id}") {
   webhook there;
@@ -231,52 +167,13 @@ PURLIN_OPERATION(delete, which_webhook, purlin_nothing,
 
 /* ---- What it has heard ------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct delivery {
-  const char *id, *event, *state;
-  int64_t attempts;
-  purlin_opt_int answered;
-  purlin_opt_text error;
-  purlin_time created_at, ended_at;
-} delivery;
-PURLIN_SCHEMA(delivery, "What an address was told",
-    PURLIN_REQUIRED(id, "Its id"),
-    PURLIN_REQUIRED(event, "Of which event"),
-    PURLIN_REQUIRED(state, "Whether it has heard", .choices = "waiting, delivered, failed"),
-    PURLIN_REQUIRED(attempts, "How often it was tried"),
-    PURLIN_OPTIONAL(answered, "The HTTP status of the last attempt"),
-    PURLIN_OPTIONAL(error, "What went wrong with it"),
-    PURLIN_REQUIRED(created_at, "Since when"),
-    PURLIN_OPTIONAL(ended_at, "Until when"));
-typedef struct delivery_list {
-  PURLIN_LIST_OF(delivery) deliveries;
-} delivery_list;
-PURLIN_SCHEMA(delivery_list, "Deliveries, newest first", PURLIN_LIST(deliveries, delivery, "The last hundred and those that wait"));
-
-PURLIN_OPERATION(list_deliveries, which_webhook, delivery_list,
+PURLIN_OPERATION(list_deliveries, webhook_which, webhook_deliveries,
     .summary = "What a webhook was told, and whether it has heard", .permission = "webhooks:write", .http = "GET /api/v1/webhooks/{id}/deliveries") {
   webhook there;
   purlin_status status = find(ctx, in->id, &there);
   if (status != PURLIN_OK) return status;
-  return purlin_db_list(ctx, delivery, &out->deliveries, SELECT_DELIVERIES, purlin_workspace(ctx), in->id);
+  return purlin_db_list(ctx, webhook_delivery, &out->deliveries, SELECT_DELIVERIES, purlin_workspace(ctx), in->id);
 }
-
-typedef struct test_in {
-  const char *id;
-  purlin_opt_text event;
-} test_in;
-PURLIN_SCHEMA(test_in, "What to try",
-    PURLIN_REQUIRED(id, "The webhook", .max_length = 64),
-    PURLIN_OPTIONAL(event, "An event; its first without one", .max_length = 64));
-typedef struct test_out {
-  bool success;
-  purlin_opt_int response_status;
-  purlin_opt_text response_body, error_message;
-} test_out;
-PURLIN_SCHEMA(test_out, "What came of it",
-    PURLIN_REQUIRED(success, "Whether it was heard"),
-    PURLIN_OPTIONAL(response_status, "The HTTP status of the answer"),
-    PURLIN_OPTIONAL(response_body, "The first of the answer"),
-    PURLIN_OPTIONAL(error_message, "Why there is none"));
 
 /* As much of an answer as is UTF-8 without NUL; the rest is nothing for JSON. */
 static const char *shown(purlin_ctx *ctx, const purlin_http_answer *answer) {
@@ -288,7 +185,7 @@ static const char *shown(purlin_ctx *ctx, const purlin_http_answer *answer) {
   return text;
 }
 
-static purlin_status try_it(purlin_ctx *ctx, const webhook_target *to, const char *event, test_out *out) {
+static purlin_status try_it(purlin_ctx *ctx, const webhook_target *to, const char *event, webhook_tried *out) {
   const char *example = webhook_example(event);
   purlin_http_answer answer = {0};
   purlin_json body;
@@ -307,7 +204,7 @@ static purlin_status try_it(purlin_ctx *ctx, const webhook_target *to, const cha
   return out->error_message.value ? PURLIN_OK : PURLIN_TOO_LARGE;
 }
 
-PURLIN_OPERATION(test, test_in, test_out,
+PURLIN_OPERATION(test, webhook_test, webhook_tried,
     .summary = "Send an example to a webhook now", .permission = "webhooks:write", .http = "POST /api/v1/webhooks/{id}/test", .timeout_ms = 40000) {
   webhook there;
   webhook_target to;

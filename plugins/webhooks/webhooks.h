@@ -11,13 +11,9 @@
 #define WEBHOOKS_H
 
 #include <purlin/purlin.h>
+#include <purlin/contracts/webhooks.h>
 
 enum { WEBHOOKS_MOST = 100, WEBHOOKS_HISTORY = 100 };
-
-#define WEBHOOK_EVENTS                                                                                                     \
-  "registered_model.created, model_version.created, model_version_tag.set, model_version_tag.deleted,"                     \
-  " model_version_alias.created, model_version_alias.deleted, prompt.created, prompt_version.created, prompt_tag.set,"     \
-  " prompt_tag.deleted, prompt_version_tag.set, prompt_version_tag.deleted, prompt_alias.created, prompt_alias.deleted"
 
 typedef struct webhook_target {
   const char *id, *url;

@@ -125,8 +125,9 @@ static void close_lenient(compiler *c, const search_name *name) {
   search_value(c->sql, purlin_value_text(name->name));
 }
 
-static void open_key(compiler *c, const search_name *name) {
+static void open_key(compiler *c, const search_name *name, bool differs) {
   if (name->key->within) buffer_text(&c->sql->text, name->key->within);
+  if (differs && name->key->lenient) buffer_format(&c->sql->text, "%s IS NULL OR ", name->key->sql);
 }
 
 static void close_key(compiler *c, const search_name *name) {
@@ -162,7 +163,7 @@ static purlin_status compare(compiler *c, search_name *name) {
   if (!fits(found, name)) return wrong_operator(c, name, found);
   buffer *out = &c->sql->text;
   if (name->key) {
-    open_key(c, name);
+    open_key(c, name, found->differs);
     search_put_pattern(out, found->sql, name->key->sql);
     purlin_status status = take_value(c, name);
     close_key(c, name);
@@ -209,7 +210,7 @@ static purlin_status take_list(compiler *c, const search_name *name) {
 static purlin_status compare_with_list(compiler *c, const search_name *name, bool within) {
   buffer *out = &c->sql->text;
   if (name->key) {
-    open_key(c, name);
+    open_key(c, name, !within);
     buffer_format(out, "%s%s", name->key->sql, within ? "" : " NOT");
     purlin_status status = take_list(c, name);
     close_key(c, name);
@@ -232,7 +233,7 @@ static purlin_status compare_with_null(compiler *c, const search_name *name) {
   bool there = search_take(&c->reader, "NOT");
   if (!search_take(&c->reader, "NULL")) return search_expected(&c->reader, "NULL or NOT NULL");
   if (name->key) {
-    open_key(c, name);
+    open_key(c, name, false);
     buffer_format(&c->sql->text, "%s IS %sNULL", name->key->sql, there ? "NOT " : "");
     close_key(c, name);
     return PURLIN_OK;

@@ -231,6 +231,9 @@ def test_searches(client):
     assert versions(f"name='{group}3' AND tags.`mlflow.prompt.is_prompt` = 'true'") == [("3", "2"), ("3", "1")]
     assert versions(f"name LIKE '{group}%' AND source_path = 's3://b/1' AND version_number > 1") == [("1", "2")]
     assert versions("name = 'x' OR name = 'y'") == []
+    for none in ("run_id != 'x'", "run_id NOT IN ('x', 'y')"):  # what has no run is of no other one, too
+        assert versions(f"name = '{group}0' AND {none}") == [("0", "2"), ("0", "1")]
+    assert versions(f"name = '{group}0' AND tags.none != 'x'") == []
 
 
 def test_prompts(client):

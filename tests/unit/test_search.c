@@ -6,7 +6,7 @@
 
 static const purlin_search_key keys[] = {
     {.names = "run_id", .sql = "r.id", .never_null = true, .unique = true},
-    {.names = "run_name, run name, Run name", .sql = "r.name"},
+    {.names = "run_name, run name, Run name", .sql = "r.name", .lenient = true},
     {.names = "start_time, created", .sql = "r.at", .type = PURLIN_SEARCH_TIME, .never_null = true},
     {.names = "end_time", .sql = "r.ended", .type = PURLIN_SEARCH_TIME},
     {.names = "score", .sql = "r.score", .type = PURLIN_SEARCH_NUMBER}};
@@ -60,6 +60,9 @@ static const compiled conditions[] = {
     {"end_time IS NULL", " AND ((r.ended IS NULL))", ""},
     {"run_id IN ('a','b')", " AND ((r.id IN (?,?)))", " 'a' 'b'"},
     {"attr.run_id NOT IN ('a')", " AND ((r.id NOT IN (?)))", " 'a'"},
+    {"run_name != 'a'", " AND ((r.name IS NULL OR r.name <> ?))", " 'a'"},
+    {"run_name NOT IN ('a')", " AND ((r.name IS NULL OR r.name NOT IN (?)))", " 'a'"},
+    {"run_name IN ('a')", " AND ((r.name IN (?)))", " 'a'"},
     {"`run name` = 'it''s'", " AND ((r.name = ?))", " 'it's'"},
     {"run_name = \"it's \"\"it\"\"\"", " AND ((r.name = ?))", " 'it's \"it\"'"},
     {"run_name RLIKE '^a+$'", " AND ((r.name RLIKE ?))", " '^a+$'"},

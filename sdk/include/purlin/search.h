@@ -39,6 +39,7 @@ typedef struct purlin_search_key {
   const char *sql;   /* a column, or an expression without '?' */
   purlin_search_type type;
   bool never_null; /* lets an index give the order */
+  bool lenient;    /* != and NOT IN hold where it is NULL, too */
   bool unique;     /* no two rows that can be found have the same: what follows in an order decides nothing */
   /* It is not of the row but of others that belong to it: "EXISTS (SELECT 1 FROM t x WHERE x.run_id = r.id AND ", which a comparison and a
    * ')' follow. Then nothing is ordered by it. NULL: it is of the row. */
