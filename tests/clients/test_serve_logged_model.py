@@ -158,19 +158,18 @@ def test_training_that_stopped_early(server, client, experiment, name, table):
     assert numpy.array_equal(found["probability"], model.predict_proba(data)[:, 1])
 
 
-@pytest.mark.parametrize("objective", ["reg:logistic", "reg:squaredlogerror", "reg:pseudohubererror", "reg:absoluteerror", "reg:gamma", "reg:tweedie", "count:poisson",
-                                       "binary:logitraw", "binary:hinge", "multi:softmax", "multi:softprob", "rank:ndcg", "rank:pairwise"])
-def test_objectives(server, client, experiment, name, table, objective):
+def test_objectives(server, client, experiment, name, table):
     data, label = table
     values = data.astype(float)
-    rows = xgboost.DMatrix(values, label + (objective == "reg:gamma"))
-    if objective.startswith("rank:"):
-        rows.set_group([30] * (ROWS // 30))
-    model = xgboost.train({"objective": objective, "max_depth": 4, **({"num_class": 2} if objective.startswith("multi:") else {})}, rows, 8)
-    model_name = name("kind")
-    deploy(server, client, model_name, model, signature=infer_signature(values))
-    found, expected = infer(server, model_name, tensors(values)), loaded(model_name).predict(values)
-    assert found.shape == expected.shape and numpy.abs(found - expected).max() <= 1e-6 * max(1, numpy.abs(expected).max())
+    for objective in ("binary:hinge", "multi:softmax", "reg:gamma", "reg:absoluteerror", "count:poisson", "rank:ndcg"):
+        rows = xgboost.DMatrix(values, label + (objective == "reg:gamma"))
+        if objective.startswith("rank:"):
+            rows.set_group([30] * (ROWS // 30))
+        model = xgboost.train({"objective": objective, "max_depth": 4, **({"num_class": 2} if objective.startswith("multi:") else {})}, rows, 8)
+        model_name = name("kind")
+        deploy(server, client, model_name, model, signature=infer_signature(values))
+        found, expected = infer(server, model_name, tensors(values)), loaded(model_name).predict(values)
+        assert found.shape == expected.shape and numpy.abs(found - expected).max() <= 1e-6 * max(1, numpy.abs(expected).max()), objective
 
 
 def test_classes_of_scikit_learn(server, client, experiment, name, table):
