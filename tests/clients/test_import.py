@@ -35,8 +35,8 @@ def source(tmp_path_factory):
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/m.db", "--artifacts-destination",
                str(folder / "files"), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
-    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 300
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, process_group=0)
+    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 300  # it imports a great deal
     while True:
         try:
             if requests.get(f"{url}/health", timeout=2).status_code == 200:
