@@ -217,9 +217,12 @@ static bool hear_all(void) {
   return result != WIRE_GONE;
 }
 
+/* A status below 0: it went with orders unread, which the socket tells as an error. */
 static void on_readable(uv_poll_t *watch, int status, int events) {
   (void)events;
-  if (status < 0 || !hear_all()) (void)uv_poll_stop(watch);
+  bool there = hear_all();
+  if (there && status < 0) lose_spawner();
+  if (!there || status < 0) (void)uv_poll_stop(watch);
 }
 
 purlin_status process_start(void) {

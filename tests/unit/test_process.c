@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -447,6 +448,31 @@ static void test_death_of_the_spawner(void **unused) {
   in_fiber(run_without_spawner);
 }
 
+static void *kill_soon(void *pid) {
+  (void)usleep(50000);
+  (void)kill(*(pid_t *)pid, SIGKILL);
+  return NULL;
+}
+
+/* An order that it did not read any more: its socket then tells an error, not just its end. */
+static void run_with_an_unread_order(purlin_ctx *ctx, void *unused) {
+  (void)unused;
+  pthread_t killer;
+  purlin_process process;
+  pid_t spawner = find_spawner();
+  assert_int_equal(kill(spawner, SIGSTOP), 0);
+  assert_int_equal(pthread_create(&killer, NULL, kill_soon, &spawner), 0);
+  assert_int_equal(purlin_contained_start(ctx, "trainer", "echo", (purlin_json){0}, NULL, &process), PURLIN_UNAVAILABLE);
+  assert_non_null(strstr(purlin_failure(ctx), "the spawner does not answer"));
+  assert_int_equal(pthread_join(killer, NULL), 0);
+  loops_stop();
+}
+
+static void test_death_of_the_spawner_with_an_order(void **unused) {
+  (void)unused;
+  in_fiber(run_with_an_unread_order);
+}
+
 /* ---- Describing, identity, directories ---- */
 
 static void test_describe(void **unused) {
@@ -544,6 +570,7 @@ int main(void) {
       IN_DAEMON(test_many),
       IN_DAEMON(test_death_of_the_daemon),
       IN_DAEMON(test_death_of_the_spawner),
+      IN_DAEMON(test_death_of_the_spawner_with_an_order),
       IN_DAEMON(test_describe),
       IN_DAEMON(test_providers),
       IN_DAEMON(test_catalogue),
