@@ -161,6 +161,7 @@ static purlin_status counted(const db_call *call, purlin_status status) {
 }
 
 purlin_status db_call_begin(db_call *call, purlin_ctx *ctx, const purlin_value *sql_and_values, size_t count) {
+  call->statement = NULL; /* compilers do not know that what is failed with is no PURLIN_OK */
   if (count == 0 || sql_and_values[0].type != PURLIN_V_TEXT)
     return purlin_fail(ctx, PURLIN_INTERNAL, "the first argument of a statement is its SQL");
   purlin_status status = db_call_check(call, ctx, (const char *)sql_and_values[0].as.data, sql_and_values[0].size);
