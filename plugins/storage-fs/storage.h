@@ -10,7 +10,7 @@
  * collect.c  blobs that nobody names go
  * unused.c   which they are, and when they go
  *
- * Calls that touch the disk run on the blocking pool; a writer gathers 512 KiB before it bothers the disk. */
+ * Calls that touch the disk run on the blocking pool; a writer gathers 1 MiB before it bothers the disk. */
 #ifndef STORAGE_H
 #define STORAGE_H
 

@@ -11,7 +11,7 @@
 /* What is as large as a block goes to the disk past the page cache, where the file system can do that: half the processor's time, no
  * flood of dirty pages that others wait for, and a short flush at the end. PAGE is what such writes are aligned to. Elsewhere the kernel
  * is told to begin with what was written each time WRITE_OUT more is there. */
-enum { BLOCK = 512 * 1024, PAGE = 4096, WRITE_OUT = 8 * 1024 * 1024 };
+enum { BLOCK = 1024 * 1024, PAGE = 4096, WRITE_OUT = 8 * 1024 * 1024 };
 
 /* One block fills while the other one is hashed on one thread and written on another. */
 struct purlin_blob_writer {
