@@ -175,7 +175,7 @@ PURLIN_SCHEMA(get_trace_in, "Which trace",
     PURLIN_DEFAULT(allow_partial, "\"false\"", "Also while some of its spans are on their way", .max_length = 5));
 
 PURLIN_ROUTE(get_trace, "GET /api/3.0/mlflow/traces/get", .summary = "A trace with its spans", .permission = "runs:read", .by_project = true,
-    .query = get_trace_in_schema, .answer = "application/json", .dialect = &mlflow) {
+    .query = get_trace_in_schema, .answer = "application/json", .timeout_ms = UINT32_MAX, .dialect = &mlflow) {
   get_trace_in in;
   traces_trace trace = {0};
   purlin_status status = purlin_query_decode(ctx, request, get_trace_in_schema(), &in);
@@ -200,7 +200,7 @@ static bool is_wanted(const get_traces_in *in, const traces_trace *trace) {
 }
 
 PURLIN_ROUTE(get_traces, "GET /api/3.0/mlflow/traces/batchGet", .summary = "Traces with their spans, as many as there are", .permission = "runs:read",
-    .by_project = true, .query = get_traces_in_schema, .answer = "application/json", .dialect = &mlflow) {
+    .by_project = true, .query = get_traces_in_schema, .answer = "application/json", .timeout_ms = UINT32_MAX, .dialect = &mlflow) {
   get_traces_in in;
   traces_page found = {0};
   bool first = true;

@@ -8,7 +8,8 @@ enum {
   MOST_SPANS = 10000,
   MOST_RESOURCE_TAGS = 100,
   STATEMENT_BYTES = 4 * 1024 * 1024, /* of content, at which a statement ends: the database takes no packets without end */
-  PAGE_BYTES = 4 * 1024 * 1024
+  PAGE_BYTES = 4 * 1024 * 1024,
+  FIRST_STEP = 16 /* spans */
 };
 
 /* What a client told of a trace as a whole stays; otherwise it lasts from the first of its spans to the last. */
@@ -293,19 +294,45 @@ static bool keep(purlin_ctx *ctx, traces_span *span, size_t *bytes) {
   return true;
 }
 
-static purlin_status read_page(purlin_ctx *ctx, purlin_rows *rows, const trace_place *of, int64_t limit,
+/* Where a page, or a part of it, begins: behind that span. */
+typedef struct span_place {
+  int64_t start_ns;
+  const char *span_id;
+} span_place;
+
+static purlin_status read_some(purlin_ctx *ctx, const trace_place *of, span_place behind, size_t limit, size_t *bytes,
                                traces_span_page *out) {
-  size_t bytes = 0;
-  for (bool got = true; out->spans.count < (size_t)limit && bytes < PAGE_BYTES;) {
+  purlin_rows *rows = NULL;
+  purlin_status status = purlin_db_open(ctx, traces_span, &rows, SELECT_SPANS, of->id, of->number, behind.start_ns,
+                                        behind.start_ns, behind.span_id, (int64_t)limit);
+  for (bool got = true; status == PURLIN_OK && limit > 0 && *bytes < PAGE_BYTES; limit--) {
     traces_span *span = &out->spans.items[out->spans.count];
-    purlin_status status = purlin_db_next(ctx, rows, span, &got);
-    if (status != PURLIN_OK || !got) return status;
+    status = purlin_db_next(ctx, rows, span, &got);
+    if (status != PURLIN_OK || !got) break;
     span->trace_id = of->id;
-    if (!keep(ctx, span, &bytes)) return PURLIN_TOO_LARGE;
-    out->spans.count++;
+    if (!keep(ctx, span, bytes)) status = PURLIN_TOO_LARGE;
+    else out->spans.count++;
   }
-  const traces_span *last = &out->spans.items[out->spans.count - 1];
-  out->next_page_token = purlin_format(ctx, "%" PRId64 ".%s", last->start_ns, last->span_id);
+  purlin_db_close(ctx, rows);
+  return status;
+}
+
+/* Spans may be of any size, and rows that were asked for and not taken cost as much as the others: so few are asked for at first, and then
+ * as many as should fit. */
+static purlin_status read_page(purlin_ctx *ctx, const trace_place *of, span_place behind, size_t limit,
+                               traces_span_page *out) {
+  size_t bytes = 0, step = FIRST_STEP;
+  while (out->spans.count < limit && bytes < PAGE_BYTES) {
+    size_t before = out->spans.count, some = limit - before < step ? limit - before : step;
+    purlin_status status = read_some(ctx, of, behind, some, &bytes, out);
+    if (status != PURLIN_OK) return status;
+    size_t count = out->spans.count;
+    if (count - before < some && bytes < PAGE_BYTES) return PURLIN_OK; /* there are no more */
+    behind = (span_place){out->spans.items[count - 1].start_ns, out->spans.items[count - 1].span_id};
+    size_t fit = bytes < PAGE_BYTES ? (PAGE_BYTES - bytes) / (bytes / count + 1) + 1 : 1;
+    step = fit < step * 4 ? fit : step * 4;
+  }
+  out->next_page_token = purlin_format(ctx, "%" PRId64 ".%s", behind.start_ns, behind.span_id);
   return out->next_page_token ? PURLIN_OK : PURLIN_TOO_LARGE;
 }
 
@@ -313,7 +340,6 @@ PURLIN_OPERATION(list_spans, traces_list_spans, traces_span_page,
     .summary = "The spans of a trace, in order of their start", .permission = "runs:read", .by_project = true,
     .http = "GET /api/v1/traces/{trace_id}/spans") {
   trace_place of;
-  purlin_rows *rows = NULL;
   int64_t start_ns = -1;
   char span_id[17] = "";
   out->next_page_token = "";
@@ -323,10 +349,5 @@ PURLIN_OPERATION(list_spans, traces_list_spans, traces_span_page,
   purlin_status status = traces_place(ctx, in->trace_id, "runs:read", &of);
   if (status != PURLIN_OK) return status;
   out->spans.items = purlin_alloc_array(ctx, (size_t)in->limit, sizeof *out->spans.items);
-  if (!out->spans.items) return PURLIN_TOO_LARGE;
-  status = purlin_db_open(ctx, traces_span, &rows, SELECT_SPANS, of.id, of.number, start_ns, start_ns,
-                          (const char *)span_id, in->limit);
-  if (status == PURLIN_OK) status = read_page(ctx, rows, &of, in->limit, out);
-  purlin_db_close(ctx, rows);
-  return status;
+  return out->spans.items ? read_page(ctx, &of, (span_place){start_ns, span_id}, (size_t)in->limit, out) : PURLIN_TOO_LARGE;
 }
