@@ -142,7 +142,8 @@ static some_list *list_of(const owners *of, size_t kind, size_t at) {
 
 /* What one has is complete: its items stay where they are, and those of the next begin behind them. */
 static void give(gathering *g, some_list *list) {
-  if (g->count > 0) *list = (some_list){g->items, g->count};
+  if (g->count == 0) return;
+  *list = (some_list){g->items, g->count};
   g->items += g->count * g->item_size;
   g->room -= g->count;
   g->count = 0;

@@ -339,10 +339,10 @@ def test_huge_counts_are_bounded(client, experiment):
     trace = new_id()
     many = otlp.span(trace, new_span(), "many", more=b"".join(otlp.field(9, otlp.pair(f"k{i}", i)) for i in range(50_000)))
     events = otlp.span(trace, new_span(), "events", more=otlp.field(11, otlp.message((2, "e"))) * 100_000)
-    empty = otlp.span(trace, new_span(), "empty", more=otlp.field(9, b"") * 4_000_000)
+    empty = otlp.span(trace, new_span(), "empty", more=otlp.field(9, b"") * 400_000)
     for span in (many, events, empty):
         assert export(client, otlp.request(span), experiment).status in (200, 413)
-    assert export(client, b"\x0a\x00" * 4_000_000, experiment).status in (200, 413)
+    assert export(client, b"\x0a\x00" * 1_000_000, experiment).status in (200, 413)
     assert export(client, otlp.request(*[otlp.span(new_id(), new_span(), f"t{i}") for i in range(2000)]), experiment).status == 200
     assert client.get("/readyz").status == 200
 
