@@ -202,10 +202,34 @@ static bool orders_by_value(const search_page *p) {
          first->entity->value_count == 0 && p->sql.scopes.count == 1 && !past;
 }
 
+static bool are_tied(const id_rows *rows, size_t a, size_t b) {
+  return rows->items[a].value.value == rows->items[b].value.value;
+}
+
 static bool has_ties(const id_rows *rows) {
   for (size_t i = 1; i < rows->count; i++)
-    if (rows->items[i].value.value == rows->items[i - 1].value.value) return true;
+    if (are_tied(rows, i - 1, i)) return true;
   return false;
+}
+
+/* Those that were found, in the whole order. */
+static purlin_status sort(search_page *p, id_rows *found) {
+  size_t count = 0;
+  const char **ids = purlin_alloc_array(p->sql.ctx, found->count + 1, sizeof *ids);
+  for (size_t i = 0; i < found->count && ids; i++) ids[i] = found->items[i].id;
+  const char *list = ids ? purlin_list_json(p->sql.ctx, (purlin_texts){ids, found->count}) : NULL;
+  if (!list) return PURLIN_TOO_LARGE;
+  buffer_format(
+      &p->sql.text,
+      "SELECT %s AS id FROM JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+      " PATH '$')) j STRAIGHT_JOIN %s ON %s = j.id",
+      p->search->id, p->from, p->search->id);
+  search_value(&p->sql, purlin_value_text(list));
+  search_order_join(&p->sql, p->search, &p->order, 0);
+  search_order_by(&p->sql, p->search, &p->order);
+  const purlin_value *statement = search_finished(&p->sql, &count);
+  if (!statement) return PURLIN_TOO_LARGE;
+  return purlin_db_list_(p->sql.ctx, id_row_schema(), (void *)&found->items, &found->count, statement, count);
 }
 
 /* A part that asks for the value that is ordered by: then every row has it. */
@@ -217,8 +241,8 @@ static const search_part *part_of_order(const search_page *p) {
   return NULL;
 }
 
-/* By the value alone, which the index has. Only where values are the same do the other keys decide: then again, sorted, as far as the last
- * value reaches. What has no value comes last. */
+/* By the value alone, which the index has. Only where values are the same do the other keys decide: then what was found is sorted, or, where
+ * the page would end among the same values, looked for again, sorted, as far as that value reaches. What has no value comes last. */
 static purlin_status walk_values(search_page *p, id_rows *out, id_rows *without) {
   const search_order_item *first = &p->order.items[0];
   way w = {.entity = first->name.entity, .alias = "o0", .name = first->name.name, .first_order = 1, .sorted = true};
@@ -226,14 +250,12 @@ static purlin_status walk_values(search_page *p, id_rows *out, id_rows *without)
   size_t limit = (size_t)p->limit;
   purlin_status status = walk(p, &w, limit, out);
   if (status != PURLIN_OK) return status;
-  if (has_ties(out)) {
+  if (out->count == limit && are_tied(out, limit - 2, limit - 1)) {
     w.sorted = false;
-    if (out->count == limit) {
-      w.extra = first->descending ? " AND o0.value >= ?" : " AND o0.value <= ?";
-      w.bound = purlin_value_double(out->items[limit - 1].value.value);
-    }
+    w.extra = first->descending ? " AND o0.value >= ?" : " AND o0.value <= ?";
+    w.bound = purlin_value_double(out->items[limit - 1].value.value);
     status = walk(p, &w, limit, out);
-  }
+  } else if (has_ties(out)) status = sort(p, out);
   if (status != PURLIN_OK || out->count == limit || w.part) return status;
   return walk(p, &(way){.extra = " AND o0.value IS NULL"}, limit - out->count, without);
 }
