@@ -226,3 +226,29 @@ def test_only_some_experiments(source, there, client):
     code, table, said = run_import(source, "--experiment", chosen, "--no-artifacts")
     assert code == 0 and counts(table)["experiments"] == (1, 1) and "files" not in counts(table), table + said
     assert client.get_experiment_by_name(chosen) and client.get_experiment_by_name(other) is None
+
+
+def test_what_was_made_here_is_left_as_it_is(source, filled, there, client):
+    """Also where the source has an experiment of that name, a deleted one."""
+    name = unique("both")
+    there.delete_experiment(there.create_experiment(name))
+    ours = client.create_experiment(name, tags={"team": "ours"})
+    run = client.create_run(ours).info.run_id
+    code, out, errors = run_import(source, "--experiment", name)
+    assert code == 1 and "there is one of that name here" in out + errors, (out, errors)
+    found = client.get_experiment(ours)
+    assert found.lifecycle_stage == "active" and found.tags == {"team": "ours"} and client.get_run(run).info.lifecycle_stage == "active"
+
+
+def test_a_copy_of_a_version_waits_for_its_origin(source, filled, there, client):
+    """MLflow's own way to promote a model: its name may come before the origin's."""
+    origin, copy = unique("z-origin"), unique("a-copy")
+    experiment = there.create_experiment(unique("promoted"))
+    run = there.create_run(experiment).info.run_id
+    there.log_text(run, "bytes", "model/MLmodel")
+    there.create_registered_model(origin)
+    there.create_model_version(origin, f"runs:/{run}/model", run)
+    there.copy_model_version(f"models:/{origin}/1", copy)
+    code, out, errors = run_import(source)
+    assert "no model named" not in out + errors, (out, errors)
+    assert client.get_model_version(copy, "1").source == f"models:/{origin}/1"

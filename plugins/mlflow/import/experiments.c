@@ -65,9 +65,11 @@ static void set_tag(importing *of, const char *id, const char *key, const char *
   cJSON_Delete(body);
 }
 
-static const char *create(importing *of, const cJSON *there) {
+/* It says from the beginning where it came from: who is stopped now knows it again. */
+static const char *create(importing *of, const cJSON *there, const char *source) {
   cJSON *body = cJSON_CreateObject(), *made = NULL;
   add_text(body, "name", text_of(there, "name"));
+  (void)cJSON_AddItemToArray(cJSON_AddArrayToObject(body, "tags"), pair(TAG_SOURCE, source));
   bool fine = ask(&of->to, "POST", "/api/2.0/mlflow/experiments/create", body, &made);
   const char *id = fine ? say("%s", text_of(made, "experiment_id")) : "";
   if (!fine) problem(of, "experiment '%s': %s", text_of(there, "name"), of->to.message);
@@ -84,40 +86,54 @@ static void move(importing *of, const char *id, const char *where) {
   cJSON_Delete(body);
 }
 
-/* Its tags, with the one that tells where it came from. */
-static void copy_tags(importing *of, const cJSON *there, const char *id, const char *source) {
+static void copy_tags(importing *of, const cJSON *there, const char *id) {
   const cJSON *tag;
   cJSON_ArrayForEach(tag, member(there, "tags")) {
     const char *key = text_of(tag, "key");
     if (strncmp(key, "purlin.import.", 14) != 0) set_tag(of, id, key, text_of(tag, "value"));
   }
-  set_tag(of, id, TAG_SOURCE, source);
+}
+
+/* Every server has one: runs of both stand in it, and of itself nothing is changed. */
+static bool is_default(const cJSON *there) { return strcmp(text_of(there, "name"), "Default") == 0; }
+
+/* The experiment here that is the copy of one there, made if there is none; "": there can be none, or not yet. */
+static const char *find_or_create(importing *of, const cJSON *there, const known_experiments *known) {
+  const char *name = text_of(there, "name");
+  const char *source = say("%s/experiments/%s", of->source, text_of(there, "experiment_id"));
+  const char *id = map_get(&known->by_source, source), *other = map_get(&known->by_name, name);
+  if (!id && is_default(there)) id = other;
+  if (id) return id;
+  if (!other) return of->dry ? "" : create(of, there, source);
+  problem(
+      of,
+      "experiment '%s': there is one of that name here, which did not come from there; rename one of them. The same server under"
+      " another address is told by --as",
+      name);
+  return "";
 }
 
 /* Makes it, when it is not here, so that runs of others may refer to what is in it. */
 static void make(importing *of, const cJSON *there, known_experiments *known) {
   const char *there_id = text_of(there, "experiment_id"), *name = text_of(there, "name");
-  const char *source = say("%s/experiments/%s", of->source, there_id);
-  const char *id = map_get(&known->by_source, source);
-  if (!id) id = map_get(&known->by_name, name);
   of->there[EXPERIMENTS]++;
   map_put(&known->there, name, "");
   progress(of, name);
-  bool deleted = id && map_get(&known->deleted, id);
-  if (!id && !of->dry) id = create(of, there);
-  if (!id || !*id) return;
+  const char *id = find_or_create(of, there, known);
+  if (!*id) return;
   map_put(&of->experiments, there_id, id);
   if (of->dry) return;
   of->here[EXPERIMENTS]++;
-  if (deleted) move(of, id, "restore"); /* what is deleted takes no runs */
-  copy_tags(of, there, id, source);
+  if (is_default(there)) return;
+  if (map_get(&known->deleted, id)) move(of, id, "restore"); /* what is deleted takes no runs */
+  copy_tags(of, there, id);
 }
 
 static void fill(importing *of, const cJSON *there) {
   const char *id = map_get(&of->experiments, text_of(there, "experiment_id"));
   if (!id && !of->dry) return; /* told */
   import_runs(of, there, id ? id : "");
-  if (!of->dry && strcmp(text_of(there, "lifecycle_stage"), "deleted") == 0) move(of, id, "delete");
+  if (!of->dry && !is_default(there) && strcmp(text_of(there, "lifecycle_stage"), "deleted") == 0) move(of, id, "delete");
 }
 
 static void each_chosen(importing *of, const cJSON *page, known_experiments *known) {

@@ -143,6 +143,7 @@ typedef struct importing {
   size_t only_count;
   bool dry, artifacts, checksums;
   map runs, models, experiments; /* ids there to ids here */
+  map models_met;                /* names of registered ones */
   map parents;                   /* runs here whose parent was not here yet, to its id there */
   int64_t there[KINDS], here[KINDS];
   int64_t copied, unchanged, problems;

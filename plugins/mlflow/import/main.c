@@ -155,6 +155,7 @@ static int finish(importing *of) {
 static void forget(importing *of) {
   map_free(&of->runs);
   map_free(&of->models);
+  map_free(&of->models_met);
   map_free(&of->experiments);
   map_free(&of->parents);
   memset(of->there, 0, sizeof of->there);

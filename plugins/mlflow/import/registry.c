@@ -5,7 +5,7 @@
 
 #define REGISTERED "/api/2.0/mlflow/registered-models"
 #define VERSION_PATH "/api/2.0/mlflow/model-versions"
-enum { PAGE = 200, MOST_VERSIONS = 200000 };
+enum { PAGE = 200, MOST_VERSIONS = 200000, DEEPEST = 50 };
 
 /* ---- From sources there to sources here ------------------------------------------------------------------------------------------ */
 
@@ -262,19 +262,42 @@ static bool is_chosen(const importing *of, const cJSON *versions) {
   return cJSON_GetArraySize(versions) > 0;
 }
 
-static void import_one(importing *of, const char *name) {
+static void import_one(importing *of, const char *name, int depth);
+
+/* Versions that are copies of other models' are registered by their names: those models first. */
+static void import_origins(importing *of, const cJSON *versions, int depth) {
+  static const char scheme[] = "models:/";
+  const cJSON *one;
+  if (depth == DEEPEST) return;
+  cJSON_ArrayForEach(one, versions) {
+    const char *source = text_of(one, "source"), *name = source + sizeof scheme - 1, *slash;
+    if (strncmp(source, scheme, sizeof scheme - 1) != 0 || !(slash = strchr(name, '/'))) continue;
+    import_one(of, say("%.*s", (int)(slash - name), name), depth + 1);
+  }
+}
+
+static void import_model(importing *of, const cJSON *model, const cJSON *versions, int depth) {
+  const char *name = text_of(model, "name");
+  of->there[MODELS]++;
+  progress(of, name);
+  if (!of->dry && !make(of, model, say("%s/models/%s", of->source, name))) {
+    of->there[VERSIONS] += cJSON_GetArraySize(versions);
+    of->there[ALIASES] += cJSON_GetArraySize(member(model, "aliases"));
+    return;
+  }
+  of->here[MODELS] += !of->dry;
+  import_origins(of, versions, depth);
+  import_versions(of, name, versions);
+  import_aliases(of, model);
+}
+
+static void import_one(importing *of, const char *name, int depth) {
+  if (map_get(&of->models_met, name)) return;
+  map_put(&of->models_met, name, "");
   cJSON *answer = read_model(&of->from, name), *versions = answer ? versions_of(&of->from, name) : NULL;
   const cJSON *model = member(answer, "registered_model");
   if (!versions) problem(of, "model '%s': %s", name, of->from.message);
-  else if (is_chosen(of, versions)) {
-    of->there[MODELS]++;
-    progress(of, name);
-    if (of->dry || make(of, model, say("%s/models/%s", of->source, name))) {
-      of->here[MODELS] += !of->dry;
-      import_versions(of, name, versions);
-      import_aliases(of, model);
-    }
-  }
+  else if (is_chosen(of, versions)) import_model(of, model, versions, depth);
   cJSON_Delete(versions);
   cJSON_Delete(answer);
 }
@@ -292,7 +315,7 @@ static void import_found(importing *of, const char *filter) {
       return;
     }
     const cJSON *one;
-    cJSON_ArrayForEach(one, member(page, "registered_models")) import_one(of, text_of(one, "name"));
+    cJSON_ArrayForEach(one, member(page, "registered_models")) import_one(of, text_of(one, "name"), 0);
     more = turn_page(&at, &of->from, page, "registered_models");
     cJSON_Delete(page);
     pool_release(mark);
