@@ -332,7 +332,9 @@ purlin_status access_recognise(purlin_ctx *ctx, purlin_request *request) {
   if (credential.kind == PURLIN_CREDENTIAL_COOKIE && (status == PURLIN_NOT_FOUND || status == PURLIN_UNAUTHENTICATED))
     return challenge(ctx, request, "Bearer", "the session has ended: log in again");
   if (status == PURLIN_NOT_FOUND || status == PURLIN_UNAUTHENTICATED)
-    return challenge(ctx, request, "Bearer error=\"invalid_token\"", "the token is not valid");
+    return challenge(ctx, request, "Bearer error=\"invalid_token\"",
+                     credential.kind == PURLIN_CREDENTIAL_BASIC ? "the name or the password is wrong"
+                                                                : "the token is not valid");
   if (status != PURLIN_OK) return status;
   assume(ctx, who);
   return choose_project(ctx, request);

@@ -120,7 +120,7 @@ def test_what_is_there_is_here_with_its_id(server, client, source):
     assert {tag["key"]: tag["value"] for tag in made["tags"]}["purlin.import.source"] == f"{source.url}/runs/{run_id}"
     assert client.get(f"/get-artifact?run_uuid={run_id}&path=a%20b.txt").body == b"hello"
     asked = len(source.asked)
-    code, out, said = run(server, source.url, "--as", "old-server")
+    code, out, said = run(server, source.url.replace("127.0.0.1", "localhost"), "--as", source.url)
     assert code == 0 and client.op("tracking.list_runs", {"experiment": name}).json["runs"][0]["id"] == run_id, out + said
     assert not any(path.startswith("/get-artifact") for path in source.asked[asked:])
 

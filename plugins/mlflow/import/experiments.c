@@ -104,7 +104,8 @@ static const char *find_or_create(importing *of, const cJSON *there, const known
   const char *id = map_get(&known->by_source, source), *other = map_get(&known->by_name, name);
   if (!id && is_default(there)) id = other;
   if (id) return id;
-  if (!other) return of->dry ? "" : create(of, there, source);
+  if (of->dry) return "";
+  if (!other) return create(of, there, source);
   problem(
       of,
       "experiment '%s': there is one of that name here, which did not come from there; rename one of them. The same server under"
