@@ -71,22 +71,6 @@ static bool is_known(const purlin_request *request, const char *etag) {
   return known && (strcmp(known, "*") == 0 || strstr(known, etag));
 }
 
-static purlin_status copy_out(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage,
-                              purlin_blob_reader *reader, uint64_t first, uint64_t length) {
-  char *block = purlin_alloc(ctx, BLOCK);
-  if (!block) return PURLIN_TOO_LARGE;
-  while (length > 0) {
-    size_t got = 0;
-    purlin_status status = storage->read(ctx, reader, (int64_t)first, block, length < BLOCK ? (size_t)length : BLOCK, &got);
-    if (status == PURLIN_OK && got == 0) status = purlin_fail(ctx, PURLIN_INTERNAL, "the blob ended early");
-    if (status == PURLIN_OK) status = purlin_write(ctx, request, block, got);
-    if (status != PURLIN_OK) return status;
-    first += got;
-    length -= got;
-  }
-  return PURLIN_OK;
-}
-
 static purlin_status answer(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage,
                             purlin_blob_reader *reader, const artifacts_file *file, const char *etag) {
   uint64_t first = 0, length = (uint64_t)file->size;
@@ -96,7 +80,7 @@ static purlin_status answer(purlin_ctx *ctx, purlin_request *request, const purl
   purlin_status status = save ? purlin_set_header(ctx, request, "Content-Disposition", save) : PURLIN_TOO_LARGE;
   if (status == PURLIN_OK) status = purlin_respond_begin(ctx, request, http, media_type(file->path), (int64_t)length);
   if (status != PURLIN_OK || strcmp(purlin_method(request), "HEAD") == 0) return status;
-  return copy_out(ctx, request, storage, reader, first, length);
+  return purlin_send_blob(ctx, request, storage, reader, first, length, BLOCK);
 }
 
 static purlin_status send_file(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage,

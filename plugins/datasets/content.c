@@ -74,22 +74,6 @@ PURLIN_OPERATION(add_version, add_version_in, version,
 
 /* ---- Out ------------------------------------------------------------------------------------------------------------------------------------------ */
 
-static purlin_status copy_out(purlin_ctx *ctx, purlin_request *request, const purlin_storage *storage,
-                              purlin_blob_reader *reader, uint64_t first, uint64_t length) {
-  char *block = purlin_alloc(ctx, BLOCK);
-  if (!block) return PURLIN_TOO_LARGE;
-  while (length > 0) {
-    size_t got = 0;
-    purlin_status status = storage->read(ctx, reader, (int64_t)first, block, length < BLOCK ? (size_t)length : BLOCK, &got);
-    if (status == PURLIN_OK && got == 0) status = purlin_fail(ctx, PURLIN_INTERNAL, "the blob ended early");
-    if (status == PURLIN_OK) status = purlin_write(ctx, request, block, got);
-    if (status != PURLIN_OK) return status;
-    first += got;
-    length -= got;
-  }
-  return PURLIN_OK;
-}
-
 static purlin_status send(purlin_ctx *ctx, purlin_request *request, const version *what) {
   const purlin_storage *storage = purlin_use(ctx, storage, NULL);
   purlin_blob_reader *reader = NULL;
@@ -101,7 +85,7 @@ static purlin_status send(purlin_ctx *ctx, purlin_request *request, const versio
   unsigned http = purlin_range(ctx, request, (uint64_t)size, etag, &first, &length);
   if (http == 416) status = purlin_fail(ctx, PURLIN_RANGE, "the dataset has %lld bytes", (long long)size);
   if (status == PURLIN_OK) status = purlin_respond_begin(ctx, request, http, "text/csv; charset=utf-8", (int64_t)length);
-  if (status == PURLIN_OK) status = copy_out(ctx, request, storage, reader, first, length);
+  if (status == PURLIN_OK) status = purlin_send_blob(ctx, request, storage, reader, first, length, BLOCK);
   storage->close(ctx, reader);
   return status;
 }

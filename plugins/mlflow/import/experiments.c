@@ -90,7 +90,7 @@ static void copy_tags(importing *of, const cJSON *there, const char *id) {
   const cJSON *tag;
   cJSON_ArrayForEach(tag, member(there, "tags")) {
     const char *key = text_of(tag, "key");
-    if (strncmp(key, "purlin.import.", 14) != 0) set_tag(of, id, key, text_of(tag, "value"));
+    if (!is_ours(key)) set_tag(of, id, key, text_of(tag, "value"));
   }
 }
 
@@ -140,8 +140,8 @@ static void fill(importing *of, const cJSON *there) {
 static void each_chosen(importing *of, const cJSON *page, known_experiments *known) {
   const cJSON *one;
   cJSON_ArrayForEach(one, member(page, "experiments")) {
-    pool_block *mark = pool_mark();
     if (!is_chosen(of, text_of(one, "name"))) continue;
+    pool_block *mark = pool_mark();
     if (known) make(of, one, known);
     else fill(of, one);
     pool_release(mark);

@@ -109,6 +109,7 @@ const cJSON *member(const cJSON *of, const char *name);
 const char *text_of(const cJSON *of, const char *name);    /* "" when it is none */
 int64_t number_of(const cJSON *of, const char *name);      /* also of a text; 0 when it is none */
 const char *value_of(const cJSON *pairs, const char *key); /* of a list of {key, value}; NULL: not there */
+bool is_ours(const char *key);                             /* whether an import writes the tag by itself */
 cJSON *exact_value(const cJSON *metric); /* of a metric, to be sent: cJSON's own numbers lose their last bit */
 cJSON *pair(const char *key, const char *value);
 void add_text(cJSON *to, const char *name, const char *value); /* nothing for "" */

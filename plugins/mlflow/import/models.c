@@ -50,8 +50,7 @@ static cJSON *tags_of(importing *of, const cJSON *info) {
   cJSON *list = cJSON_CreateArray();
   const cJSON *tag;
   cJSON_ArrayForEach(tag, member(info, "tags")) {
-    if (strncmp(text_of(tag, "key"), "purlin.import.", 14) != 0)
-      (void)cJSON_AddItemToArray(list, pair(text_of(tag, "key"), text_of(tag, "value")));
+    if (!is_ours(text_of(tag, "key"))) (void)cJSON_AddItemToArray(list, pair(text_of(tag, "key"), text_of(tag, "value")));
   }
   (void)cJSON_AddItemToArray(list, pair(TAG_SOURCE, say("%s/models/%s", of->source, text_of(info, "model_id"))));
   return list;

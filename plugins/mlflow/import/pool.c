@@ -104,6 +104,8 @@ int64_t number_of(const cJSON *of, const char *name) {
   return cJSON_IsNumber(found) ? (int64_t)found->valuedouble : 0;
 }
 
+bool is_ours(const char *key) { return strncmp(key, "purlin.import.", 14) == 0; }
+
 const char *value_of(const cJSON *pairs, const char *key) {
   const cJSON *one;
   cJSON_ArrayForEach(one, pairs) {

@@ -60,8 +60,7 @@ static cJSON *tags_of(const cJSON *of, const char *source) {
   cJSON *list = cJSON_CreateArray();
   const cJSON *tag;
   cJSON_ArrayForEach(tag, member(of, "tags")) {
-    if (strncmp(text_of(tag, "key"), "purlin.import.", 14) != 0)
-      (void)cJSON_AddItemToArray(list, pair(text_of(tag, "key"), text_of(tag, "value")));
+    if (!is_ours(text_of(tag, "key"))) (void)cJSON_AddItemToArray(list, pair(text_of(tag, "key"), text_of(tag, "value")));
   }
   (void)cJSON_AddItemToArray(list, pair(TAG_SOURCE, source));
   return list;
@@ -115,8 +114,7 @@ static bool is_whole(importing *of, const char *name, const cJSON *version, cons
   const cJSON *expected = whole ? member(version, "tags") : NULL;
   cJSON_ArrayForEach(tag, expected) {
     const char *kept = value_of(member(ours, "tags"), text_of(tag, "key"));
-    if (strncmp(text_of(tag, "key"), "purlin.import.", 14) == 0 || (kept && strcmp(kept, text_of(tag, "value")) == 0))
-      continue;
+    if (is_ours(text_of(tag, "key")) || (kept && strcmp(kept, text_of(tag, "value")) == 0)) continue;
     problem(of, "model '%s', version %s: the tag '%s' is not here as it was there", name, number, text_of(tag, "key"));
     whole = false;
   }

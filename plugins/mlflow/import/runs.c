@@ -132,8 +132,6 @@ static bool send_list(importing *of, const char *path, const char *id, const cha
   return fine;
 }
 
-static bool is_ours(const char *key) { return strncmp(key, "purlin.import.", 14) == 0; }
-
 /* The value of a tag as it is to be here; NULL: it is not copied. */
 static const char *tag_here(importing *of, const char *id, const cJSON *tag) {
   const char *key = text_of(tag, "key"), *value = text_of(tag, "value");

@@ -133,6 +133,26 @@ PURLIN_MAYBE_UNUSED static inline purlin_status purlin_read_blob(purlin_ctx *ctx
   return status;
 }
 
+/* Writes `length` bytes of an open blob from `first` on, in blocks of `block_size` bytes, into an answer that has begun. May park.
+ * PURLIN_INTERNAL, recorded, when the blob ends before. Since 0.2. */
+PURLIN_MAYBE_UNUSED static inline purlin_status purlin_send_blob(purlin_ctx *ctx, purlin_request *request,
+                                                                 const purlin_storage *storage, purlin_blob_reader *reader,
+                                                                 uint64_t first, uint64_t length, size_t block_size) {
+  char *block = (char *)purlin_alloc(ctx, block_size);
+  if (!block) return PURLIN_TOO_LARGE;
+  while (length > 0) {
+    size_t got = 0;
+    purlin_status status =
+        storage->read(ctx, reader, (int64_t)first, block, length < block_size ? (size_t)length : block_size, &got);
+    if (status == PURLIN_OK && got == 0) status = purlin_fail(ctx, PURLIN_INTERNAL, "the blob ended early");
+    if (status == PURLIN_OK) status = purlin_write(ctx, request, block, got);
+    if (status != PURLIN_OK) return status;
+    first += got;
+    length -= got;
+  }
+  return PURLIN_OK;
+}
+
 PURLIN_END
 
 #endif
