@@ -2,22 +2,24 @@
 #include "core/text.h"
 #include <string.h>
 
-const char daemon_usage[] = "purlind: the Purlin daemon\n"
-                            "\n"
-                            "Usage: purlind [OPTION ...]\n"
-                            "\n"
-                            "  --config FILE     configuration (default /etc/purlin/purlin.lua if it is there)\n"
-                            "  --check           check configuration, plugins and policies, say what is wrong, and exit\n"
-                            "  --dev             start a private MariaDB in the state directory (default ./var)\n"
-                            "  --state DIR       where files are kept\n"
-                            "  --plugins DIR     load plugins from this folder only\n"
-                            "  --policies DIR    load policies from this folder\n"
-                            "  --library DIR     where Lua's require looks\n"
-                            "  --runner FILE     purlin-runner, when it is not beside purlind\n"
-                            "  --address ADDR    listen on this address\n"
-                            "  --port PORT       listen on this port; 0 takes any free one\n"
-                            "  --version         print the version\n"
-                            "  --help            print this\n";
+const char daemon_usage[] =
+    "purlind: the Purlin daemon\n"
+    "\n"
+    "Usage: purlind [OPTION ...]\n"
+    "\n"
+    "  --config FILE     configuration (default /etc/purlin/purlin.lua if it is there)\n"
+    "  --check           check configuration, plugins and policies, say what is wrong, and exit\n"
+    "  --migrations      print what this release does to the database, a line for each migration, and exit\n"
+    "  --dev             start a private MariaDB in the state directory (default ./var)\n"
+    "  --state DIR       where files are kept\n"
+    "  --plugins DIR     load plugins from this folder only\n"
+    "  --policies DIR    load policies from this folder\n"
+    "  --library DIR     where Lua's require looks\n"
+    "  --runner FILE     purlin-runner, when it is not beside purlind\n"
+    "  --address ADDR    listen on this address\n"
+    "  --port PORT       listen on this port; 0 takes any free one\n"
+    "  --version         print the version\n"
+    "  --help            print this\n";
 
 enum { TEXT, NUMBER, FLAG };
 
@@ -28,10 +30,11 @@ bool daemon_arguments_parse(int count, char **arguments, daemon_arguments *out, 
     int kind;
     void *place;
   } options[] = {
-      {"--config", TEXT, &out->config},     {"--state", TEXT, &out->state},     {"--plugins", TEXT, &out->plugins},
-      {"--policies", TEXT, &out->policies}, {"--library", TEXT, &out->library}, {"--runner", TEXT, &out->runner},
-      {"--address", TEXT, &out->address},   {"--port", NUMBER, &out->port},     {"--dev", FLAG, &out->dev},
-      {"--check", FLAG, &out->check},       {"--help", FLAG, &out->help},       {"--version", FLAG, &out->version},
+      {"--config", TEXT, &out->config},         {"--state", TEXT, &out->state},     {"--plugins", TEXT, &out->plugins},
+      {"--policies", TEXT, &out->policies},     {"--library", TEXT, &out->library}, {"--runner", TEXT, &out->runner},
+      {"--address", TEXT, &out->address},       {"--port", NUMBER, &out->port},     {"--dev", FLAG, &out->dev},
+      {"--check", FLAG, &out->check},           {"--help", FLAG, &out->help},       {"--version", FLAG, &out->version},
+      {"--migrations", FLAG, &out->migrations},
   };
   for (int i = 1; i < count; i++) {
     size_t o = 0;

@@ -151,13 +151,17 @@ static purlin_status start_loops(starting *s) {
   return status;
 }
 
-static purlin_status load_plugins(starting *s) {
+static purlin_status open_plugins(starting *s) {
   const plugins_settings *configured = &s->settings.plugins;
   const plugins_options options = {.folders = configured->folders.items,
                                    .folder_count = configured->folders.count,
                                    .disabled = configured->disabled.items,
                                    .disabled_count = configured->disabled.count};
-  purlin_status status = plugins_load(&options, &s->why);
+  return plugins_load(&options, &s->why);
+}
+
+static purlin_status load_plugins(starting *s) {
+  purlin_status status = open_plugins(s);
   if (status == PURLIN_OK) status = plugins_configure(s->settings.file, &s->why);
   if (status == PURLIN_OK) status = plugins_register(&s->why);
   return status;
@@ -506,6 +510,16 @@ static int check(starting *s) {
   return 0;
 }
 
+/* What the upgrade's pre-flight asks of the new release: nothing is configured or started for it. */
+static int list_migrations(starting *s) {
+  if (open_plugins(s) != PURLIN_OK) return complain(s, 1);
+  buffer out = {0};
+  plugins_list_migrations(&out);
+  bool whole = !out.failed && fwrite(out.data, 1, out.size, stdout) == out.size && fflush(stdout) == 0;
+  buffer_free(&out);
+  return whole ? 0 : 1;
+}
+
 int purlin_daemon_main(int count, char **arguments) {
   static starting s;
   if (!daemon_arguments_parse(count, arguments, &s.arguments, &s.why)) return complain(&s, 2);
@@ -514,7 +528,7 @@ int purlin_daemon_main(int count, char **arguments) {
     return 0;
   }
   if (settings_load(&s.arguments, &s.settings, &s.why) != PURLIN_OK) return complain(&s, 1);
-  int exit_code = s.arguments.check ? check(&s) : serve(&s);
+  int exit_code = s.arguments.check ? check(&s) : s.arguments.migrations ? list_migrations(&s) : serve(&s);
   settings_free(&s.settings);
   buffer_free(&s.why);
   return exit_code;

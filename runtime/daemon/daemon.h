@@ -26,7 +26,7 @@ typedef struct daemon_arguments {
   const char *runner; /* purlin-runner; NULL: beside purlind */
   const char *address;
   int port; /* -1: as configured */
-  bool dev, check, help, version;
+  bool dev, check, migrations, help, version;
 } daemon_arguments;
 
 /* False when they are wrong; `why` says how. */

@@ -82,7 +82,8 @@ PURLIN_CHECKED purlin_status db_query_json(purlin_ctx *ctx, const char *sql, con
 /* Applies a component's migrations that are not yet recorded, in order of name, under a lease row, one statement at a time, each
  * recorded. What a repetition would do twice is not: a statement that changes rows commits with its record, and a definition
  * that an interrupted start has already made is recognised. A changed migration, one that failed half-way and one that is
- * recorded but not ours are explained in `why`; with PURLIN_OK `why` is a warning: the database was used by a newer release.
+ * recorded but not ours are explained in `why`; with PURLIN_OK `why` is a warning: the database was used by a newer release, which is fine
+ * unless one of its migrations is marked as breaking (PURLIN_CONFLICT).
  * Parks: it runs in a fiber at start, in no transaction. */
 PURLIN_CHECKED purlin_status db_migrate(purlin_ctx *ctx, const char *component, const purlin_migration *const *migrations,
                                         size_t count, buffer *why);

@@ -5,6 +5,8 @@
  *   - one that changes rows commits together with its record;
  *   - a definition is marked as started, run, and recorded. If the process dies in between, the next start finds the mark, and
  *     takes "exists already" for done.
+ * A release before this one runs on what was added since, with a warning. A migration that it could not live with says so in a line
+ * "-- breaking: WHY": the mark is recorded before the first of its statements runs, and a release that does not know it refuses to start.
  * One process at a time, by a lease row that a fiber of its own renews; it lapses when that process dies. */
 #include "db/session.h"
 
@@ -16,6 +18,7 @@
 #include "core/text.h"
 #include "observe/log.h"
 
+#define BREAKS (-1) /* as the number of a statement: the mark of a breaking migration */
 #define LEASE_S 30
 #define LEASE_WAIT_S 120
 #define RENEW_MS 10000
@@ -24,7 +27,7 @@ static const char *const tables[] = {
     "CREATE TABLE IF NOT EXISTS purlin_migrations ("
     " component VARCHAR(64) NOT NULL,"
     " name VARCHAR(190) NOT NULL,"
-    " statement INT NOT NULL COMMENT 'from 1; 0: the whole file',"
+    " statement INT NOT NULL COMMENT 'from 1; 0: the whole file; -1: releases before it cannot go on',"
     " checksum CHAR(64) CHARACTER SET ascii NOT NULL,"
     " state ENUM('started', 'applied') NOT NULL,"
     " applied_at DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),"
@@ -248,12 +251,20 @@ static purlin_status apply_statement(step *s) {
 
 /* ---- One migration ---- */
 
+/* Before anything of it runs, so that one which was interrupted keeps the release before from starting, too. */
+static purlin_status mark_breaking(run *r, const purlin_migration *migration) {
+  if (!sql_is_breaking(migration->sql) || find_record(r, migration->name, BREAKS)) return PURLIN_OK;
+  char checksum[65];
+  checksum_of(migration->sql, strlen(migration->sql), checksum);
+  return write_record(r, migration->name, BREAKS, checksum, "applied");
+}
+
 /* Blanks and comments between statements may change; what runs may not. */
 static purlin_status apply_migration(run *r, const purlin_migration *migration) {
   const record *whole = find_record(r, migration->name, 0);
   sql_script script = {migration->sql, migration->sql + strlen(migration->sql)};
   buffer sums = {0};
-  purlin_status status = PURLIN_OK;
+  purlin_status status = whole ? PURLIN_OK : mark_breaking(r, migration);
   const char *text;
   size_t size;
   int64_t number = 0;
@@ -286,24 +297,34 @@ static int by_name(const void *a, const void *b) {
   return strcmp((*(const purlin_migration *const *)a)->name, (*(const purlin_migration *const *)b)->name);
 }
 
-/* Records without a file: behind our last one they are a newer release's, which only expands; among ours they are a mistake. */
+/* Records without a file: behind our last one they are a newer release's, which only expands unless it says otherwise; among ours they are
+ * a mistake. */
 static purlin_status check_unknown(run *r, const purlin_migration *const *sorted, size_t count) {
-  const char *last = count > 0 ? sorted[count - 1]->name : "";
+  const char *last = count > 0 ? sorted[count - 1]->name : "", *newer = NULL;
   for (size_t i = 0; i < r->records.count; i++) {
-    const char *name = r->records.items[i].name;
-    const purlin_migration wanted = {.name = name}, *key = &wanted;
+    const record *found = &r->records.items[i];
+    const purlin_migration wanted = {.name = found->name}, *key = &wanted;
     if (count > 0 && bsearch(&key, sorted, count, sizeof *sorted, by_name)) continue;
-    if (strcmp(name, last) < 0) {
+    if (strcmp(found->name, last) < 0) {
       buffer_format(r->why,
                     "%s: migration %s is applied in this database but is not part of this release: the database belongs "
                     "to another build",
-                    r->component, name);
+                    r->component, found->name);
       return PURLIN_CONFLICT;
     }
-    buffer_format(r->why, "%s: migration %s is not known here: this database was used by a newer release", r->component,
-                  name);
-    return PURLIN_OK;
+    if (found->statement == BREAKS) {
+      buffer_format(
+          r->why,
+          "%s: this database was used by a newer release, whose migration %s this release cannot work with. Install the "
+          "newer release again, or restore a backup from before it (purlin restore)",
+          r->component, found->name);
+      return PURLIN_CONFLICT;
+    }
+    if (!newer) newer = found->name;
   }
+  if (newer)
+    buffer_format(r->why, "%s: migration %s is not known here: this database was used by a newer release", r->component,
+                  newer);
   return PURLIN_OK;
 }
 

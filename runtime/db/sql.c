@@ -147,6 +147,35 @@ bool sql_next(sql_script *script, const char **statement, size_t *size) {
   }
 }
 
+bool sql_is_breaking(const char *script) {
+  static const char mark[] = "-- breaking:";
+  for (const char *line = script; *line; line += strcspn(line, "\n"), line += *line == '\n')
+    if (strncmp(line, mark, sizeof mark - 1) == 0) return true;
+  return false;
+}
+
+static bool is_one_of(const char *word, const char *end, const char *const *list) {
+  for (; *list; list++)
+    if (word_is(word, end, *list)) return true;
+  return false;
+}
+
+bool sql_narrows(const char *sql, size_t size) {
+  static const char *const takes[] = {"DROP", "RENAME", "CHANGE", "MODIFY", "TRUNCATE", NULL};
+  static const char *const indexes[] = {"INDEX", "KEY", "FOREIGN", "CONSTRAINT", "CHECK", NULL};
+  const char *at = sql, *end = sql + size;
+  bool taking = false; /* the word before was one of them */
+  for (;;) {
+    const char *start = at;
+    token_kind token = next_token(&at, end);
+    if (token == TOKEN_BLANK) continue;
+    bool word = token == TOKEN_WORD;
+    if (taking && !(word && is_one_of(start, at, indexes))) return true;
+    if (token == TOKEN_END) return false;
+    taking = word && is_one_of(start, at, takes);
+  }
+}
+
 size_t sql_excerpt(const char *sql, size_t size, size_t most) {
   const char *newline = memchr(sql, '\n', size);
   size_t shown = newline ? (size_t)(newline - sql) : size;

@@ -20,6 +20,13 @@ typedef struct sql_script {
 } sql_script;
 bool sql_next(sql_script *script, const char **statement, size_t *size);
 
+/* Whether a migration says of itself, in a line "-- breaking: WHY", that the releases before it cannot work with what it leaves. */
+bool sql_is_breaking(const char *script);
+
+/* Whether a definition takes away or changes what a release before it may use (DROP but of indexes, RENAME, CHANGE, MODIFY, TRUNCATE)
+ * instead of only adding to it. */
+bool sql_narrows(const char *sql, size_t size);
+
 /* The part of a script that a message can show: the first line, at most `most` bytes. */
 size_t sql_excerpt(const char *sql, size_t size, size_t most);
 

@@ -3,6 +3,7 @@
 #include "access/quota.h"
 #include "core/schema.h"
 #include "db/db.h"
+#include "db/sql.h"
 #include "events/events.h"
 #include "jobs/jobs.h"
 #include "observe/log.h"
@@ -287,8 +288,37 @@ static purlin_status migrate(purlin_ctx *ctx, plugin *p, buffer *why) {
   if (!g) return PURLIN_TOO_LARGE;
   plugin_visit(p, PURLIN_KIND_MIGRATION, gather, g);
   purlin_status status = g->count ? db_migrate(ctx, p->name, g->items, g->count, why) : PURLIN_OK;
+  if (status == PURLIN_OK && why->size > 0) {
+    log_write(PURLIN_WARNING, "db", "%s", buffer_end(why));
+    buffer_clear(why);
+  }
   if (status == PURLIN_OK && !become(p, PLUGIN_MIGRATED)) status = PURLIN_INTERNAL;
   return status;
+}
+
+enum { MOST_SHOWN = 300 };
+
+static void list_migration(void *to, const plugin *p, const purlin_declaration *declared) {
+  const purlin_migration *migration = (const void *)declared;
+  sql_script script = {migration->sql, migration->sql + strlen(migration->sql)};
+  buffer *out = to;
+  const char *statement;
+  size_t size, narrow = 0;
+  buffer_text(out, "{\"component\":");
+  buffer_json_text(out, p->name, strlen(p->name));
+  buffer_text(out, ",\"name\":");
+  buffer_json_text(out, migration->name, strlen(migration->name));
+  buffer_format(out, ",\"breaking\":%s,\"narrows\":[", sql_is_breaking(migration->sql) ? "true" : "false");
+  while (sql_next(&script, &statement, &size)) {
+    if (sql_classify(statement, size) != SQL_DEFINES || !sql_narrows(statement, size)) continue;
+    if (narrow++ > 0) buffer_char(out, ',');
+    buffer_json_text(out, statement, size < MOST_SHOWN ? size : MOST_SHOWN);
+  }
+  buffer_text(out, "]}\n");
+}
+
+void plugins_list_migrations(buffer *out) {
+  for (const plugin *p = first; p; p = p->next) plugin_visit(p, PURLIN_KIND_MIGRATION, list_migration, out);
 }
 
 static purlin_status step(purlin_ctx *ctx, plugin *p, purlin_plugin_step *run, const char *what, buffer *why) {

@@ -14,6 +14,9 @@ typedef struct plugins_options {
 
 /* Finds, identifies, opens and orders every plugin; the runtime's own declarations come first, as the plugin "purlin". */
 PURLIN_CHECKED purlin_status plugins_load(const plugins_options *options, buffer *why);
+/* Of all that are loaded, the migrations: a JSON object in each line, with `component`, `name`, `breaking` and, of its statements that
+ * take something away, the beginnings in `narrows`. */
+void plugins_list_migrations(buffer *out);
 /* Gives each its section of the configuration. */
 PURLIN_CHECKED purlin_status plugins_configure(const config *c, buffer *why);
 /* Registers what they declare: operations, routes, jobs, events, ...; asks contained ones what they offer. */

@@ -1,4 +1,5 @@
 """Bad starts: exit code 1, a message that names the place and what to do, and nothing left running. --check finds the same."""
+import json
 import pathlib
 import shutil
 import socket
@@ -252,3 +253,35 @@ def test_bad_policy_is_refused_alone(new_daemon, what):
     assert [record for record in daemon.records("error") if f"{what}.lua" in record["message"]], daemon.log_text()
     client.close()
     daemon.stop()
+
+
+# ---- a release beside another one's database
+
+def test_migrations_are_listed_without_a_start(new_daemon):
+    daemon = new_daemon(start=False)
+    code, text = run(daemon, "--migrations")
+    listed = [json.loads(line) for line in text.splitlines()]
+    assert code == 0 and {"purlin", "registry", "serving"} <= {one["component"] for one in listed}
+    assert not any(one["breaking"] for one in listed)
+    narrowing = {one["name"]: one["narrows"] for one in listed if one["component"] == "registry"}
+    assert narrowing["0001_models"] == [] and "MODIFY name" in " ".join(narrowing["0002_exact_names"]), narrowing
+    assert not daemon.left()
+    code, text = run(daemon, "--migrations", "--plugins", "/nowhere")
+    assert code == 1 and "/nowhere" in text
+
+
+def test_database_of_a_newer_release(new_daemon):
+    """What it added is no hindrance; what it marked as breaking is."""
+    daemon = new_daemon()
+    daemon.sql("INSERT INTO purlin_migrations (component, name, statement, checksum, state) VALUES"
+               " ('registry', '9000_later', 1, REPEAT('a', 64), 'applied'), ('registry', '9000_later', 0, REPEAT('a', 64), 'applied')")
+    daemon.stop()
+    daemon.start()
+    warned = [record["message"] for record in daemon.records("warning") if "9000_later" in record["message"]]
+    assert len(warned) == 1 and "newer release" in warned[0], daemon.log_text()
+    daemon.sql("INSERT INTO purlin_migrations (component, name, statement, checksum, state) VALUES"
+               " ('registry', '9001_gone', -1, REPEAT('a', 64), 'applied')")
+    daemon.stop()
+    code, text = run(daemon)
+    assert code == 1 and "9001_gone" in text and "purlin restore" in text, text
+    wait_until(lambda: not daemon.left(), 5, f"left running: {daemon.left()}")

@@ -87,6 +87,44 @@ TEST_IN_DATABASE(test_newer_release) {
   buffer_free(&why);
 }
 
+/* What an older release may find that a newer one has left: whole, half done, and marked as what it cannot work with. */
+TEST_IN_DATABASE(test_older_release) {
+  buffer why = {0};
+  static const char first[] = "CREATE TABLE m_old (id INT);", more[] = "ALTER TABLE m_old ADD size INT;";
+  OK(ctx, MIGRATE("older", "0001_first", first, "0002_more", more, "0003_more", "DO 0;"));
+  RUN(ctx, "DELETE FROM purlin_migrations WHERE component = 'older' AND name = '0003_more' AND statement = 0");
+  RUN(ctx, "UPDATE purlin_migrations SET state = 'started' WHERE component = 'older' AND name = '0003_more'");
+  OK(ctx, MIGRATE("older", "0001_first", first));
+  assert_says(&why, "0002_more is not known here");
+  OK(ctx, migrate(ctx, "older", (const char *const[]){NULL}, &why)); /* has become a plugin without migrations */
+  OK(ctx, MIGRATE("older", "0001_first", first, "0002_more", more, "0003_more", "DO 0;")); /* and the newer one again */
+  assert_int_equal(why.size, 0);
+
+  const char *breaking = "-- breaking: sizes are gone\nALTER TABLE m_old DROP size;";
+  OK(ctx, MIGRATE("older", "0001_first", first, "0002_more", more, "0003_more", "DO 0;", "0004_gone", breaking));
+  OK(ctx, MIGRATE("older", "0001_first", first, "0002_more", more, "0003_more", "DO 0;", "0004_gone", breaking));
+  assert_int_equal(MIGRATE("older", "0001_first", first, "0002_more", more), PURLIN_CONFLICT);
+  assert_says(&why, "newer release, whose migration 0004_gone this release cannot work with");
+  assert_says(&why, "purlin restore");
+  assert_int_equal(migrate(ctx, "older", (const char *const[]){NULL}, &why), PURLIN_CONFLICT);
+  buffer_free(&why);
+}
+
+/* The mark stands before the first statement: one that fails half-way keeps the older release out as well. */
+TEST_IN_DATABASE(test_breaking_half_way) {
+  buffer why = {0};
+  const char *first = "CREATE TABLE m_half (id INT);";
+  OK(ctx, MIGRATE("halved", "0001_first", first));
+  assert_int_equal(
+      MIGRATE("halved", "0001_first", first, "0002_gone", "-- breaking: all else\nDROP TABLE m_half;\nDROP TABLE m_none;"),
+      PURLIN_INTERNAL);
+  assert_int_equal(MIGRATE("halved", "0001_first", first), PURLIN_CONFLICT);
+  assert_says(&why, "0002_gone");
+  OK(ctx, MIGRATE("halved", "0001_first", first, "0002_gone", "-- breaking: all else\nDROP TABLE m_half;"));
+  assert_int_equal(MIGRATE("halved", "0001_first", first), PURLIN_CONFLICT);
+  buffer_free(&why);
+}
+
 TEST_IN_DATABASE(test_fails_half_way) {
   buffer why = {0};
   const char *broken = "CREATE TABLE m_d (id INT PRIMARY KEY);\nINSERT INTO m_d VALUES (1);\nINSERT INTO m_d VALUES (1);";
@@ -278,6 +316,8 @@ int main(void) {
       cmocka_unit_test(test_apply_and_again),
       cmocka_unit_test(test_changed),
       cmocka_unit_test(test_newer_release),
+      cmocka_unit_test(test_older_release),
+      cmocka_unit_test(test_breaking_half_way),
       cmocka_unit_test(test_fails_half_way),
       cmocka_unit_test(test_died_in_a_definition),
       cmocka_unit_test(test_two_at_once),

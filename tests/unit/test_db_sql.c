@@ -93,6 +93,28 @@ static void test_excerpt(void **state) {
   assert_int_equal(sql_excerpt("a\xc3\xa9", 3, 2), 1);
 }
 
+static bool narrows(const char *sql) { return sql_narrows(sql, strlen(sql)); }
+
+static void test_release(void **state) {
+  (void)state;
+  assert_true(sql_is_breaking("-- breaking: sizes are gone\nDROP TABLE a;"));
+  assert_true(sql_is_breaking("CREATE TABLE a (id INT);\n-- breaking: because"));
+  assert_false(sql_is_breaking("-- not breaking: at all\n"));
+  assert_false(sql_is_breaking("INSERT INTO a VALUES ('-- breaking: no');"));
+  assert_false(sql_is_breaking(""));
+  assert_true(narrows("DROP TABLE a"));
+  assert_true(narrows("alter table a drop column b"));
+  assert_true(narrows("ALTER TABLE a ADD c INT, DROP\n/* why */ b"));
+  assert_true(narrows("ALTER TABLE a DROP `index`"));
+  assert_true(narrows("ALTER TABLE a MODIFY b INT"));
+  assert_true(narrows("RENAME TABLE a TO b"));
+  assert_true(narrows("TRUNCATE a"));
+  assert_true(narrows("DROP"));
+  assert_false(narrows("ALTER TABLE a DROP INDEX b, ADD dropped INT COMMENT 'DROP it', DROP FOREIGN KEY c"));
+  assert_false(narrows("ALTER TABLE a DROP CONSTRAINT c, RENAME INDEX a TO b -- MODIFY"));
+  assert_false(narrows("CREATE TABLE a (id INT, `change` INT)"));
+}
+
 static void test_values(void **state) {
   (void)state;
   const char *text = "text";
@@ -144,7 +166,7 @@ static void test_calendar(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_classify), cmocka_unit_test(test_split),    cmocka_unit_test(test_excerpt),
-      cmocka_unit_test(test_values),   cmocka_unit_test(test_calendar),
+      cmocka_unit_test(test_values),   cmocka_unit_test(test_calendar), cmocka_unit_test(test_release),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
