@@ -263,6 +263,10 @@ static purlin_status load_runs(purlin_ctx *ctx, owners *of) {
   return status == PURLIN_OK && of->with_datasets ? load_datasets(ctx, ids, of) : status;
 }
 
+void run_clear(tracking_run *run) {
+  clear(&(owners){.first = (char *)run, .size = sizeof *run, .count = 1, .kinds = of_runs});
+}
+
 purlin_status runs_load(purlin_ctx *ctx, tracking_run *runs, size_t count) {
   owners of = {.first = (char *)runs, .size = sizeof *runs, .count = count, .kinds = of_runs};
   return count > 0 ? load_runs(ctx, &of) : PURLIN_OK;

@@ -1,4 +1,5 @@
 #include "tracking.h"
+#include <stdlib.h>
 #include <string.h>
 
 PURLIN_QUOTA(runs, .summary = "Runs that exist", .unit = "runs",
@@ -9,7 +10,8 @@ PURLIN_QUOTA(runs, .summary = "Runs that exist", .unit = "runs",
 
 static const char INSERT[] = "INSERT INTO tracking_runs (id, workspace, project, experiment_id, name, status, user,"
                              " artifact_uri, created_at, started_at, created_by)"
-                             " VALUES (?, ?, ?, ?, ?, 'running', ?, ?, NOW(6), COALESCE(?, NOW(6)), ?)";
+                             " VALUES (?, ?, ?, ?, ?, 'running', ?, ?, NOW(6), COALESCE(?, NOW(6)), ?)"
+                             " RETURNING created_at, started_at";
 static const char SELECT_ONE[] = "SELECT " COLUMNS FROM_RUNS " WHERE r.id = ? AND r.workspace = ?";
 static const char SELECT_PAGE[] = "SELECT " COLUMNS FROM_RUNS " WHERE r.experiment_id = ? AND r.lifecycle = 'active'"
                                   " ORDER BY r.started_at DESC, r.id LIMIT ? OFFSET ?";
@@ -69,8 +71,29 @@ static purlin_status choose_name(purlin_ctx *ctx, const tracking_create_run *in,
   return text_fits(ctx, "run_name", *name, MOST_NAME);
 }
 
+static int compare_keys(const void *a, const void *b) {
+  const tracking_pair *const *one = a, *const *other = b;
+  int by_key = strcmp((*one)->key, (*other)->key);
+  return by_key != 0 ? by_key : *one < *other ? -1 : 1;
+}
+
+/* As they are read later: in the order of their keys, and of the same key the last one. */
+static purlin_status tell_tags(purlin_ctx *ctx, const tracking_pair *pairs, size_t count, tracking_run *out) {
+  tracking_pair *told = purlin_alloc_array(ctx, count, sizeof *told);
+  const tracking_pair **sorted = purlin_alloc_array(ctx, count, sizeof *sorted);
+  size_t kept = 0;
+  if (!told || !sorted) return PURLIN_TOO_LARGE;
+  for (size_t i = 0; i < count; i++) sorted[i] = &pairs[i];
+  qsort(sorted, count, sizeof *sorted, compare_keys);
+  for (size_t i = 0; i < count; i++)
+    if (i + 1 == count || strcmp(sorted[i]->key, sorted[i + 1]->key) != 0) told[kept++] = *sorted[i];
+  out->tags.items = told;
+  out->tags.count = kept;
+  return PURLIN_OK;
+}
+
 /* Its tags, and its name as one. */
-static purlin_status write_tags(purlin_ctx *ctx, const tracking_create_run *in, const tracking_run *run) {
+static purlin_status write_tags(purlin_ctx *ctx, const tracking_create_run *in, tracking_run *run) {
   size_t count = 0;
   const run_place place = {run->project, run->experiment_id, "active", run->started_at};
   tracking_pair *pairs = purlin_alloc_array(ctx, in->tags.count + 1, sizeof *pairs);
@@ -78,36 +101,62 @@ static purlin_status write_tags(purlin_ctx *ctx, const tracking_create_run *in, 
   for (size_t i = 0; i < in->tags.count; i++)
     if (strcmp(in->tags.items[i].key, RUN_NAME_TAG) != 0) pairs[count++] = in->tags.items[i];
   pairs[count++] = (tracking_pair){RUN_NAME_TAG, run->name};
-  return tags_put(ctx, &place, run->id, pairs, count);
+  purlin_status status = tags_put(ctx, &place, run->id, pairs, count);
+  return status == PURLIN_OK ? tell_tags(ctx, pairs, count, run) : status;
 }
 
-/* NULL: the usual place. */
-static purlin_status place_files(purlin_ctx *ctx, const tracking_experiment *of, const char *id, const char **uri) {
+/* `kept` is what is written; NULL: the usual place. */
+static purlin_status place_files(purlin_ctx *ctx, const tracking_experiment *of, tracking_run *run, const char **kept) {
   static const char usual[] = "mlflow-artifacts:";
   size_t size = strlen(of->artifact_location);
-  *uri = NULL;
-  if (strncmp(of->artifact_location, usual, sizeof usual - 1) == 0) return PURLIN_OK;
   const char *slash = size > 0 && of->artifact_location[size - 1] == '/' ? "" : "/";
-  *uri = purlin_format(ctx, "%s%s%s/artifacts", of->artifact_location, slash, id);
-  return *uri ? text_fits(ctx, "artifact_uri", *uri, MOST_URI) : PURLIN_TOO_LARGE;
+  bool is_usual = strncmp(of->artifact_location, usual, sizeof usual - 1) == 0;
+  run->artifact_uri = is_usual ? purlin_format(ctx, "%s/%s/%s/artifacts", usual, of->id, run->id)
+                               : purlin_format(ctx, "%s%s%s/artifacts", of->artifact_location, slash, run->id);
+  if (!run->artifact_uri) return PURLIN_TOO_LARGE;
+  *kept = is_usual ? NULL : run->artifact_uri;
+  return text_fits(ctx, "artifact_uri", run->artifact_uri, MOST_URI);
 }
 
+typedef struct begun_row {
+  purlin_time created_at, started_at;
+} begun_row;
+PURLIN_SCHEMA(begun_row, "What the database says of a new run",
+    PURLIN_REQUIRED(created_at, "when it was made"),
+    PURLIN_REQUIRED(started_at, "when it began"));
+
+static purlin_status insert_run(purlin_ctx *ctx, const tracking_create_run *in, tracking_run *run, const char *kept_uri) {
+  begun_row begun;
+  purlin_status status = purlin_db_row(ctx, begun_row, &begun, INSERT, run->id, purlin_workspace(ctx), run->project,
+                                       run->experiment_id, run->name, run->user, kept_uri, in->started_at, run->created_by);
+  if (status == PURLIN_CONFLICT) return purlin_fail(ctx, PURLIN_CONFLICT, "There is a run '%s' already", run->id);
+  if (status != PURLIN_OK) return status;
+  run->created_at = begun.created_at;
+  run->started_at = begun.started_at;
+  return PURLIN_OK;
+}
+
+/* What is answered is what was written: nothing is read again. */
 PURLIN_OPERATION(create_run, tracking_create_run, tracking_run,
     .summary = "Begin a run", .permission = "runs:write", .by_project = true, .effect = PURLIN_CREATES, .http = "POST /api/v1/experiments/{experiment}/runs") {
   tracking_experiment of;
-  const char *name = NULL, *uri = NULL, *id = in->id && *in->id ? in->id : purlin_new_id(ctx, "run");
-  const char *user = in->user && *in->user ? in->user : purlin_actor(ctx);
+  const char *kept_uri = NULL, *id = in->id && *in->id ? in->id : purlin_new_id(ctx, "run");
   purlin_status status = id ? experiment_for_runs(ctx, in->experiment, in->experiment_id, &of) : PURLIN_TOO_LARGE;
-  if (status == PURLIN_OK) status = choose_name(ctx, in, &name);
-  if (status == PURLIN_OK) status = text_fits(ctx, "user_id", user, 256);
-  if (status == PURLIN_OK) status = place_files(ctx, &of, id, &uri);
   if (status != PURLIN_OK) return status;
-  status = purlin_db_run(ctx, INSERT, id, purlin_workspace(ctx), of.project, of.id, name, user, uri, in->started_at,
-                         purlin_actor(ctx));
-  if (status == PURLIN_CONFLICT) return purlin_fail(ctx, PURLIN_CONFLICT, "There is a run '%s' already", id);
-  if (status == PURLIN_OK) status = read_run(ctx, id, "runs:write", out);
+  *out = (tracking_run){.id = id,
+                        .experiment_id = of.id,
+                        .experiment = of.name,
+                        .project = of.project,
+                        .status = "running",
+                        .user = in->user && *in->user ? in->user : purlin_actor(ctx),
+                        .lifecycle = "active",
+                        .created_by = purlin_actor(ctx)};
+  run_clear(out);
+  status = choose_name(ctx, in, &out->name);
+  if (status == PURLIN_OK) status = text_fits(ctx, "user_id", out->user, 256);
+  if (status == PURLIN_OK) status = place_files(ctx, &of, out, &kept_uri);
+  if (status == PURLIN_OK) status = insert_run(ctx, in, out, kept_uri);
   if (status == PURLIN_OK) status = write_tags(ctx, in, out);
-  if (status == PURLIN_OK) status = runs_load(ctx, out, 1);
   return status == PURLIN_OK ? purlin_quota_take(ctx, runs, 1) : status;
 }
 

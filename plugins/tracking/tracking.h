@@ -75,6 +75,8 @@ PURLIN_CHECKED purlin_status tags_write(purlin_ctx *ctx, const run_place *of, co
 PURLIN_CHECKED purlin_status tags_put(purlin_ctx *ctx, const run_place *of, const char *run_id, const tracking_pair *pairs,
                                       size_t count);
 
+/* A run in which nothing was logged. */
+void run_clear(tracking_run *run);
 /* Reads what belongs to each of the runs, by one statement or two. May park. */
 PURLIN_CHECKED purlin_status runs_load(purlin_ctx *ctx, tracking_run *runs, size_t count);
 /* The same for as many of them, from the first on, as an answer can hold: 16 MiB, and one at least. Their number is told. May park. */

@@ -48,6 +48,19 @@ def test_experiments(client):
     refused(client.post(f"{API}/experiments/create", {"name": name}), 400, "RESOURCE_ALREADY_EXISTS", f"Experiment(name={name}) already exists.")
 
 
+@pytest.mark.parametrize("location", [None, "s3://bucket/a"])
+def test_a_new_run_is_told_as_it_is_read_later(client, location):
+    experiment = ok(client.post(f"{API}/experiments/create", {"name": unique("e"), **({"artifact_location": location} if location else {})}))["experiment_id"]
+    tags = [{"key": key, "value": str(n)} for n, key in enumerate(("b", "a", "é", "a", "B", "a b", "z", "mlflow.source.name", "a"))]
+    for body in ({}, {"tags": tags}, {"tags": tags, "user_id": "u", "run_name": "n", "start_time": 1}, {"tags": [{"key": "mlflow.runName", "value": "n"}]}):
+        made = ok(client.post(f"{API}/runs/create", {"experiment_id": experiment, **body}))["run"]
+        assert made == get_run(client, made["info"]["run_id"])
+        if "tags" in body and "run_name" in body:
+            assert pairs(made["data"]["tags"])["a"] == "8"
+    made = ok_or_created(client.op("tracking.create_run", {"experiment_id": experiment, "tags": tags}))
+    assert made == ok(client.op("tracking.get_run", {"run_id": made["id"]}))
+
+
 def test_the_default_experiment(client):
     assert ok(client.get(f"{API}/experiments/get?experiment_id=0"))["experiment"]["name"] == "Default"
     for body in ({}, {"experiment_id": ""}, {"experiment_id": "0"}):
