@@ -10,7 +10,6 @@
  * ctl/shorthand.c  what is said often in fewer words: `purlin models deploy`
  * ctl/call.c       one operation: its help, flags to JSON
  * ctl/answer.c     an answer as a table or as JSON
- * ctl/display.c    texts on a terminal: how wide they are, and nothing that the terminal would obey
  * ctl/plugin.c     `purlin plugin`: show, check, new
  * ctl/import.c     `purlin import`: another program
  * ctl/audit.c      `purlin audit verify` */
@@ -21,6 +20,7 @@
 #include <stdio.h>
 #include <cjson/cJSON.h>
 #include "core/buffer.h"
+#include "core/display.h"
 
 /* Exit codes. What went wrong is said on stderr. */
 enum {
@@ -95,15 +95,6 @@ int call_help(const catalogue_entry *entry);
 
 /* Prints the answer of an operation: one list of objects as a table, else JSON. */
 void answer_print(const session *s, const buffer *answer);
-
-/* Whatever a server says may have been written by anybody, so it passes through these on its way to a terminal. */
-void display_begin(void);                                          /* once */
-void display_add(buffer *out, const char *text, size_t size);      /* controls become \n, \u001b, ... */
-void display_text(FILE *to, const char *text);                     /* prints the same */
-size_t display_width(const char *text, size_t size);               /* columns that it takes */
-size_t display_fit(const char *text, size_t size, size_t columns); /* bytes of it that take at most so many */
-bool display_is_terminal(FILE *of);                                /* one that understands more than text */
-bool display_is_coloured(FILE *of);                                /* and NO_COLOR does not forbid */
 
 bool asks_what_it_does(int count, char **arguments); /* --help, -h or help is the first argument */
 int plugin_command(int count, char **arguments);

@@ -118,7 +118,7 @@ MYSQL *db_connection_open_plain(const db_options *options, bool with_database, u
   MYSQL *mysql = mysql_init(NULL);
   *error = CR_OUT_OF_MEMORY;
   if (!mysql) return NULL;
-  unsigned timeout_s = 5;
+  unsigned timeout_s = options->answer_timeout_ms > 0 ? (options->answer_timeout_ms + 999) / 1000 : 5;
   set_options(mysql, options);
   mysql_options(mysql, MYSQL_OPT_READ_TIMEOUT, &timeout_s);
   mysql_options(mysql, MYSQL_OPT_WRITE_TIMEOUT, &timeout_s);

@@ -47,7 +47,7 @@ typedef struct db_connecting {
   char error_text[512];
 } db_connecting;
 purlin_status db_connection_connect(void *connecting);
-/* For the service: the same with blocking calls that give up after some seconds, and without the session's settings. */
+/* For the service: the same with blocking calls that give up after answer_timeout_ms, and without the session's settings. */
 MYSQL *db_connection_open_plain(const db_options *options, bool with_database, unsigned *error, char *text,
                                 size_t text_size);
 

@@ -29,6 +29,7 @@ typedef struct db_options {
   size_t connections;          /* in all, divided among the loops; default 16 */
   uint32_t wait_ms;            /* for a free connection: 2 s, then PURLIN_UNAVAILABLE */
   uint32_t connect_timeout_ms; /* 5 s */
+  uint32_t answer_timeout_ms;  /* for an answer, of the blocking connections of db_connection_open_plain; 0: 5 s */
   size_t statements;           /* prepared per connection: 256, and under max_prepared_stmt_count */
 } db_options;
 

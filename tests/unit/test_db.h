@@ -66,7 +66,7 @@ static void begin_body(void *argument) {
   assert_int_equal(context_start("test", "test.body", run_body, argument), PURLIN_OK);
 }
 
-static void with_database(void (*run)(purlin_ctx *ctx)) {
+PURLIN_MAYBE_UNUSED static void with_database(void (*run)(purlin_ctx *ctx)) {
   buffer why = {0};
   test_body body = {.run = run};
   loop_post_item item = {.call = begin_body, .argument = &body};

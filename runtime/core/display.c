@@ -1,4 +1,4 @@
-#include "ctl/ctl.h"
+#include "core/display.h"
 #include "core/text.h"
 #include <locale.h>
 #include <stdlib.h>
