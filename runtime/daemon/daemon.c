@@ -28,6 +28,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#define HOLD_MS 20000u
+#define REST_MS 30000u
+
 /* What the steps of one start share. Each step says in `why` what is wrong; the first that does ends the start. */
 typedef struct starting {
   daemon_arguments arguments;
@@ -35,7 +38,7 @@ typedef struct starting {
   db_options database;
   buffer why;
   int exit_code;
-  int listener; /* that was passed on; -1: none */
+  loop_timer hold; /* until the server accepts, ready or not */
   bool stopping;
   uv_signal_t signals[3];
 } starting;
@@ -52,9 +55,7 @@ static purlin_status take_state(starting *s) {
   return state_take(s->settings.server.state, &s->settings.memory, &s->settings.server.state, &s->why);
 }
 
-static purlin_status take_environment(starting *s) {
-  return notify_begin(&s->listener, &s->why) ? PURLIN_OK : PURLIN_INVALID;
-}
+static purlin_status take_environment(starting *s) { return notify_begin(&s->why) ? PURLIN_OK : PURLIN_INVALID; }
 
 static purlin_status open_keys(starting *s) { return settings_open_keys(&s->settings, false, &s->why); }
 
@@ -236,7 +237,6 @@ static purlin_status listen_early(starting *s) {
   options.cors_origin_count = s->settings.cors.origins.count;
   options.cors_credentials = s->settings.cors.credentials;
   options.cors_max_age_s = (uint32_t)s->settings.cors.max_age_seconds;
-  options.listener = s->listener;
   options.max_body = (uint64_t)configured->max_body_bytes;
   options.max_connections = limits_connections((size_t)configured->max_connections);
   options.max_per_address = (size_t)configured->max_connections_per_address;
@@ -244,7 +244,10 @@ static purlin_status listen_early(starting *s) {
   options.idle_timeout_ms = (uint32_t)configured->idle_timeout_ms;
   options.write_timeout_ms = (uint32_t)configured->write_timeout_ms;
   purlin_status status = secure_begin(&s->settings, &options, &s->why);
-  return status == PURLIN_OK ? http_start(&options, &s->why) : status;
+  if (status == PURLIN_OK) passed_choose(&options);
+  if (status == PURLIN_OK) status = http_start(&options, &s->why);
+  if (status == PURLIN_OK) passed_store();
+  return status;
 }
 
 static void announce(starting *s) {
@@ -358,6 +361,8 @@ static void run_start(purlin_ctx *ctx, void *argument) {
   starting *s = argument;
   purlin_status status = start_everything(ctx, s);
   if (status == PURLIN_OK) {
+    loop_timer_stop(&s->hold);
+    http_accept();
     log_write(PURLIN_INFO, "daemon", "ready at %s", purlin_server_url());
     notify_systemd("READY=1");
     return;
@@ -396,7 +401,8 @@ static void on_stop(uv_signal_t *signal_watcher, int number) {
   if (s->stopping) _exit(130); /* asked twice: at once */
   s->stopping = true;
   log_write(PURLIN_INFO, "daemon", "stopping");
-  notify_systemd("STOPPING=1");
+  /* Requests, then jobs, then what plugins end, and the spawner its children. */
+  notify_stopping((uint64_t)s->settings.server.drain_seconds * 2000 + REST_MS);
   health_set_starting("the server stops");
   http_drain((uint32_t)s->settings.server.drain_seconds * 1000, stop_jobs, s);
 }
@@ -433,10 +439,18 @@ static purlin_status watch_signals(starting *s) {
 
 /* ---- The program --------------------------------------------------------------------------------------------------------------------------------------------- */
 
+/* Whoever calls through a socket that was passed on waits in its queue, instead of being told that the server starts; but not so long that
+ * nobody learns it. */
+static void on_hold_over(loop_timer *timer) {
+  (void)timer;
+  http_accept();
+}
+
 static void begin_on_loop(void *argument) {
   starting *s = argument;
   running = s;
   notify_begin_watchdog();
+  loop_timer_start(loop_at(0), &s->hold, HOLD_MS, on_hold_over);
   if (context_start("purlin", "start", run_start, s) == PURLIN_OK) return;
   s->exit_code = complain(s, 1);
   end_loops(s);

@@ -6,7 +6,8 @@
  * daemon/daemon.c     start and stop, in order; what fails at start is said once, and nothing is left half-started
  * daemon/health.c     /healthz, /readyz, /metrics, /openapi.json, /docs
  * daemon/limits.c     descriptors: what clients may take of them
- * daemon/notify.c     telling systemd: readiness, the watchdog; a listening socket that it passes on */
+ * daemon/notify.c     telling systemd: readiness, the watchdog
+ * daemon/passed.c     listening sockets that systemd passes on, and keeps while no daemon runs */
 #ifndef PURLIN_DAEMON_DAEMON_H
 #define PURLIN_DAEMON_DAEMON_H
 
@@ -41,14 +42,32 @@ extern const char docs_page[];
 /* How many of the wanted connections the limit on open files allows, which is raised as far as it may be. */
 size_t limits_connections(size_t wanted);
 
-/* Takes what systemd says out of the environment, so that no child finds it. Before anything forks. `descriptor`: the listening socket
- * that systemd, or whoever speaks its protocol (LISTEN_FDS), has opened for us; -1: none. False: `why` says what is wrong with it. */
-bool notify_begin(int *descriptor, buffer *why);
+/* Takes what systemd says out of the environment, so that no child finds it. Before anything forks. False: `why` says what is wrong with
+ * the sockets that it passes on. */
+bool notify_begin(buffer *why);
 /* sd_notify: "READY=1", "STOPPING=1", ...; nothing when nobody listens (NOTIFY_SOCKET). */
 void notify_systemd(const char *state);
+/* The same with a descriptor beside it (borrowed; -1: none). False when nobody has got it. */
+bool notify_systemd_with(const char *state, int descriptor);
+/* Waits until all that was told so far has been acted upon, a few seconds at most. */
+void notify_await(void);
 void notify_reloading(void);
+/* The server stops, which may take so long. */
+void notify_stopping(uint64_t longest_ms);
 /* With WATCHDOG_USEC: from now on tells that we live, twice within that time or more often, but only as long as every loop turns. After
  * loops_create. */
 void notify_begin_watchdog(void);
+
+/* ---- Listening sockets that outlive a daemon: of a socket unit (FileDescriptorName=http, redirect), or those that an earlier daemon has given
+ * to the file descriptor store (stored-http, stored-redirect). ---- */
+
+/* Takes over descriptors 3 to 3 + count - 1, which `names` ("a:b", NULL: unnamed) says the uses of. */
+bool passed_take(uint64_t count, const char *names, buffer *why);
+struct http_options;
+/* Those of them that fit where the server is to listen, to options->passed; others are closed, in the store, too, so that their address is
+ * free. */
+void passed_choose(struct http_options *options);
+/* Gives those that the server has opened itself to the store. After http_start. */
+void passed_store(void);
 
 #endif

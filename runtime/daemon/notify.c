@@ -3,6 +3,7 @@
 #include <purlin/context.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -26,14 +27,50 @@ static void take_notify_socket(void) {
   address_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size);
 }
 
-void notify_systemd(const char *state) {
-  if (address_size == 0) return;
+/* Nobody to tell is no reason to stop. */
+void notify_systemd(const char *state) { (void)notify_systemd_with(state, -1); }
+
+bool notify_systemd_with(const char *state, int descriptor) {
+  if (address_size == 0) return false;
   int file = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (file < 0) return;
-  /* Nobody to tell is no reason to stop. */
-  ssize_t sent = sendto(file, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address, address_size);
-  (void)sent;
+  if (file < 0) return false;
+  union {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int))];
+  } control = {.bytes = {0}};
+  struct iovec text = {(void *)(uintptr_t)state, strlen(state)};
+  struct msghdr packet = {.msg_name = &address, .msg_namelen = address_size, .msg_iov = &text, .msg_iovlen = 1};
+  if (descriptor >= 0) {
+    packet.msg_control = control.bytes;
+    packet.msg_controllen = sizeof control.bytes;
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&packet);
+    *rights = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof descriptor)};
+    memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
+  }
+  ssize_t sent;
+  do sent = sendmsg(file, &packet, MSG_NOSIGNAL);
+  while (sent < 0 && errno == EINTR);
   (void)close(file);
+  return sent >= 0;
+}
+
+/* systemd closes what comes with BARRIER=1 when it has acted upon what came before. */
+void notify_await(void) {
+  enum { PATIENCE_MS = 5000 };
+  int ends[2];
+  if (address_size == 0 || pipe2(ends, O_CLOEXEC) != 0) return;
+  bool told = notify_systemd_with("BARRIER=1", ends[1]);
+  (void)close(ends[1]);
+  struct pollfd watch = {.fd = ends[0]};
+  if (told) (void)poll(&watch, 1, PATIENCE_MS);
+  (void)close(ends[0]);
+}
+
+void notify_stopping(uint64_t longest_ms) {
+  buffer state = {0};
+  buffer_format(&state, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu", (unsigned long long)(longest_ms * 1000));
+  notify_systemd(buffer_end(&state));
+  buffer_free(&state);
 }
 
 void notify_reloading(void) {
@@ -97,44 +134,16 @@ void notify_begin_watchdog(void) {
   }
 }
 
-/* ---- A socket that was passed on ----------------------------------------------------------------------------------------------------------------- */
+/* ---- What systemd says --------------------------------------------------------------------------------------------------------------------------- */
 
-static bool take_socket(uint64_t count, int *descriptor, buffer *why) {
-  enum { FIRST = 3 };
-  if (count == 0) return true;
-  if (count > 1) {
-    buffer_format(why,
-                  "%llu sockets were passed on (LISTEN_FDS), but one is taken: let the socket unit have one ListenStream=",
-                  (unsigned long long)count);
-    return false;
-  }
-  int listens = 0;
-  socklen_t size = sizeof listens;
-  struct sockaddr_storage own = {0};
-  socklen_t own_size = sizeof own;
-  if (getsockopt(FIRST, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || !listens ||
-      getsockname(FIRST, (struct sockaddr *)&own, &own_size) != 0 ||
-      (own.ss_family != AF_INET && own.ss_family != AF_INET6)) {
-    buffer_text(why, "what was passed on as descriptor 3 (LISTEN_FDS) is no listening TCP socket");
-    return false;
-  }
-  int flags = fcntl(FIRST, F_GETFL);
-  if (flags < 0 || fcntl(FIRST, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(FIRST, F_SETFD, FD_CLOEXEC) != 0) {
-    buffer_format(why, "the socket that was passed on cannot be used: %s", strerror(errno));
-    return false;
-  }
-  *descriptor = FIRST;
-  return true;
-}
-
-bool notify_begin(int *descriptor, buffer *why) {
-  static const char *const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
-                                      "LISTEN_FDS",    "LISTEN_PID",    "LISTEN_FDNAMES"};
-  *descriptor = -1;
+bool notify_begin(buffer *why) {
+  static const char *const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC",  "WATCHDOG_PID", "LISTEN_FDS",
+                                      "LISTEN_PID",    "LISTEN_FDNAMES", "FDSTORE"};
   take_notify_socket();
   watchdog_ms = number_for_us("WATCHDOG_USEC", "WATCHDOG_PID") / 1000;
   uint64_t count = getenv("LISTEN_PID") ? number_for_us("LISTEN_FDS", "LISTEN_PID") : 0;
+  bool taken = passed_take(count, getenv("LISTEN_FDNAMES"), why);
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (unsetenv(names[i]) != 0) return false;
-  return take_socket(count, descriptor, why);
+  return taken;
 }

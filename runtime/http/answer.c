@@ -122,7 +122,9 @@ purlin_status purlin_set_header(purlin_ctx *ctx, purlin_request *request, const 
 static void decide_close(purlin_request *request, bool length_known) {
   http_connection *c = request->connection;
   const http_body *body = &c->body;
-  if (c->home->draining || request->body_failed != PURLIN_OK) c->close_after = true;
+  /* Of a draining server: what the client has sent already is still answered. */
+  bool more_came = http_body_ended(body) && c->in_size > 0;
+  if ((c->home->draining && !more_came) || request->body_failed != PURLIN_OK) c->close_after = true;
   if (!http_body_ended(body) && (request->expects || (body->framing == FRAMING_LENGTH && body->left > HTTP_SKIP_LIMIT)))
     c->close_after = true;
   if (!length_known && request->head.minor == 0) c->close_after = true;

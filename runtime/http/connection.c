@@ -281,7 +281,7 @@ void connection_open(http_connection *c) {
   c->later = (loop_post_item){.call = on_later, .argument = c};
   c->again = (loop_post_item){.call = on_again, .argument = c};
   c->tcp.data = c;
-  if (home == NULL || home->draining || uv_tcp_init(loop_uv(loop_current()), &c->tcp) != 0) {
+  if (home == NULL || uv_tcp_init(loop_uv(loop_current()), &c->tcp) != 0) {
     close(c->accepted);
     c->state = CONNECTION_CLOSED;
     c->closed = true;

@@ -68,7 +68,7 @@ struct http_home {
   SSL_CTX *tls; /* the newest that this loop has met, and the room to open records into; NULL without TLS */
   unsigned tls_generation;
   char *opened;
-  loop_timer sweep;
+  loop_timer sweep, drain;
   uint64_t date_due_ms;                   /* when the text below grows old */
   uint16_t fixed_size, fixed_secure_size; /* in the clear, and over TLS */
   char fixed

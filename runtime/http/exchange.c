@@ -194,7 +194,7 @@ void exchange_start(http_connection *c, const http_head *head, const char *raw, 
   request->headers_end = &request->headers;
   route(request, c->home, raw);
   http_body_begin(&c->body, head);
-  c->close_after = head->close || (head->minor == 0 && !head->keep_alive) || c->home->draining;
+  c->close_after = head->close || (head->minor == 0 && !head->keep_alive);
   c->exchange = x;
   c->state = CONNECTION_RUNNING;
   if (fiber_start(run_exchange, x) == PURLIN_OK) return;

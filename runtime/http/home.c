@@ -36,6 +36,7 @@ http_home *http_home_here(void) {
 
 void http_home_release(http_home *home) {
   loop_timer_stop(&home->sweep);
+  loop_timer_stop(&home->drain);
   while (home->spare_buffer_count > 0) buffer_free(&home->spare_buffers[--home->spare_buffer_count]);
   while (home->spare_exchanges != NULL) {
     http_exchange *x = home->spare_exchanges;

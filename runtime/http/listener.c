@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BACKLOG 1024
+#define BACKLOG 4096 /* while a daemon is restarted, all who call wait here; net.core.somaxconn may allow fewer */
 #define ACCEPTS_PER_TURN 64
 #define COMPLAIN_MS 10000
 #define RETRY_MS 100 /* after running out of descriptors */
@@ -23,16 +23,19 @@ typedef struct listener {
   loop_timer retry;
   int descriptor;
   uint16_t port;
-  bool open, secure, redirects;
+  bool open, secure, redirects, held;
+  bool kept; /* somebody else holds the socket, too */
   uint64_t complained_ms,
       crowded_ms; /* when it was last told that descriptors are short, that there are too many connections */
 } listener;
 
 /* The server's own, and the one that redirects to it. */
-static listener listeners[2];
+static listener listeners[HTTP_LISTENERS] = {{.descriptor = -1}, {.descriptor = -1}};
 
-uint16_t http_port(void) { return listeners[0].port; }
-uint16_t http_redirect_port(void) { return listeners[1].port; }
+uint16_t http_port(void) { return listeners[HTTP_OWN].port; }
+uint16_t http_redirect_port(void) { return listeners[HTTP_REDIRECT].port; }
+int http_listener(int which) { return listeners[which].open ? listeners[which].descriptor : -1; }
+void http_listener_kept(int which) { listeners[which].kept = true; }
 
 /* ---- Accepting ------------------------------------------------------------------------------------------------------------------- */
 
@@ -108,11 +111,8 @@ static void pause_accepting(listener *l, int error) {
   loop_timer_start(loop_at(0), &l->retry, RETRY_MS, on_retry);
 }
 
-static void on_acceptable(uv_poll_t *poll, int status, int events) {
-  listener *l = poll->data;
-  (void)events;
-  if (status < 0) return;
-  for (int i = 0; i < ACCEPTS_PER_TURN && l->open; i++) {
+static void accept_some(listener *l, int most) {
+  for (int i = 0; i < most && l->open; i++) {
     struct sockaddr_storage peer = {0};
     socklen_t size = sizeof peer;
     int descriptor = accept4(l->descriptor, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -126,6 +126,11 @@ static void on_acceptable(uv_poll_t *poll, int status, int events) {
     unsigned refusal = http_admit(descriptor, address, l->secure, l->redirects);
     if (refusal != 0) turn_away(l, descriptor, refusal, address);
   }
+}
+
+static void on_acceptable(uv_poll_t *poll, int status, int events) {
+  (void)events;
+  if (status >= 0) accept_some(poll->data, ACCEPTS_PER_TURN);
 }
 
 /* ---- Opening --------------------------------------------------------------------------------------------------------------------- */
@@ -185,11 +190,40 @@ static purlin_status open_address(listener *l, const char *address, uint16_t num
   return l->descriptor < 0 ? explain(address, number, error, why) : PURLIN_OK;
 }
 
+/* Whether one of the addresses that a name stands for is where the socket listens. */
+static bool listens_at(const struct sockaddr_storage *own, const struct addrinfo *info) {
+  for (; info; info = info->ai_next) {
+    if (info->ai_family != own->ss_family) continue;
+    if (own->ss_family == AF_INET && ((const struct sockaddr_in *)own)->sin_addr.s_addr ==
+                                         ((const struct sockaddr_in *)(const void *)info->ai_addr)->sin_addr.s_addr)
+      return true;
+    if (own->ss_family == AF_INET6 &&
+        IN6_ARE_ADDR_EQUAL(&((const struct sockaddr_in6 *)own)->sin6_addr,
+                           &((const struct sockaddr_in6 *)(const void *)info->ai_addr)->sin6_addr))
+      return true;
+  }
+  return false;
+}
+
+bool http_listener_fits(int descriptor, const char *address, uint16_t port) {
+  const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+  struct sockaddr_storage own = {0};
+  socklen_t size = sizeof own;
+  struct addrinfo *info = NULL;
+  if (port != 0 && port_of(descriptor) != port) return false;
+  if (getsockname(descriptor, (struct sockaddr *)&own, &size) != 0 || getaddrinfo(address, NULL, &hints, &info) != 0)
+    return false;
+  bool fits = listens_at(&own, info);
+  freeaddrinfo(info);
+  return fits;
+}
+
 /* Connections that came before, and those that come while no daemon runs, wait in the socket's queue. */
 static void take_over(listener *l, int descriptor) {
   const int yes = 1;
   (void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   l->descriptor = descriptor;
+  l->kept = true;
 }
 
 static purlin_status begin(listener *l, buffer *why) {
@@ -197,7 +231,7 @@ static purlin_status begin(listener *l, buffer *why) {
   l->open = true;
   l->poll.data = l;
   if (uv_poll_init(loop_uv(loop_at(0)), &l->poll, l->descriptor) == 0 &&
-      uv_poll_start(&l->poll, UV_READABLE, on_acceptable) == 0)
+      (l->held || uv_poll_start(&l->poll, UV_READABLE, on_acceptable) == 0))
     return PURLIN_OK;
   close(l->descriptor);
   l->open = false;
@@ -205,33 +239,44 @@ static purlin_status begin(listener *l, buffer *why) {
   return PURLIN_UNAVAILABLE;
 }
 
+static purlin_status open_or_take(listener *l, const http_options *options, int which, uint16_t port, buffer *why) {
+  if (options->passed[which] < 0) return open_address(l, options->address, port, why);
+  take_over(l, options->passed[which]);
+  return PURLIN_OK;
+}
+
 purlin_status listener_start(const http_options *options, buffer *why) {
-  listener *own = &listeners[0], *other = &listeners[1];
-  *own = (listener){.secure = options->tls};
-  *other = (listener){.redirects = true};
-  purlin_status status = PURLIN_OK;
-  if (options->listener >= 0) take_over(own, options->listener);
-  else status = open_address(own, options->address, options->port, why);
+  listener *own = &listeners[HTTP_OWN], *other = &listeners[HTTP_REDIRECT];
+  *own = (listener){.descriptor = -1, .secure = options->tls, .held = options->held};
+  *other = (listener){.descriptor = -1, .redirects = true, .held = options->held};
+  purlin_status status = open_or_take(own, options, HTTP_OWN, options->port, why);
   if (status == PURLIN_OK) status = begin(own, why);
   if (status != PURLIN_OK || !options->tls || options->redirect_port < 0) return status;
-  status = open_address(other, options->address, (uint16_t)options->redirect_port, why);
+  status = open_or_take(other, options, HTTP_REDIRECT, (uint16_t)options->redirect_port, why);
   if (status == PURLIN_OK) status = begin(other, why);
   if (status != PURLIN_OK) listener_stop();
   return status;
 }
 
-static void on_closed(uv_handle_t *handle) {
-  listener *l = handle->data;
-  close(l->descriptor);
-  l->descriptor = -1;
+void http_accept(void) {
+  for (size_t i = 0; i < HTTP_LISTENERS; i++) {
+    listener *l = &listeners[i];
+    if (l->open && l->held && uv_poll_start(&l->poll, UV_READABLE, on_acceptable) != 0)
+      log_write(PURLIN_ERROR, "http", "the event loop does not take the listening socket");
+    l->held = false;
+  }
 }
 
 void listener_stop(void) {
   for (size_t i = 0; i < sizeof listeners / sizeof listeners[0]; i++) {
     listener *l = &listeners[i];
     if (!l->open) continue;
-    l->open = false;
+    if (!l->kept) accept_some(l, 2 * BACKLOG); /* closing resets those that wait */
     loop_timer_stop(&l->retry);
-    uv_close((uv_handle_t *)&l->poll, on_closed);
+    (void)uv_poll_stop(&l->poll);
+    l->open = false;
+    close(l->descriptor);
+    l->descriptor = -1;
+    uv_close((uv_handle_t *)&l->poll, NULL);
   }
 }

@@ -8,6 +8,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+
+#define DRAIN_PATIENCE_MS 300
+#define DRAIN_LOOK_MS 20
 
 http_options http_settings;
 
@@ -37,7 +41,7 @@ static struct {
 void http_options_default(http_options *options) {
   *options = (http_options){.address = "127.0.0.1",
                             .port = 8080,
-                            .listener = -1,
+                            .passed = {-1, -1},
                             .max_url = 8 * 1024,
                             .max_header_bytes = 32 * 1024,
                             .max_headers = 100,
@@ -195,7 +199,27 @@ static void on_grace_over(loop_timer *timer) {
   loop_timer_start(loop_at(0), timer, 2000, give_up);
 }
 
-/* Idle connections close, streams end, and what runs now is the last on its connection. */
+/* Nothing was asked on it for a while, and nothing waits in the kernel that we have not seen. A client whose last answer did not say that it is
+ * the last may be sending its next request; closing would lose it. */
+static bool is_deserted(const http_connection *c, uint64_t now_ms) {
+  if (c->state != CONNECTION_WAITING || c->in_size > 0 || c->scan.at > 0 || connection_unsent(c) > 0) return false;
+  if (now_ms + http_settings.idle_timeout_ms < c->due_ms + DRAIN_PATIENCE_MS) return false;
+  int descriptor, waiting = 0;
+  return uv_fileno((const uv_handle_t *)&c->tcp, &descriptor) != 0 || ioctl(descriptor, FIONREAD, &waiting) != 0 ||
+         waiting == 0;
+}
+
+static void on_drain(loop_timer *timer) {
+  http_home *home = (http_home *)((char *)timer - offsetof(http_home, drain));
+  uint64_t now_ms = loop_now_ms(home->loop);
+  for (http_connection *c = home->connections, *next; c != NULL; c = next) {
+    next = c->next;
+    if (is_deserted(c, now_ms)) connection_close_politely(c);
+  }
+  loop_timer_start(home->loop, timer, DRAIN_LOOK_MS, on_drain);
+}
+
+/* Streams end; other connections with their next answer, which says so, or when nobody asks for one. */
 static void drain_here(void *argument) {
   (void)argument;
   http_home *home = http_home_here();
@@ -203,15 +227,11 @@ static void drain_here(void *argument) {
   home->draining = true;
   for (http_connection *c = home->connections, *next; c != NULL; c = next) {
     next = c->next;
+    if (c->stream == NULL) continue;
     c->close_after = true;
-    if (c->stream != NULL) http_stream_close(c->stream);
-    else if (c->state == CONNECTION_WAITING && c->in_size == 0 && connection_unsent(c) == 0) connection_close_politely(c);
-    else if (c->state == CONNECTION_SKIPPING) {
-      c->linger = true;
-      connection_end(c);
-      connection_later(c);
-    }
+    http_stream_close(c->stream);
   }
+  on_drain(&home->drain);
 }
 
 void http_drain(uint32_t grace_ms, void (*done)(void *argument), void *argument) {

@@ -11,10 +11,14 @@
 #include "loop/context.h"
 #include "http/router.h"
 
+/* The server's own port, and the one in the clear beside TLS. */
+enum { HTTP_OWN, HTTP_REDIRECT, HTTP_LISTENERS };
+
 typedef struct http_options {
   const char *address;         /* "127.0.0.1", "::", ... */
   uint16_t port;               /* 0: any; http_port() tells */
-  int listener;                /* a listening TCP socket that was passed on, instead of both; -1: none */
+  int passed[HTTP_LISTENERS];  /* listening TCP sockets that were passed on, instead of address and port; -1: none */
+  bool held;                   /* nothing is accepted before http_accept: clients wait in the queue */
   size_t max_url;              /* 8 KiB */
   size_t max_header_bytes;     /* 32 KiB */
   size_t max_headers;          /* 100 */
@@ -53,8 +57,20 @@ void http_options_default(http_options *options);
 PURLIN_CHECKED purlin_status http_start(const http_options *options, buffer *why);
 uint16_t http_port(void);
 uint16_t http_redirect_port(void); /* 0: none */
-/* Stops accepting, closes idle connections, lets requests in flight end (Connection: close), closes the rest after
- * `grace_ms`; then calls `done` on loop 0. */
+
+/* Begins to accept where options.held was set; after that nothing. On loop 0. */
+void http_accept(void);
+/* A listening socket's descriptor, the server's; -1: it does not listen there. */
+int http_listener(int which);
+/* Somebody else holds the socket, too, as they do one that was passed on: at the end clients wait in its queue for the next process. Of
+ * one that is only ours, those in the queue are served before it closes. */
+void http_listener_kept(int which);
+/* Whether a listening socket is one that `address` and `port` would make (of port 0, any port). */
+bool http_listener_fits(int descriptor, const char *address, uint16_t port);
+
+/* Stops accepting; lets requests in flight end, and those that are on their way: an idle connection is closed when no request has come on
+ * it for 300 ms (a client told by no `Connection: close` may be sending one just now), and what is answered from now on says
+ * `Connection: close`. Closes the rest after `grace_ms`; then calls `done` on loop 0. */
 void http_drain(uint32_t grace_ms, void (*done)(void *argument), void *argument);
 
 /* After the loops: frees what http_start made for the whole process. */

@@ -328,7 +328,7 @@ def test_request_in_flight_is_answered_when_the_server_stops(own_server):
         busy.request(b"POST /api/v1/models", b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body), body[:5])
         time.sleep(0.3)
         own_server.process.send_signal(signal.SIGTERM)
-        assert idle.closed(), "an idle connection ends at once"
+        assert idle.closed(), "an idle connection ends when nobody asks on it"
         time.sleep(0.3)
         busy.send(body[5:])
         status, headers, _ = busy.answer()

@@ -49,7 +49,7 @@ def told(scratch, monkeypatch):
 def test_readiness_reload_and_stop_are_told(new_daemon, told):
     daemon = new_daemon()
     wait_until(lambda: told.times("READY=1"), 5, "not told of the start")
-    assert len(told.heard) == 1, f"its children tell, too: {told.heard}"
+    assert len(told.heard) == 2 and told.times("FDSTORE=1"), f"its children tell, too: {told.heard}"
     assert not told.times("WATCHDOG=1"), "nobody asked for a watchdog"
     daemon.process.send_signal(signal.SIGHUP)
     wait_until(lambda: told.times("RELOADING=1") and len(told.times("READY=1")) == 2, 5, "not told of the reload")
@@ -128,7 +128,7 @@ def test_connections_wait_in_a_passed_socket_while_no_daemon_runs(new_daemon):
             daemon.stop()
 
 
-@pytest.mark.parametrize("kind, count, said", [("udp", 1, "no listening TCP socket"), ("closed", 1, "no listening TCP socket"), ("tcp", 2, "2 sockets")])
+@pytest.mark.parametrize("kind, count, said", [("udp", 1, "no listening TCP socket"), ("closed", 1, "no listening TCP socket"), ("tcp", 2, "descriptor 4")])
 def test_what_cannot_be_taken_over_is_refused(new_daemon, kind, count, said):
     daemon = new_daemon(start=False)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as passed:

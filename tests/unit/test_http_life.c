@@ -52,6 +52,16 @@ static purlin_status write_much(purlin_ctx *ctx, purlin_request *request) {
   return note(status);
 }
 
+/* Its head has gone out, and promised that the connection stays, long before its end. */
+static purlin_status in_two_parts(purlin_ctx *ctx, purlin_request *request) {
+  purlin_status status = purlin_respond_begin(ctx, request, 200, "text/plain", 8);
+  if (status == PURLIN_OK) status = purlin_write(ctx, request, "half", 4);
+  atomic_fetch_add(&running, 1);
+  if (status == PURLIN_OK) status = purlin_sleep(ctx, 200);
+  atomic_fetch_sub(&running, 1);
+  return status == PURLIN_OK ? purlin_write(ctx, request, "done", 4) : note(status);
+}
+
 /* Streams belong to their loop, so the tests of them have one. */
 static http_stream *streams[8];
 static size_t stream_count;
@@ -98,6 +108,7 @@ static const test_route routes[] = {
     {"POST /read", read_all, 0, 0},
     {"POST /late", read_all, 0, 150},
     {"GET /much", write_much, 0, 0},
+    {"GET /parts", in_two_parts, 0, 0},
     {"GET /events", subscribe, 0, 0},
     {"POST /events", publish, 0, 0},
 };
@@ -355,6 +366,90 @@ static void drains(void **state) {
   hang_up(&half);
 }
 
+static void last_answer(client *c, const char *body, bool last) {
+  answer a = next_answer(c, false);
+  assert_int_equal(a.status, 200);
+  assert_string_equal(a.body, body);
+  if (last) assert_string_equal(header_of(&a, "Connection"), "close");
+  else assert_null(header_of(&a, "Connection"));
+  answer_free(&a);
+}
+
+/* No client is cut off that was not told, by an answer or by silence, that the connection ends. */
+static void drains_without_losses(void **state) {
+  (void)state;
+  http_options options = test_options();
+  begin_with(&options, 2);
+  client idle = {.fd = dial()}, fresh, parts = {.fd = dial()}, many = {.fd = dial()};
+  send_text(idle.fd, "GET /hello HTTP/1.1\r\n" H "\r\n");
+  expect(&idle, 200, "hello");
+  send_text(parts.fd, "GET /parts HTTP/1.1\r\n" H "\r\n");
+  wait_for(&running, 1);
+  send_text(many.fd,
+            "GET /sleep/100 HTTP/1.1\r\n" H "\r\nGET /hello HTTP/1.1\r\n" H "\r\nGET /hello HTTP/1.1\r\n" H "\r\n");
+  wait_for(&running, 2);
+  fresh = (client){.fd = dial()};
+  server_drain(5000);
+  pause_ms(100);
+  send_text(idle.fd, "GET /hello HTTP/1.1\r\n" H "\r\n");
+  send_text(fresh.fd, "GET /hello HTTP/1.1\r\n" H "\r\n");
+  last_answer(&idle, "hello", true);
+  last_answer(&fresh, "hello", true);
+  last_answer(&parts, "halfdone", false);
+  pause_ms(100);
+  send_text(parts.fd, "GET /hello HTTP/1.1\r\n" H "\r\n");
+  last_answer(&parts, "hello", true);
+  last_answer(&many, "slept", false);
+  last_answer(&many, "hello", false);
+  last_answer(&many, "hello", true);
+  assert_true(at_end(&idle) && at_end(&fresh) && at_end(&parts) && at_end(&many));
+  server_join();
+  hang_up(&idle);
+  hang_up(&fresh);
+  hang_up(&parts);
+  hang_up(&many);
+}
+
+/* Of a socket that nobody else holds, whoever is in the queue is served; of one that is kept they wait for the next server. */
+static void queues_are_not_lost(void **state) {
+  (void)state;
+  http_options options = test_options();
+  options.held = true;
+  begin_with(&options, 2);
+  client first = {.fd = dial()}, second = {.fd = dial()};
+  send_text(first.fd, "GET /hello HTTP/1.1\r\n" H "\r\n");
+  pause_ms(100);
+  assert_int_equal(recv(first.fd, &(char){0}, 1, MSG_DONTWAIT), -1);
+  server_drain(3000);
+  last_answer(&first, "hello", true);
+  server_join();
+  hang_up(&first);
+  hang_up(&second);
+
+  options.held = false;
+  options.passed[HTTP_OWN] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  assert_int_equal(bind(options.passed[HTTP_OWN], (struct sockaddr *)&address, sizeof address), 0);
+  assert_int_equal(listen(options.passed[HTTP_OWN], 10), 0);
+  int kept = dup(options.passed[HTTP_OWN]);
+  begin_with(&options, 1);
+  uint16_t port = http_port();
+  assert_true(http_listener_fits(kept, "127.0.0.1", port) && http_listener_fits(kept, "127.0.0.1", 0));
+  assert_false(http_listener_fits(kept, "127.0.0.1", (uint16_t)(port + 1)) || http_listener_fits(kept, "0.0.0.0", port) ||
+               http_listener_fits(kept, "::1", port) || http_listener_fits(kept, "no such name.", port));
+  assert_int_equal(http_listener(HTTP_OWN), options.passed[HTTP_OWN]);
+  assert_int_equal(http_listener(HTTP_REDIRECT), -1);
+  server_end();
+  client between = {.fd = dial()};
+  send_text(between.fd, "GET /hello HTTP/1.1\r\n" H "\r\n");
+  options.passed[HTTP_OWN] = kept;
+  begin_with(&options, 1);
+  assert_int_equal(http_port(), port);
+  expect(&between, 200, "hello");
+  hang_up(&between);
+  server_end();
+}
+
 static void grace_ends(void **state) {
   (void)state;
   http_options options = test_options();
@@ -523,6 +618,8 @@ int main(void) {
       cmocka_unit_test(slow_listeners),
       cmocka_unit_test(streams_have_an_end),
       cmocka_unit_test(drains),
+      cmocka_unit_test(drains_without_losses),
+      cmocka_unit_test(queues_are_not_lost),
       cmocka_unit_test(grace_ends),
       cmocka_unit_test(idle_connections_are_cheap),
       cmocka_unit_test(too_many_connections),
