@@ -1,22 +1,19 @@
-/* import.c: `purlin import KIND ...`: what is elsewhere is brought here by a program of its own, purlin-import-KIND, which a plugin ships
- * beside this one. It is told where the server is and by which token in the environment. */
+/* import.c: `purlin import KIND ...`: what is elsewhere is brought here by a program of its own, purlin-import-KIND, which a plugin
+ * brings along. It is told where the server is and by which token in the environment. */
+#include "core/places.h"
 #include "ctl/ctl.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { LONGEST = 4096 };
 
-/* Beside this program; false: it does not fit. */
 static bool find_program(const char *kind, char path[LONGEST]) {
-  ssize_t size = readlink("/proc/self/exe", path, LONGEST - 1);
-  if (size <= 0) return false;
-  path[size] = '\0';
-  char *slash = strrchr(path, '/');
-  size_t room = slash ? (size_t)(path + LONGEST - slash - 1) : 0;
-  int length = slash ? snprintf(slash + 1, room, "purlin-import-%s", kind) : -1;
-  return length > 0 && (size_t)length < room;
+  char name[256];
+  int length = snprintf(name, sizeof name, "purlin-import-%s", kind);
+  return length > 0 && (size_t)length < sizeof name && places_find_program(name, path, LONGEST);
 }
 
 static bool is_name(const char *kind) {

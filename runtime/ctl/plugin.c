@@ -1,3 +1,4 @@
+#include "core/places.h"
 #include "ctl/ctl.h"
 #include "plugin/host.h"
 #include <ctype.h>
@@ -70,8 +71,7 @@ static bool in_build_tree(const char *path, char out[PATH_MAX]) {
 static const char *template_folder(char out[PATH_MAX]) {
   const char *given = getenv("PURLIN_TEMPLATE");
   if (given) return given;
-  static const char installed[] = "/usr/share/purlin/template";
-  return in_build_tree("../sdk/template", out) ? out : installed;
+  return in_build_tree("../sdk/template", out) ? out : places_template;
 }
 
 static void replace(buffer *out, const char *text, size_t size, const char *name) {

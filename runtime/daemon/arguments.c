@@ -15,7 +15,7 @@ const char daemon_usage[] =
     "  --plugins DIR     load plugins from this folder only\n"
     "  --policies DIR    load policies from this folder\n"
     "  --library DIR     where Lua's require looks\n"
-    "  --runner FILE     purlin-runner, when it is not beside purlind\n"
+    "  --runner FILE     purlin-runner, when it is not where it was installed\n"
     "  --address ADDR    listen on this address\n"
     "  --port PORT       listen on this port; 0 takes any free one\n"
     "  --version         print the version\n"

@@ -4,6 +4,7 @@
 #include "audit/audit.h"
 #include "client/client.h"
 #include "client/outbound.h"
+#include "core/places.h"
 #include "daemon/settings.h"
 #include "daemon/state.h"
 #include "db/db.h"
@@ -20,7 +21,6 @@
 #include "secrets/secrets.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -60,15 +60,9 @@ static purlin_status take_environment(starting *s) { return notify_begin(&s->why
 static purlin_status open_keys(starting *s) { return settings_open_keys(&s->settings, false, &s->why); }
 
 static purlin_status fork_spawner(starting *s) {
-  char path[PATH_MAX], runner[PATH_MAX + 32];
+  char runner[PATH_MAX];
   const char *given = s->arguments.runner;
-  if (!given) {
-    ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (size <= 0) size = 0;
-    path[size] = '\0';
-    (void)snprintf(runner, sizeof runner, "%s/purlin-runner", dirname(path));
-    given = runner;
-  }
+  if (!given) given = places_find_program("purlin-runner", runner, sizeof runner) ? runner : "purlin-runner";
   const char *kept = arena_copy(&s->settings.memory, given, strlen(given));
   return kept ? process_spawner_fork(kept, &s->why) : PURLIN_UNAVAILABLE;
 }

@@ -24,7 +24,7 @@ typedef struct daemon_arguments {
   const char *plugins;  /* a folder, instead of plugins.folders */
   const char *policies; /* a folder, instead of lua.policies */
   const char *library;
-  const char *runner; /* purlin-runner; NULL: beside purlind */
+  const char *runner; /* purlin-runner; NULL: where it was installed */
   const char *address;
   int port; /* -1: as configured */
   bool dev, check, migrations, help, version;

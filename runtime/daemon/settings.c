@@ -64,7 +64,7 @@ PURLIN_SCHEMA(jobs_settings, "jobs { ... }",
 
 PURLIN_SCHEMA(lua_settings, "lua { ... }",
     PURLIN_DEFAULT(policies, "\"/etc/purlin/policies\"", "Folder of policies and event rules"),
-    PURLIN_DEFAULT(library, "\"/usr/share/purlin/lua\"", "Folder that require reads from"),
+    PURLIN_DEFAULT(library, "\"" PURLIN_DATA_FOLDER "/lua\"", "Folder that require reads from"),
     PURLIN_DEFAULT(writers, "[]", "Scripts, such as \"cleanup.lua\", that may change rows by purlin.db.execute"),
     PURLIN_DEFAULT(memory_mb, "16", "Memory of a script on a loop", .min = 1, .max = 4096),
     PURLIN_DEFAULT(timeout_ms, "60000", "Time of a run of an event rule, and of what comes round", .min = 10, .max = 3600000));
@@ -75,7 +75,7 @@ PURLIN_SCHEMA(cors_settings, "cors { ... }",
     PURLIN_DEFAULT(max_age_seconds, "600", "How long a browser may keep the answer to a preflight", .min = 0, .max = 86400));
 
 PURLIN_SCHEMA(plugins_settings, "plugins { ... }",
-    PURLIN_DEFAULT(folders, "[\"/usr/lib/purlin/plugins\"]", "Where plugins are found"),
+    PURLIN_DEFAULT(folders, "[\"" PURLIN_PLUGINS_FOLDER "\"]", "Where plugins are found"),
     PURLIN_DEFAULT(disabled, "[]", "Plugins that are not loaded, by name"));
 
 PURLIN_SCHEMA(audit_settings, "audit { ... }",

@@ -15,3 +15,8 @@
 /* Of libraries whose headers it does not read. */
 #define cJSON_ArrayForEach(element, array)                                                                                 \
   for (element = (array) ? (array)->child : NULL; element; element = (element)->next)
+
+/* What CMake says. */
+#define PURLIN_PLUGINS_FOLDER ""
+#define PURLIN_DATA_FOLDER ""
+#define PURLIN_PROGRAMS_FOLDER ""
