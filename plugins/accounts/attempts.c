@@ -18,9 +18,11 @@ PURLIN_SCHEMA(attempt_row, "What failed",
 static const char SELECT_LOCKED[] =
     "SELECT failures, TIMESTAMPDIFF(MICROSECOND, NOW(6), next_at) DIV 1000 AS wait_ms, TIMESTAMPDIFF(SECOND, at, NOW(6)) AS idle_s"
     " FROM accounts_attempts WHERE id = ? FOR UPDATE";
-static const char COUNT[] = "INSERT INTO accounts_attempts (id, failures, at, next_at)"
-                            " VALUES (?, ?, NOW(6), NOW(6) + INTERVAL ? SECOND) ON DUPLICATE KEY UPDATE"
-                            " failures = VALUES(failures), at = VALUES(at), next_at = VALUES(next_at)";
+/* What is not there cannot be locked: of several first attempts each waits here for the one before. */
+static const char BEGIN[] = "INSERT INTO accounts_attempts (id, failures, at, next_at) VALUES (?, 0, NOW(6), NOW(6))"
+                            " ON DUPLICATE KEY UPDATE failures = failures";
+static const char COUNT[] = "UPDATE accounts_attempts SET failures = ?, at = NOW(6), next_at = NOW(6) + INTERVAL ? SECOND"
+                            " WHERE id = ?";
 static const char FORGET[] = "DELETE FROM accounts_attempts WHERE id = ?";
 
 /* 0 for the first, then 1, 2, 4, ... seconds. */
@@ -40,11 +42,15 @@ static purlin_status count(purlin_ctx *ctx, void *argument) {
   attempt_row row = {0};
   c->wait_ms = 0;
   purlin_status status = purlin_db_row(ctx, attempt_row, &row, SELECT_LOCKED, c->id);
-  if (status != PURLIN_OK && status != PURLIN_NOT_FOUND) return status;
+  if (status == PURLIN_NOT_FOUND) {
+    status = purlin_db_run(ctx, BEGIN, c->id);
+    if (status == PURLIN_OK) status = purlin_db_row(ctx, attempt_row, &row, SELECT_LOCKED, c->id);
+  }
+  if (status != PURLIN_OK) return status;
   /* Who waited for the row sees the clock as it was before: without a delay that is none. */
   if (row.wait_ms > 0 && delay_s(row.failures) > 0) return c->wait_ms = row.wait_ms, PURLIN_OK;
   int64_t failures = row.idle_s > FORGOTTEN_AFTER_S ? 1 : row.failures + 1;
-  return purlin_db_run(ctx, COUNT, c->id, failures, delay_s(failures));
+  return purlin_db_run(ctx, COUNT, failures, delay_s(failures), c->id);
 }
 
 static purlin_status id_of(purlin_ctx *ctx, const char *name, const char *address, char id[65]) {
