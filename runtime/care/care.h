@@ -8,7 +8,8 @@
  * care/run.c           a program with its arguments, what it says, a time limit; pipelines
  * care/installation.c  what is installed here: purlin.lua, paths, who the service is, its units
  * care/database.c      a blocking connection to its database, as the service or as an administrator
- * care/report.c        steps and progress, for people and as JSON */
+ * care/report.c        steps and progress, for people and as JSON
+ * care/setup.c         `purlin setup` */
 #ifndef PURLIN_CARE_CARE_H
 #define PURLIN_CARE_CARE_H
 
@@ -102,6 +103,11 @@ void installation_url(const installation *i, buffer *out);
 /* STATE/NAME. False: it does not fit. */
 bool installation_path(const installation *i, const char *name, char path[PATH_MAX]);
 
+/* From now on we act as the service's user, with its groups, for files and for MariaDB's socket; then as ourselves again. Root only; true
+ * and nothing to do for others, and where the service is us. False: `why`. */
+bool installation_act(const installation *i, buffer *why);
+void installation_act_no_more(const installation *i);
+
 /* What systemd says of a unit. */
 typedef struct unit_state {
   char load[32];   /* "loaded", "not-found", "masked" */
@@ -185,5 +191,8 @@ typedef struct care_option {
  * that is no option is taken too; NULL: there may be none. */
 bool care_arguments(const char *command, const char *usage, const care_option *options, size_t option_count, int count,
                     char **arguments, const char **word, int *code);
+
+/* What follows the word. `json`: --json was given before it. */
+int care_setup(bool json, int count, char **arguments);
 
 #endif

@@ -80,26 +80,15 @@ static void explain(const installation *i, const db_options *o, database_role ro
   }
 }
 
-/* MariaDB knows who is behind a Unix socket by the effective user at the time of connecting. */
-static bool act_as(uid_t user, gid_t group) { return setegid(group) == 0 && seteuid(user) == 0; }
-
-static bool act_as_ourselves(uid_t user, gid_t group) { return seteuid(user) == 0 && setegid(group) == 0; }
-
 MYSQL *database_connect(const installation *i, database_role role, bool use, buffer *why) {
   db_options options;
   unsigned error = 0;
   char text[512] = "";
   if (!database_options(i, role, &options, why)) return NULL;
-  uid_t user = geteuid();
-  gid_t group = getegid();
-  bool other = role == DATABASE_SERVICE && user == 0 && i->has_user && i->uid != 0;
-  if (other && !act_as(i->uid, i->gid)) {
-    (void)act_as_ourselves(user, group);
-    buffer_format(why, "cannot act as the user %s: %s", i->user, strerror(errno));
-    return NULL;
-  }
+  /* MariaDB knows who is behind a Unix socket by the effective user at the time of connecting. */
+  if (role == DATABASE_SERVICE && !installation_act(i, why)) return NULL;
   MYSQL *mysql = db_connection_open_plain(&options, use, &error, text, sizeof text);
-  if (other && !act_as_ourselves(user, group)) abort(); /* never go on as somebody else than we believe */
+  if (role == DATABASE_SERVICE) installation_act_no_more(i);
   if (!mysql) explain(i, &options, role, error, text, why);
   return mysql;
 }

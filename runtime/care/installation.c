@@ -1,5 +1,6 @@
 #include "care/care.h"
 #include <errno.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +98,24 @@ void installation_url(const installation *i, buffer *out) {
 bool installation_path(const installation *i, const char *name, char path[PATH_MAX]) {
   int length = snprintf(path, PATH_MAX, "%s/%s", i->settings.server.state, name);
   return length > 0 && length < PATH_MAX;
+}
+
+/* ---- Acting as the service ---- */
+
+static bool acts_as_another(const installation *i) { return i->root && i->has_user && i->uid != 0; }
+
+bool installation_act(const installation *i, buffer *why) {
+  if (!acts_as_another(i)) return true;
+  if (initgroups(i->user, i->gid) == 0 && setegid(i->gid) == 0 && seteuid(i->uid) == 0) return true;
+  buffer_format(why, "cannot act as the user %s: %s", i->user, strerror(errno));
+  installation_act_no_more(i);
+  return false;
+}
+
+/* Never goes on as somebody else than we believe. */
+void installation_act_no_more(const installation *i) {
+  static const gid_t root = 0;
+  if (acts_as_another(i) && (seteuid(0) != 0 || setegid(0) != 0 || setgroups(1, &root) != 0)) abort();
 }
 
 /* ---- Units ---- */

@@ -1,4 +1,5 @@
 #include "ctl/credentials.h"
+#include "care/care.h"
 #include "core/text.h"
 #include <curl/curl.h>
 #include <errno.h>
@@ -16,6 +17,7 @@ static const char USAGE[] =
     "       purlin models deploy CHURN@CHAMPION  serve a model of the registry\n"
     "       purlin login [NAME]                with a password, once for many commands; purlin logout\n"
     "       purlin login --sso                 with a browser, by the provider that the server trusts\n"
+    "       purlin setup                       on the server's host: makes its database and that database's user\n"
     "       purlin admin recover               on the server's host: a new administrator's key\n"
     "       purlin plugin show FILE.so         a plugin's manifest as documentation\n"
     "       purlin plugin check FILE.so        whether this release can load it\n"
@@ -254,6 +256,22 @@ static int take_options(session *s, int count, char **arguments, int *code) {
   return i;
 }
 
+/* What needs no server, on the server's host: see care.h. */
+static const struct {
+  const char *name;
+  int (*run)(bool json, int count, char **arguments);
+} of_care[] = {{"setup", care_setup}};
+
+/* False: it is none of these. */
+static bool run_care(const session *s, int count, char **arguments, int *code) {
+  for (size_t i = 0; count > 0 && i < sizeof of_care / sizeof of_care[0]; i++) {
+    if (strcmp(arguments[0], of_care[i].name) != 0) continue;
+    *code = of_care[i].run(s->json, count - 1, arguments + 1);
+    return true;
+  }
+  return false;
+}
+
 int purlin_control_main(int count, char **arguments) {
   session s = {0};
   int code = CTL_FINE, i = take_options(&s, count, arguments, &code);
@@ -264,7 +282,7 @@ int purlin_control_main(int count, char **arguments) {
     code = audit_command(count - i - 2, arguments + i + 2);
   else if (i > 0 && i < count && strcmp(arguments[i], "import") == 0)
     code = import_command(&s, count - i - 1, arguments + i + 1);
-  else if (i > 0) {
+  else if (i > 0 && !run_care(&s, count - i, arguments + i, &code)) {
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
     const char *word = i < count ? arguments[i] : "";
     bool login = strcmp(word, "login") == 0;

@@ -189,6 +189,7 @@ static void test_connects_as_the_service(void **state) {
   assert_true(database_run(mysql, &why, "CREATE USER nobody@localhost IDENTIFIED VIA unix_socket"));
   here.settings.database.user = "nobody";
   here.has_user = true;
+  (void)snprintf(here.user, sizeof here.user, "nobody");
   here.uid = uid;
   here.gid = gid;
   assert_int_equal(chmod(test_directory, 0711), 0);
