@@ -24,19 +24,25 @@ static bool ends_early(reader *r) { return fail(r, "this UBJ ends early"); }
 
 /* ---- Writing ------------------------------------------------------------------------------------------------------------------- */
 
-static bool make_room(reader *r, size_t more) {
-  if (more <= r->room - r->used) return true;
-  size_t room = r->room * 2 > r->used + more ? r->room * 2 : r->used + more;
-  char *grown = room > r->room ? realloc(r->text, room) : NULL;
-  if (!grown) return fail(r, "out of memory");
-  r->text = grown;
-  r->room = room;
-  return true;
+/* Where `more` bytes may be written, at least one; NULL: out of memory. */
+static char *room_for(reader *r, size_t more) {
+  if (!r->text || more > r->room - r->used) {
+    size_t room = r->room * 2 > r->used + more ? r->room * 2 : r->used + more;
+    char *grown = room > r->room ? realloc(r->text, room) : NULL;
+    if (!grown) {
+      (void)fail(r, "out of memory");
+      return NULL;
+    }
+    r->text = grown;
+    r->room = room;
+  }
+  return r->text + r->used;
 }
 
 static bool put(reader *r, const char *text, size_t size) {
-  if (!make_room(r, size)) return false;
-  memcpy(r->text + r->used, text, size);
+  char *to = room_for(r, size);
+  if (!to) return false;
+  memcpy(to, text, size);
   r->used += size;
   return true;
 }
@@ -44,8 +50,8 @@ static bool put(reader *r, const char *text, size_t size) {
 static bool put_byte(reader *r, char byte) { return put(r, &byte, 1); }
 
 static bool put_string(reader *r, const unsigned char *from, size_t size) {
-  if (size > SIZE_MAX / 8 || !make_room(r, 6 * size + 2)) return fail(r, "out of memory");
-  char *to = r->text + r->used;
+  char *to = size > SIZE_MAX / 8 ? NULL : room_for(r, 6 * size + 2);
+  if (!to) return fail(r, "out of memory");
   *to++ = '"';
   for (size_t i = 0; i < size; i++) {
     if (from[i] == '"' || from[i] == '\\') *to++ = '\\', *to++ = (char)from[i];
@@ -104,8 +110,9 @@ static int format(unsigned char type, uint64_t raw, char *to) {
 static bool number(reader *r, unsigned char type) {
   size_t size = size_of(type);
   if ((size_t)(r->end - r->at) < size) return ends_early(r);
-  if (!make_room(r, NUMBER_ROOM)) return false;
-  int wrote = format(type, bits(r->at, size), r->text + r->used);
+  char *to = room_for(r, NUMBER_ROOM);
+  if (!to) return false;
+  int wrote = format(type, bits(r->at, size), to);
   r->used += (size_t)wrote;
   r->at += size;
   return true;
@@ -119,7 +126,7 @@ static bool take(reader *r, unsigned char *byte) {
 
 /* How many bytes or values follow. */
 static bool length(reader *r, size_t *out) {
-  unsigned char type;
+  unsigned char type = 0;
   if (!take(r, &type)) return false;
   size_t size = type == 'd' || type == 'D' ? 0 : size_of(type);
   if (size == 0) return fail(r, "this UBJ has a length that is no whole number");
@@ -181,7 +188,7 @@ static bool list(reader *r) {
 static bool object(reader *r) {
   if (!put_byte(r, '{')) return false;
   for (bool first = true;; first = false) {
-    unsigned char next;
+    unsigned char next = 0;
     if (r->at == r->end) return ends_early(r);
     if (*r->at == '}') {
       r->at++;
@@ -224,8 +231,8 @@ bool ubj_is(const char *data, size_t size) {
 char *ubj_to_json(const char *data, size_t size, size_t *json_size, const char **why) {
   const unsigned char *begin = (const unsigned char *)data;
   reader r = {.at = begin, .end = begin + size};
-  unsigned char type;
-  bool fine = make_room(&r, size + size / 2 + NUMBER_ROOM) && take(&r, &type) && value(&r, type);
+  unsigned char type = 0;
+  bool fine = room_for(&r, size + size / 2 + NUMBER_ROOM) && take(&r, &type) && value(&r, type);
   if (fine && r.at != r.end) fine = fail(&r, "there is more after the end of this UBJ");
   fine = fine && put_byte(&r, '\0');
   if (!fine) {

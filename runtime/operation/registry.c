@@ -60,6 +60,18 @@ static operation **place_of(const char *name) {
   return place;
 }
 
+static purlin_status add(operation *op, buffer *why) {
+  operation **place = place_of(op->name);
+  if (*place) {
+    const purlin_declaration *at = &op->declared->declared, *other = &(*place)->declared->declared;
+    buffer_format(why, "%s:%u: the operation '%s' exists already, from %s:%u", at->file, at->line, op->name, other->file,
+                  other->line);
+    return PURLIN_CONFLICT;
+  }
+  *place = op;
+  return PURLIN_OK;
+}
+
 purlin_status operations_register(const char *plugin, struct plugin *owner, const purlin_operation *declared, buffer *why) {
   const purlin_declaration *at = &declared->declared;
   bool binding = declared->binds != NULL; /* says the rest by what it leads to */
@@ -84,16 +96,6 @@ purlin_status operations_register(const char *plugin, struct plugin *owner, cons
     free(series);
     return PURLIN_UNAVAILABLE;
   }
-  operation **place = binding ? NULL : place_of(name);
-  if (place && *place) {
-    const purlin_declaration *other = &(*place)->declared->declared;
-    buffer_format(why, "%s:%u: the operation '%s' exists already, from %s:%u", at->file, at->line, name, other->file,
-                  other->line);
-    free(name);
-    free(op);
-    free(series);
-    return PURLIN_CONFLICT;
-  }
   *op = (operation){.name = name,
                     .plugin = plugin,
                     .owner = owner,
@@ -102,9 +104,13 @@ purlin_status operations_register(const char *plugin, struct plugin *owner, cons
                     .out = declared->out(),
                     .takes_secrets = schema_holds_secrets(declared->in()),
                     .series = series};
-  if (binding) return binding_register(op, why);
-  *place = op;
-  return PURLIN_OK;
+  status = binding ? binding_register(op, why) : add(op, why);
+  if (status != PURLIN_OK) {
+    free(name);
+    free(op);
+    free(series);
+  }
+  return status;
 }
 
 purlin_status operations_register_route(const char *plugin, struct plugin *owner, const purlin_route *route, buffer *why) {

@@ -76,7 +76,7 @@ void progress(importing *of, const char *what) {
   if (now - shown_ms < (on_terminal() ? BAR_EVERY_MS : LINE_EVERY_MS)) return;
   shown_ms = now;
   pool_block *mark = pool_mark();
-  long long done = (long long)(of->copied + of->unchanged);
+  long long done = (long long)of->copied + (long long)of->unchanged;
   const char *line = of->dry ? say("counting: %lld experiments, %lld runs: %s", (long long)of->there[EXPERIMENTS],
                                    (long long)of->there[RUNS], what)
                              : say("%s%lld/%lld runs, %.1f/s%s; %lld points, %lld files, %.1f MiB: %s", bar(of), done,
