@@ -62,7 +62,7 @@ static bool take_status(purlin_ctx *ctx, purlin_json status, traces_span *out) {
   static const char *const names[] = {"unset", "ok", "error"};
   purlin_json code = status.text ? otlp_get(status, "code") : status;
   purlin_json message = status.text ? otlp_get(status, "message") : status;
-  out->status = names[code.size == 1 && code.text[0] >= '1' && code.text[0] <= '2' ? code.text[0] - '0' : 0];
+  out->status = names[code.text && code.size == 1 && code.text[0] >= '1' && code.text[0] <= '2' ? code.text[0] - '0' : 0];
   const char *text = otlp_unquoted(ctx, message);
   out->status_message = text ? traces_cut(ctx, text, MOST_MESSAGE) : NULL;
   return out->status_message;
@@ -201,7 +201,7 @@ static purlin_json get(purlin_json object, const char *name, const char *other_n
   return found.text ? found : otlp_get(object, other_name);
 }
 
-static bool is_list(purlin_json json) { return json.size > 0 && json.text[0] == '['; }
+static bool is_list(purlin_json json) { return json.text && json.size > 0 && json.text[0] == '['; }
 
 typedef purlin_status visit(purlin_ctx *ctx, receiving *r, purlin_json span, purlin_json resource, purlin_json scope,
                             origin *of, size_t *count);

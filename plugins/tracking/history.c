@@ -129,6 +129,7 @@ PURLIN_OPERATION(metric_histories, tracking_histories_in, tracking_histories,
   size_t runs = 0;
   const char *ids = once_each(ctx, in->run_ids, &runs);
   if (!ids) return PURLIN_TOO_LARGE;
+  if (runs == 0) return PURLIN_OK;
   int64_t first = in->first_step.state == PURLIN_SET ? in->first_step.value : INT64_MIN;
   int64_t last = in->last_step.state == PURLIN_SET ? in->last_step.value : INT64_MAX;
   int64_t fair = MOST_TOGETHER / (int64_t)runs, most = in->most < fair ? in->most : fair;
