@@ -4,7 +4,7 @@
  * daemon/settings.c   the sections of purlin.lua that are the runtime's own
  * daemon/secure.c     the section tls: its files are checked, the server is told
  * daemon/daemon.c     start and stop, in order; what fails at start is said once, and nothing is left half-started
- * daemon/health.c     /healthz, /readyz, /metrics, /openapi.json, /docs
+ * daemon/health.c     /, /healthz, /readyz, /metrics, /openapi.json, /docs
  * daemon/limits.c     descriptors: what clients may take of them
  * daemon/notify.c     telling systemd: readiness, the watchdog
  * daemon/passed.c     listening sockets that systemd passes on, and keeps while no daemon runs */
@@ -37,7 +37,7 @@ extern const char daemon_usage[];
 /* What is not ready, for /readyz: the daemon says which step it is at. NULL: it has started. */
 void health_set_starting(const char *step);
 void health_set_router(const http_router *router);
-extern const char docs_page[];
+extern const char home_page[], docs_page[];
 
 /* How many of the wanted connections the limit on open files allows, which is raised as far as it may be. */
 size_t limits_connections(size_t wanted);

@@ -147,33 +147,37 @@ PURLIN_ROUTE(server_openapi, "GET /openapi.json", .summary = "This API as OpenAP
   return respond_buffer(ctx, request, "application/json", &body);
 }
 
-/* The hash of what stands between two tags of the page, as Content-Security-Policy names it. */
-static bool docs_hash(const char *begin, const char *end, char out[48]) {
-  const char *from = strstr(docs_page, begin), *to = from ? strstr(from, end) : NULL;
-  if (!to) return false;
+/* What of a page the browser may run or apply, as Content-Security-Policy names it: the hash of what stands between two of its tags. */
+static void allow_inline(buffer *policy, const char *directive, const char *page, const char *begin, const char *end) {
+  const char *from = strstr(page, begin), *to = from ? strstr(from, end) : NULL;
+  if (!to) return;
   uint8_t hash[32];
+  char digest[48];
   from += strlen(begin);
   text_sha256(from, (size_t)(to - from), hash);
-  text_base64(hash, sizeof hash, out);
-  return true;
+  text_base64(hash, sizeof hash, digest);
+  buffer_format(policy, "; %s 'sha256-%s'", directive, digest);
 }
 
-/* The page's own script and style, and what that script asks this server for. */
-static bool docs_policy(char out[512]) {
-  char script[48], style[48];
-  if (!docs_hash("<script>", "</script>", script) || !docs_hash("<style>", "</style>", style)) return false;
-  int size =
-      snprintf(out, 512,
-               "default-src 'none'; script-src 'sha256-%s'; style-src 'sha256-%s'; connect-src 'self'; base-uri 'none'; "
-               "form-action 'none'; frame-ancestors 'none'",
-               script, style);
-  return size > 0 && size < 512;
+/* A page's own script and style, and what that script asks this server for. */
+static purlin_status respond_page(purlin_ctx *ctx, purlin_request *request, const char *page) {
+  buffer policy = {0};
+  buffer_text(&policy,
+              "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+  allow_inline(&policy, "script-src", page, "<script>", "</script>");
+  allow_inline(&policy, "style-src", page, "<style>", "</style>");
+  purlin_status status =
+      policy.failed ? PURLIN_UNAVAILABLE : purlin_set_header(ctx, request, "Content-Security-Policy", buffer_end(&policy));
+  buffer_free(&policy);
+  if (status == PURLIN_OK) status = purlin_set_header(ctx, request, "Cache-Control", "public, max-age=3600");
+  if (status != PURLIN_OK) return status;
+  return purlin_respond_bytes(ctx, request, 200, "text/html; charset=utf-8", page, strlen(page));
+}
+
+PURLIN_ROUTE(server_home, "GET /", .summary = "What this server is, for a browser", .permission = "public", .answer = "text/html") {
+  return respond_page(ctx, request, home_page);
 }
 
 PURLIN_ROUTE(server_docs, "GET /docs", .summary = "This API, to be read in a browser", .permission = "public", .answer = "text/html") {
-  char policy[512];
-  purlin_status status =
-      docs_policy(policy) ? purlin_set_header(ctx, request, "Content-Security-Policy", policy) : PURLIN_INTERNAL;
-  if (status != PURLIN_OK) return status;
-  return purlin_respond_bytes(ctx, request, 200, "text/html; charset=utf-8", docs_page, strlen(docs_page));
+  return respond_page(ctx, request, docs_page);
 }

@@ -238,7 +238,12 @@ purlin_status http_router_add(http_router *router, const char *method_and_path, 
   node *leaf = NULL;
   purlin_status status = walk_in(router, method_and_path, s, &leaf, why);
   if (status != PURLIN_OK) return status;
-  const slot *other = leaf->slots[method];
+  slot *other = leaf->slots[method];
+  if (other != NULL && target->yields) return PURLIN_OK;
+  if (other != NULL && other->target->yields) {
+    *other = *s;
+    return PURLIN_OK;
+  }
   if (other != NULL) {
     buffer_format(why, "route \"%s\" is wanted by %s (plugin %s) and by %s (plugin %s)", method_and_path,
                   other->target->name, other->target->plugin, target->name, target->plugin);
@@ -257,6 +262,7 @@ typedef struct search {
   http_method_index method;
   const char *end;
   const slot *found;
+  const slot *yielding; /* answers when nobody else does */
   const char *allow;
   size_t count;
   struct {
@@ -270,6 +276,10 @@ static bool arrive(search *s, const node *n) {
   s->found = s->method < METHOD_COUNT ? n->slots[s->method] : NULL;
   if (s->found == NULL && s->method == METHOD_HEAD) s->found = n->slots[METHOD_GET];
   if (s->found == NULL && s->allow == NULL) s->allow = n->allow;
+  if (s->found != NULL && s->found->target->yields) {
+    s->yielding = s->found;
+    s->found = NULL;
+  }
   return s->found != NULL;
 }
 
@@ -326,11 +336,12 @@ purlin_status http_router_find(const http_router *router, const char *method, co
   match->allow = NULL;
   match->family = NULL;
   if (path_size == 0 || path[0] != '/') return PURLIN_NOT_FOUND;
-  if (!descend(&s, router->root, path)) {
+  if (!descend(&s, router->root, path) && s.yielding == NULL) {
     match->allow = s.allow;
     match->family = family_of(router->root, path, s.end);
     return s.allow == NULL ? PURLIN_NOT_FOUND : PURLIN_NOT_ALLOWED;
   }
+  if (s.found == NULL) s.found = s.yielding;
   match->target = s.found->target;
   match->parameter_count = s.count;
   for (size_t i = 0; i < s.count; i++) {

@@ -13,6 +13,7 @@ typedef struct http_target {
   bool admits_itself;     /* it asks the gate's questions itself, once it knows what is wanted */
   bool for_monitors;      /* whoever watches the server (http_request_is_monitor) needs no permission */
   bool by_project;        /* held in one project is enough: it looks at rows itself */
+  bool yields;            /* answers where no other target does; its path has no parameters */
   purlin_status (*handle)(purlin_ctx *ctx, purlin_request *request, const struct http_target *target);
   const void *argument; /* the operation, the purlin_route, ... */
   uint64_t max_body;    /* 0: default */

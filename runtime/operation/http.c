@@ -307,6 +307,11 @@ static void add_operation(void *to, const operation *op) {
   add_target(to, op->declared->http, &target, &op->declared->declared);
 }
 
+/* The runtime's own page at / stands where no plugin and no script has one. */
+static bool is_home(const registered_route *registered) {
+  return strcmp(registered->plugin, OPERATION_BUILTIN) == 0 && strcmp(registered->route->http, "GET /") == 0;
+}
+
 purlin_status operations_route(http_router *router, buffer *why) {
   routing r = {router, why, operations_link(why)};
   operations_visit(add_operation, &r);
@@ -318,6 +323,7 @@ purlin_status operations_route(http_router *router, buffer *why) {
                                 .permission = route->permission,
                                 .by_project = route->by_project,
                                 .for_monitors = route->for_monitors,
+                                .yields = is_home(registered),
                                 .handle = handle_route,
                                 .argument = registered,
                                 .max_body = route->max_body,

@@ -423,4 +423,5 @@ ROWS = {
     "server.metrics": row("1 +++++ 33333 ..... ."),
     "server.openapi": row(PUBLIC),
     "server.docs": row(PUBLIC),
+    "server.home": row(PUBLIC),
 }

@@ -85,7 +85,7 @@ def tour_of_operations(client):
     batch = {"metrics": [{"key": "loss", "value": 1 / (step + 1), "step": step} for step in range(50)], "tags": [{"key": "a", "value": "b"}]}
     assert client.post(f"/api/v1/runs/{run}/batch", batch).status == 200
     assert len(client.get(f"/api/v1/runs/{run}/metrics/loss").json["metrics"]) == 50
-    for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/api/v1/plugins", "/api/v1/scripts", "/api/v1/jobs"):
+    for path in ("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/api/v1/plugins", "/api/v1/scripts", "/api/v1/jobs"):
         assert client.get(path).status == 200, path
     assert client.call("HEAD", "/docs").status == 200
     assert client.get("/nothing").status == 404

@@ -773,6 +773,27 @@ def test_what_browsers_are_told_of_pages(secure, client):
     assert client.get("/healthz").headers["Content-Security-Policy"] is None
 
 
+def test_the_page_at_the_root(secure, client, new_daemon):
+    answer, body = secure.get("/")
+    policy = answer.headers["Content-Security-Policy"]
+    inside = re.search(rb"<style>(.*?)</style>", body, re.S).group(1)
+    assert f"style-src 'sha256-{base64.b64encode(hashlib.sha256(inside).digest()).decode()}'" in policy
+    assert "default-src 'none'" in policy and "script-src" not in policy and b"<script" not in body
+    assert answer.headers["Cache-Control"] == "public, max-age=3600"
+    for link in re.findall(rb'href="([^"]*)"', body):
+        assert client.get(link.decode(), token=None).status == 200, link
+    head = client.call("HEAD", "/", token=None)
+    assert head.status == 200 and head.body == b"" and int(head.headers["Content-Length"]) == len(body)
+    # Whoever has a page of their own there has it: a script needs nothing else for it.
+    for own in ("GET /", "GET /{rest...}"):
+        server = new_daemon(start=False)
+        (server.policies / "home.lua").write_text(f'purlin.route("{own}", {{ permission = "public" }}, function() return "mine" end)\n')
+        mine = server.start().client()
+        assert mine.get("/", token=None).body == b"mine"
+        mine.close()
+        server.stop()
+
+
 def test_pages_of_others_do_nothing_unless_they_say_so(new_daemon):
     server = new_daemon(start=False)
     (server.policies / "pages.lua").write_text(

@@ -215,6 +215,43 @@ static void visits_in_order(void **state) {
   http_router_release(router);
 }
 
+static void name_it(void *to, const char *method, const char *path, const http_target *target) {
+  (void)method, (void)path;
+  buffer_format(to, "%s ", target->name);
+}
+
+/* What answers to GET at the root of a router that has a route that yields there, added before or after the other. */
+static void expect_at_root(const char *other, bool yielding_first, const char *wanted) {
+  http_target yields = {.name = "yields", .plugin = "test", .yields = true};
+  http_router *router = http_router_create();
+  buffer why = {0};
+  if (yielding_first) assert_int_equal(http_router_add(router, "GET /", &yields, &why), PURLIN_OK);
+  if (other != NULL) assert_int_equal(http_router_add(router, other, named(other), &why), PURLIN_OK);
+  if (!yielding_first) assert_int_equal(http_router_add(router, "GET /", &yields, &why), PURLIN_OK);
+  for (size_t i = 0; i < 2; i++) {
+    http_match match;
+    assert_int_equal(http_router_find(router, i == 0 ? "GET" : "HEAD", "/", 1, &match), PURLIN_OK);
+    assert_string_equal(match.target->name, wanted);
+  }
+  buffer text = {0};
+  http_router_visit(router, name_it, &text);
+  if (other != NULL && strcmp(other, "GET /") == 0) assert_string_equal(buffer_end(&text), "GET / ");
+  buffer_free(&text);
+  buffer_free(&why);
+  http_router_release(router);
+}
+
+static void one_that_yields_answers_where_no_other_does(void **state) {
+  (void)state;
+  for (int first = 0; first < 2; first++) {
+    expect_at_root(NULL, first, "yields");
+    expect_at_root("POST /", first, "yields");
+    expect_at_root("GET /{one}", first, "yields");
+    expect_at_root("GET /", first, "GET /");
+    expect_at_root("GET /{rest...}", first, "GET /{rest...}");
+  }
+}
+
 static void many_routes_and_references(void **state) {
   (void)state;
   http_router *router = http_router_create();
@@ -245,6 +282,7 @@ int main(void) {
       cmocka_unit_test(names_both_of_a_conflict),
       cmocka_unit_test(visits_in_order),
       cmocka_unit_test(a_place_of_one_dialect_has_a_family),
+      cmocka_unit_test(one_that_yields_answers_where_no_other_does),
       cmocka_unit_test(many_routes_and_references),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
