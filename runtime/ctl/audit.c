@@ -82,24 +82,9 @@ static int verify(const char *path, const char *receipt_path, const char *key_pa
   return code;
 }
 
-int audit_command(int count, char **arguments) {
-  const char *path = NULL, *receipt = NULL, *key = NULL;
-  bool fine = count > 0;
-  for (int i = 0; i < count && fine; i++) {
-    bool more = i + 1 < count;
-    if (strcmp(arguments[i], "--head") == 0 && more) receipt = arguments[++i];
-    else if (strcmp(arguments[i], "--key") == 0 && more) key = arguments[++i];
-    else if (arguments[i][0] != '-' && !path) path = arguments[i];
-    else fine = false;
-  }
-  if (fine && path) return verify(path, receipt, key);
-  bool help = asks_what_it_does(count, arguments);
-  (void)fputs(
-      "Usage: purlin audit verify FILE [--head RECEIPT] [--key PEM]\n"
-      "\n"
-      "Checks an exported audit log (GET /api/v1/audit/export) without a server: that no entry was changed, moved,\n"
-      "taken away or cut off since RECEIPT (what 'purlin audit head' answered, or STATE/audit.heads) was kept, and that\n"
-      "both are signed with the key PEM. Exit codes: 0 whole; 1 not, or it cannot be read; 2 wrong arguments\n",
-      help ? stdout : stderr);
-  return help ? CTL_FINE : CTL_USAGE;
+int audit_command(void *to, const manual_command *about, int count, char **arguments) {
+  (void)to;
+  manual_given given;
+  if (!manual_read_or_say(about, count, arguments, &given)) return CTL_USAGE;
+  return verify(given.operands[0], manual_value(&given, "--head"), manual_value(&given, "--key"));
 }

@@ -23,10 +23,6 @@ void credentials_close(credentials *c);
 /* The access token for the session's server, renewed when it is about to run out. False: there is none. */
 bool credentials_token(session *s);
 
-/* `purlin login [NAME]` and `purlin logout`. */
-int login_command(session *s, int count, char **arguments);
-int logout_command(session *s, int count, char **arguments);
-/* `purlin admin recover` */
-int admin_command(int count, char **arguments);
+manual_run login_command, logout_command, recover_command;
 
 #endif

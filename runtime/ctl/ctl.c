@@ -1,40 +1,9 @@
 #include "ctl/credentials.h"
-#include "care/care.h"
 #include "core/text.h"
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char USAGE[] =
-    "purlin: the command line of Purlin\n"
-    "\n"
-    "Usage: purlin [OPTION ...] PLUGIN OPERATION [--FIELD VALUE ...]\n"
-    "       purlin                             this, and the plugins of the server\n"
-    "       purlin PLUGIN                      its operations\n"
-    "       purlin PLUGIN OPERATION --help     its fields\n"
-    "       purlin models deploy CHURN@CHAMPION  serve a model of the registry\n"
-    "       purlin login [NAME]                with a password, once for many commands; purlin logout\n"
-    "       purlin login --sso                 with a browser, by the provider that the server trusts\n"
-    "       purlin setup                       on the server's host: makes its database and that database's user\n"
-    "       purlin admin recover               on the server's host: a new administrator's key\n"
-    "       purlin plugin show FILE.so         a plugin's manifest as documentation\n"
-    "       purlin plugin check FILE.so        whether this release can load it\n"
-    "       purlin plugin new NAME             a plugin to begin with, in the folder NAME\n"
-    "       purlin import mlflow URL           copies what an MLflow server holds into this one\n"
-    "       purlin audit verify FILE           whether an exported audit log is whole\n"
-    "\n"
-    "Options: --server URL       default $PURLIN_SERVER, http://127.0.0.1:8080\n"
-    "         --token-file FILE  default $PURLIN_TOKEN, the file $PURLIN_TOKEN_FILE, the session of 'purlin login'; for a\n"
-    "                            server of this machine also var/admin.token and /var/lib/purlin/admin.token\n"
-    "         --ca-file FILE     who vouches for an https server; default $PURLIN_CA_FILE, those that this machine trusts\n"
-    "         --workspace NAME   where to act; default $PURLIN_WORKSPACE, that of the key or the one in which you have a role\n"
-    "         --project NAME     where what is made belongs, by id or name; default $PURLIN_PROJECT, that of the key\n"
-    "         --json             print the answer as JSON, never as a table\n"
-    "         --version, --help\n"
-    "\n"
-    "Exit codes: 0 done; 1 refused or failed; 2 wrong arguments; 3 no server answered\n";
 
 /* ---- What there is ------------------------------------------------------------------------------------------------------------------------ */
 
@@ -148,20 +117,8 @@ static int list_operations(const cJSON *document, const char *plugin) {
   if (l.count == 0) return refuse(document, plugin, NULL);
   catalogue_visit(document, print_operation, &l);
   (void)printf("\n'purlin %s OPERATION --help' lists the fields of one.\n", plugin);
-  if (strcmp(plugin, "audit") == 0) (void)puts("'purlin audit verify FILE' checks an exported log, without a server.");
+  (void)manual_help_group(&ctl_manual, plugin, stdout);
   return CTL_FINE;
-}
-
-static bool is_help(const char *argument) {
-  return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0 || strcmp(argument, "help") == 0;
-}
-
-bool asks_what_it_does(int count, char **arguments) { return count > 0 && is_help(arguments[0]); }
-
-static bool asks_for_help(int count, char **arguments) {
-  for (int i = 0; i < count; i++)
-    if (strcmp(arguments[i], "--help") == 0 || strcmp(arguments[i], "-h") == 0) return true;
-  return false;
 }
 
 static int run_words(session *s, const cJSON *document, int count, char **arguments);
@@ -170,12 +127,12 @@ static int run_words(session *s, const cJSON *document, int count, char **argume
 static int run_on(session *s, const cJSON *document, int count, char **arguments) {
   const shorthand *meant = shorthand_find(count, arguments);
   if (!meant) {
-    bool listed = count > 0 && (count == 1 || is_help(arguments[1])) && shorthand_list(arguments[0]);
+    bool listed = count > 0 && (count == 1 || manual_is_help(arguments[1])) && shorthand_list(arguments[0]);
     return listed ? CTL_FINE : run_words(s, document, count, arguments);
   }
   char **words = calloc((size_t)count + SHORTHAND_ROOM, sizeof *words);
   if (!words) return CTL_FAILED;
-  if (asks_for_help(count, arguments)) (void)printf("Usage: %s\n\n", meant->usage);
+  if (manual_asks_for_help(count, arguments)) shorthand_usage(meant);
   else if (!s->json && display_is_terminal(stderr)) (void)fprintf(stderr, "purlin: %s ...\n", meant->progress);
   int code = run_words(s, document, shorthand_spell(meant, count, arguments, words), words);
   free((void *)words);
@@ -191,7 +148,7 @@ static int run_words(session *s, const cJSON *document, int count, char **argume
   const char *operation = dot ? dot + 1 : NULL; /* "registry.list_models", as documents say it */
   count--;
   arguments++;
-  if (!operation && (count == 0 || is_help(arguments[0]))) return list_operations(document, plugin);
+  if (!operation && (count == 0 || manual_is_help(arguments[0]))) return list_operations(document, plugin);
   if (!operation) {
     operation = arguments[0];
     count--;
@@ -200,14 +157,14 @@ static int run_words(session *s, const cJSON *document, int count, char **argume
   catalogue_entry entry;
   listing known = {.plugin = plugin};
   if (catalogue_find(document, plugin, operation, &entry))
-    return asks_for_help(count, arguments) ? call_help(&entry) : call_operation(s, &entry, count, arguments);
+    return manual_asks_for_help(count, arguments) ? call_help(&entry) : call_operation(s, &entry, count, arguments);
   catalogue_visit(document, measure_operation, &known);
   return refuse(document, plugin, known.count > 0 ? operation : NULL);
 }
 
 static int run(session *s, int count, char **arguments) {
-  bool help = count > 0 && is_help(arguments[0]);
-  if (count == 0 || (help && count == 1)) (void)fputs(USAGE, stdout);
+  bool help = count > 0 && manual_is_help(arguments[0]);
+  if (count == 0 || (help && count == 1)) manual_help(&ctl_manual, stdout);
   (void)fflush(stdout);
   if (!session_complete(s)) return CTL_USAGE;
   int code;
@@ -243,8 +200,11 @@ static int take_options(session *s, int count, char **arguments, int *code) {
     const char *option = arguments[i], **value = value_of(s, option);
     if (strcmp(option, "--json") == 0) s->json = true;
     else if (value && i + 1 < count) *value = arguments[++i];
-    else if (strcmp(option, "--version") == 0 || is_help(option)) {
-      (void)fputs(is_help(option) ? USAGE : "purlin " PURLIN_VERSION "\n", stdout);
+    else if (manual_is_help(option)) {
+      manual_help(&ctl_manual, stdout);
+      return 0;
+    } else if (strcmp(option, "--version") == 0) {
+      (void)puts("purlin " PURLIN_VERSION);
       return 0;
     } else {
       (void)fprintf(
@@ -256,43 +216,36 @@ static int take_options(session *s, int count, char **arguments, int *code) {
   return i;
 }
 
-/* What needs no server, on the server's host: see care.h. */
-static const struct {
-  const char *name;
-  int (*run)(bool json, int count, char **arguments);
-} of_care[] = {{"setup", care_setup}};
-
-/* False: it is none of these. */
-static bool run_care(const session *s, int count, char **arguments, int *code) {
-  for (size_t i = 0; count > 0 && i < sizeof of_care / sizeof of_care[0]; i++) {
-    if (strcmp(arguments[0], of_care[i].name) != 0) continue;
-    *code = of_care[i].run(s->json, count - 1, arguments + 1);
+/* What purlin does by itself, of its table; false: it is a matter of the server. */
+static bool run_here(session *s, int count, char **arguments, int *code) {
+  int words, skipped = count > 1 && strcmp(arguments[0], "help") == 0;
+  const manual_command *about = manual_find(&ctl_manual, count - skipped, arguments + skipped, &words);
+  if (about && about->run && skipped) {
+    manual_help_command(&ctl_manual, about, stdout);
     return true;
   }
-  return false;
+  if (about && about->run) {
+    count -= words;
+    arguments += words;
+    if (about->raw || !manual_asks_for_help(count, arguments)) *code = about->run(s, about, count, arguments);
+    else manual_help_command(&ctl_manual, about, stdout);
+    return true;
+  }
+  if (count == 0 || !ctl_is_own_word(arguments[0])) return false;
+  bool help = count > 1 && manual_is_help(arguments[1]);
+  (void)manual_help_group(&ctl_manual, arguments[0], help ? stdout : stderr);
+  *code = help ? CTL_FINE : CTL_USAGE;
+  return true;
 }
 
 int purlin_control_main(int count, char **arguments) {
   session s = {0};
   int code = CTL_FINE, i = take_options(&s, count, arguments, &code);
   display_begin();
-  if (i > 0 && i < count && strcmp(arguments[i], "plugin") == 0) code = plugin_command(count - i - 1, arguments + i + 1);
-  else if (i > 0 && i < count && strcmp(arguments[i], "admin") == 0) code = admin_command(count - i - 1, arguments + i + 1);
-  else if (i > 0 && i + 1 < count && strcmp(arguments[i], "audit") == 0 && strcmp(arguments[i + 1], "verify") == 0)
-    code = audit_command(count - i - 2, arguments + i + 2);
-  else if (i > 0 && i < count && strcmp(arguments[i], "import") == 0)
-    code = import_command(&s, count - i - 1, arguments + i + 1);
-  else if (i > 0 && !run_care(&s, count - i, arguments + i, &code)) {
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-    const char *word = i < count ? arguments[i] : "";
-    bool login = strcmp(word, "login") == 0;
-    if (login || strcmp(word, "logout") == 0) {
-      session_address(&s);
-      code = login ? login_command(&s, count - i - 1, arguments + i + 1)
-                   : logout_command(&s, count - i - 1, arguments + i + 1);
-    } else code = run(&s, count - i, arguments + i);
-    curl_global_cleanup();
-  }
+  if (i > 0 && i < count && strcmp(arguments[i], "__complete") == 0) complete_command(&s, count - i - 1, arguments + i + 1);
+  else if (i > 0 && i < count && strcmp(arguments[i], "__manual") == 0)
+    code = manual_page_command(count - i - 1, arguments + i + 1);
+  else if (i > 0 && !run_here(&s, count - i, arguments + i, &code)) code = run(&s, count - i, arguments + i);
   session_end(&s);
   if (fflush(stdout) == 0 && !ferror(stdout)) return code;
   (void)fprintf(stderr, "purlin: the output cannot be written: %s\n", strerror(errno));

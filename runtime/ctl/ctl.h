@@ -2,6 +2,9 @@
  * and the tables follow from that.
  *
  * ctl/ctl.c        arguments, and which command it is
+ * ctl/commands.c   the table of what it does by itself; help, manual page and completion are made from it
+ * ctl/complete.c   what a shell is told may follow, of the server, too; ctl/cache.c keeps that for a minute
+ * ctl/pages.c      manual pages, for the build
  * ctl/session.c    talking to the server: address, token, requests, problems
  * ctl/credentials.c  what `purlin login` keeps of a server: tokens, which renew themselves
  * ctl/login.c      `purlin login`, `purlin logout`
@@ -10,7 +13,7 @@
  * ctl/shorthand.c  what is said often in fewer words: `purlin models deploy`
  * ctl/call.c       one operation: its help, flags to JSON
  * ctl/answer.c     an answer as a table or as JSON
- * ctl/plugin.c     `purlin plugin`: show, check, new
+ * ctl/plugin.c     `purlin plugin`: show, manual, check, new
  * ctl/import.c     `purlin import`: another program
  * ctl/audit.c      `purlin audit verify` */
 #ifndef PURLIN_CTL_CTL_H
@@ -21,6 +24,7 @@
 #include <cjson/cJSON.h>
 #include "core/buffer.h"
 #include "core/display.h"
+#include "manual/manual.h"
 
 /* Exit codes. What went wrong is said on stderr. */
 enum {
@@ -43,12 +47,19 @@ typedef struct session {
   const char *project;    /* NULL: the credential's */
   bool json;              /* print JSON, never tables */
   bool over;              /* somebody was logged in, until now: nobody else acts in their place */
+  bool talks;             /* libcurl is ready */
+  bool hasty;             /* somebody waits at a prompt: a server that does not answer at once is none */
   buffer server_text, token_text;
 } session;
 
 /* An environment variable; NULL where it is not set, or empty. */
 const char *session_variable(const char *name);
-/* Fills the server's address alone; then all that was not given. */
+/* What `purlin` does by itself. A command is told the session, of which only the options of the command line are filled. */
+extern const manual_program ctl_manual;
+/* Whether all commands that begin so are in the table: no plugin of a server is called so. */
+bool ctl_is_own_word(const char *word);
+
+/* Fills the server's address alone, after which requests can be sent; then all that was not given. */
 void session_address(session *s);
 /* Fills what was not given from the environment and the usual places. False: said on stderr. */
 bool session_complete(session *s);
@@ -79,7 +90,7 @@ void catalogue_fields(const catalogue_entry *entry,
 
 /* What is said often has a short way, in which the word after the operation is a field's value. */
 typedef struct shorthand {
-  const char *plugin, *operation, *to_plugin, *to_operation, *field, *usage;
+  const char *plugin, *operation, *to_plugin, *to_operation, *field;
   const char *progress; /* what is going on while one waits */
 } shorthand;
 enum { SHORTHAND_ROOM = 1 };
@@ -87,6 +98,7 @@ enum { SHORTHAND_ROOM = 1 };
 const shorthand *shorthand_find(int count, char **arguments);
 /* Fills `words`, which hold SHORTHAND_ROOM more than `count`; how many they are. */
 int shorthand_spell(const shorthand *meant, int count, char **arguments, char **words);
+void shorthand_usage(const shorthand *meant);
 /* Prints those of a plugin's name; false: there is none. */
 bool shorthand_list(const char *plugin);
 
@@ -96,9 +108,18 @@ int call_help(const catalogue_entry *entry);
 /* Prints the answer of an operation: one list of objects as a table, else JSON. */
 void answer_print(const session *s, const buffer *answer);
 
-bool asks_what_it_does(int count, char **arguments); /* --help, -h or help is the first argument */
-int plugin_command(int count, char **arguments);
-int import_command(session *s, int count, char **arguments); /* what follows `purlin import`; returns when it fails */
-int audit_command(int count, char **arguments);              /* what follows `purlin audit verify` */
+manual_run import_command; /* returns when it fails */
+manual_run audit_command, plugin_show_command, plugin_manual_command, plugin_check_command, plugin_new_command;
+
+/* `purlin __complete WORD ...`: candidates for the last word, as manual/manual.h says. Says nothing of what goes wrong. */
+void complete_command(session *s, int count, char **words);
+/* `purlin __manual purlind.8`: that page. */
+int manual_page_command(int count, char **arguments);
+
+/* cache.c: what servers said of themselves, below $XDG_CACHE_HOME/purlin, for a minute. */
+/* False: nothing fresh is there that is ours alone. */
+bool cache_read(const char *server, buffer *out);
+/* Whatever cannot be kept is not. */
+void cache_write(const char *server, const buffer *text);
 
 #endif

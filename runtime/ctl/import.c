@@ -24,12 +24,12 @@ static bool hand_on(const char *name, const char *value) {
   return value ? setenv(name, value, 1) == 0 : unsetenv(name) == 0;
 }
 
-int import_command(session *s, int count, char **arguments) {
+int import_command(void *to, const manual_command *about, int count, char **arguments) {
+  session *s = to;
   char path[LONGEST];
-  if (count == 0 || !is_name(arguments[0])) {
-    bool help = asks_what_it_does(count, arguments);
-    (void)fputs("Usage: purlin import mlflow URL [OPTION ...]    'purlin import mlflow --help' tells more\n",
-                help ? stdout : stderr);
+  bool help = count > 0 && manual_is_help(arguments[0]);
+  if (count == 0 || help || !is_name(arguments[0])) {
+    manual_help_command(&ctl_manual, about, help ? stdout : stderr);
     return help ? CTL_FINE : CTL_USAGE;
   }
   if (!session_complete(s)) return CTL_USAGE;

@@ -176,20 +176,14 @@ static int login_elsewhere(session *s) {
   return over ? code : CTL_FAILED;
 }
 
-int login_command(session *s, int count, char **arguments) {
+int login_command(void *to, const manual_command *about, int count, char **arguments) {
+  session *s = to;
+  manual_given given;
   char name[LONGEST_LINE], password[LONGEST_LINE];
-  if (count == 1 && strcmp(arguments[0], "--sso") == 0) return login_elsewhere(s);
-  if (count > 1 || (count == 1 && arguments[0][0] == '-')) {
-    bool help = asks_what_it_does(count, arguments);
-    (void)fputs("Usage: purlin [--server URL] login [NAME]\n"
-                "       purlin [--server URL] login --sso\n\n"
-                "Asks for the password, or reads it from standard input; --sso has you log in with a browser, on any\n"
-                "device, at the provider that the server trusts. Keeps the session's tokens in\n"
-                "~/.config/purlin/credentials.json; they renew themselves.\n",
-                help ? stdout : stderr);
-    return help ? CTL_FINE : CTL_USAGE;
-  }
-  if (count == 1) (void)snprintf(name, sizeof name, "%s", arguments[0]);
+  if (!manual_read_or_say(about, count, arguments, &given)) return CTL_USAGE;
+  session_address(s);
+  if (manual_value(&given, "--sso")) return login_elsewhere(s);
+  if (given.operand_count == 1) (void)snprintf(name, sizeof name, "%s", given.operands[0]);
   else if (!ask("Name", false, name)) return CTL_USAGE;
   if (!ask("Password", true, password)) return CTL_USAGE;
   int code = send_login(s, name, password);
@@ -199,14 +193,11 @@ int login_command(session *s, int count, char **arguments) {
 
 /* ---- logout -------------------------------------------------------------------------------------------------------------------------------- */
 
-int logout_command(session *s, int count, char **arguments) {
-  if (count > 0) {
-    bool help = asks_what_it_does(count, arguments);
-    (void)fputs(
-        "Usage: purlin [--server URL] logout\n\nEnds the session that 'purlin login' began, and deletes its tokens here.\n",
-        help ? stdout : stderr);
-    return help ? CTL_FINE : CTL_USAGE;
-  }
+int logout_command(void *to, const manual_command *about, int count, char **arguments) {
+  session *s = to;
+  manual_given given;
+  if (!manual_read_or_say(about, count, arguments, &given)) return CTL_USAGE;
+  session_address(s);
   credentials c;
   const cJSON *entry = credentials_open(&c, false) ? credentials_of(&c, s->server) : NULL;
   if (!entry) {

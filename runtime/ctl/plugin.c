@@ -32,16 +32,20 @@ static int refuse(buffer *why) {
   return CTL_FAILED;
 }
 
-static int show(const char *path) {
+static int document(const char *path, void (*write)(const plugin *p, buffer *out)) {
   buffer why = {0}, out = {0};
   plugin *p = NULL;
   if (plugin_open(path, true, &p, &why) != PURLIN_OK) return refuse(&why);
-  plugin_document(p, &out);
+  write(p, &out);
   print_lines(stdout, &out);
   buffer_free(&out);
   plugin_free(p);
   return 0;
 }
+
+static int show(const char *path) { return document(path, plugin_document); }
+
+static int page(const char *path) { return document(path, plugin_manual); }
 
 static int check(const char *path) {
   buffer why = {0};
@@ -151,17 +155,27 @@ static int make(const char *name) {
   return 0;
 }
 
-int plugin_command(int count, char **arguments) {
-  static const struct {
-    const char *name;
-    int (*run)(const char *);
-  } commands[] = {{"show", show}, {"check", check}, {"new", make}};
-  for (size_t i = 0; count == 2 && i < sizeof commands / sizeof commands[0]; i++)
-    if (strcmp(arguments[0], commands[i].name) == 0) return commands[i].run(arguments[1]);
-  bool help = asks_what_it_does(count, arguments);
-  (void)fprintf(help ? stdout : stderr,
-                "Usage: purlin plugin show FILE.so    its manifest as documentation\n"
-                "       purlin plugin check FILE.so   whether this release can load it\n"
-                "       purlin plugin new NAME        a plugin to begin with, in the folder NAME\n");
-  return help ? CTL_FINE : CTL_USAGE;
+static int with_operand(const manual_command *about, int count, char **arguments, int (*act)(const char *operand)) {
+  manual_given given;
+  return manual_read_or_say(about, count, arguments, &given) ? act(given.operands[0]) : CTL_USAGE;
+}
+
+int plugin_show_command(void *to, const manual_command *about, int count, char **arguments) {
+  (void)to;
+  return with_operand(about, count, arguments, show);
+}
+
+int plugin_manual_command(void *to, const manual_command *about, int count, char **arguments) {
+  (void)to;
+  return with_operand(about, count, arguments, page);
+}
+
+int plugin_check_command(void *to, const manual_command *about, int count, char **arguments) {
+  (void)to;
+  return with_operand(about, count, arguments, check);
+}
+
+int plugin_new_command(void *to, const manual_command *about, int count, char **arguments) {
+  (void)to;
+  return with_operand(about, count, arguments, make);
 }

@@ -27,13 +27,10 @@ static int recover(const char *state) {
   return CTL_FINE;
 }
 
-int admin_command(int count, char **arguments) {
-  bool right = count > 0 && strcmp(arguments[0], "recover") == 0;
-  if (right && count == 1) return recover("/var/lib/purlin");
-  if (right && count == 3 && strcmp(arguments[1], "--state") == 0) return recover(arguments[2]);
-  bool help = asks_what_it_does(count, arguments);
-  (void)fputs("Usage: purlin admin recover [--state DIR]    a new administrator's key, at the server's next start\n"
-              "\nOn the server's host, as who may write its state directory (default /var/lib/purlin).\n",
-              help ? stdout : stderr);
-  return help ? CTL_FINE : CTL_USAGE;
+int recover_command(void *to, const manual_command *about, int count, char **arguments) {
+  (void)to;
+  manual_given given;
+  if (!manual_read_or_say(about, count, arguments, &given)) return CTL_USAGE;
+  const char *state = manual_value(&given, "--state");
+  return recover(state ? state : "/var/lib/purlin");
 }

@@ -6,7 +6,14 @@
 #include <string.h>
 #include <time.h>
 
-enum { TIMEOUT_S = 300, CONNECT_TIMEOUT_S = 10, LARGEST_ANSWER = 256 * 1024 * 1024, LONGEST_TOKEN = 512 };
+enum {
+  TIMEOUT_S = 300,
+  CONNECT_TIMEOUT_S = 10,
+  HASTY_TIMEOUT_S = 3,
+  HASTY_CONNECT_TIMEOUT_S = 1,
+  LARGEST_ANSWER = 256 * 1024 * 1024,
+  LONGEST_TOKEN = 512
+};
 
 /* ---- Where, and who ----------------------------------------------------------------------------------------------------------------------- */
 
@@ -64,6 +71,8 @@ static bool find_token(session *s) {
 }
 
 void session_address(session *s) {
+  if (!s->talks) (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+  s->talks = true;
   if (!s->server) s->server = getenv("PURLIN_SERVER");
   if (!s->server || !*s->server) s->server = "http://127.0.0.1:8080";
   buffer_text(&s->server_text, s->server);
@@ -92,6 +101,7 @@ bool session_complete(session *s) {
 }
 
 void session_end(session *s) {
+  if (s->talks) curl_global_cleanup();
   buffer_free(&s->server_text);
   buffer_free(&s->token_text);
 }
@@ -126,8 +136,8 @@ static int wait_patiently(void *to, curl_off_t to_get, curl_off_t got, curl_off_
 
 static void set_options(CURL *curl, const session *s, const char *method, const char *body, patience *p) {
   (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-  (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
-  (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
+  (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)(s->hasty ? HASTY_TIMEOUT_S : TIMEOUT_S));
+  (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)(s->hasty ? HASTY_CONNECT_TIMEOUT_S : CONNECT_TIMEOUT_S));
   (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
   (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);

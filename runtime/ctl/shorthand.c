@@ -5,7 +5,6 @@
 
 static const shorthand SHORTHANDS[] = {
     {"models", "deploy", "serving", "deploy-model", "--model",
-     "purlin models deploy NAME@ALIAS | NAME/VERSION | NAME [--endpoint ENDPOINT] [--cause WORDS]",
      "the model is read and loaded; what serves goes on serving until it is"},
 };
 enum { COUNT = sizeof SHORTHANDS / sizeof SHORTHANDS[0] };
@@ -26,12 +25,26 @@ int shorthand_spell(const shorthand *meant, int count, char **arguments, char **
   return count + first;
 }
 
-bool shorthand_list(const char *plugin) {
-  bool any = false;
-  for (size_t i = 0; i < COUNT; i++) {
-    if (strcmp(plugin, SHORTHANDS[i].plugin) != 0) continue;
-    (void)printf("%s\n", SHORTHANDS[i].usage);
-    any = true;
+static void print_usage(const char *before, const manual_command *about) {
+  buffer words = {0};
+  manual_synopsis(about, true, &words);
+  (void)printf("%spurlin %s\n", before, buffer_end(&words));
+  buffer_free(&words);
+}
+
+void shorthand_usage(const shorthand *meant) {
+  for (size_t i = 0; i < ctl_manual.command_count; i++) {
+    const manual_command *about = &ctl_manual.commands[i];
+    size_t size = strlen(meant->plugin);
+    if (strncmp(about->words, meant->plugin, size) == 0 && about->words[size] == ' ' &&
+        strcmp(about->words + size + 1, meant->operation) == 0)
+      print_usage("Usage: ", about);
   }
-  return any;
+  (void)puts("");
+}
+
+bool shorthand_list(const char *plugin) {
+  for (size_t i = 0; i < COUNT; i++)
+    if (strcmp(plugin, SHORTHANDS[i].plugin) == 0) return manual_help_group(&ctl_manual, plugin, stdout) > 0;
+  return false;
 }

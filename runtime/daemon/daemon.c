@@ -530,9 +530,14 @@ static int list_migrations(starting *s) {
 
 int purlin_daemon_main(int count, char **arguments) {
   static starting s;
+  if (count > 2 && strcmp(arguments[1], "__complete") == 0) {
+    (void)manual_complete_options(&daemon_manual, count - 2, arguments + 2, stdout);
+    return 0;
+  }
   if (!daemon_arguments_parse(count, arguments, &s.arguments, &s.why)) return complain(&s, 2);
   if (s.arguments.help || s.arguments.version) {
-    (void)fputs(s.arguments.help ? daemon_usage : "purlind " PURLIN_VERSION "\n", stdout);
+    if (s.arguments.help) manual_help(&daemon_manual, stdout);
+    else (void)puts("purlind " PURLIN_VERSION);
     return 0;
   }
   if (settings_load(&s.arguments, &s.settings, &s.why) != PURLIN_OK) return complain(&s, 1);

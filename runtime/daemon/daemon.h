@@ -2,6 +2,7 @@
  *
  * daemon/arguments.c  the command line
  * daemon/settings.c   the sections of purlin.lua that are the runtime's own
+ * daemon/manual.c     the same as the manual page purlin.lua(5)
  * daemon/secure.c     the section tls: its files are checked, the server is told
  * daemon/daemon.c     start and stop, in order; what fails at start is said once, and nothing is left half-started
  * daemon/health.c     /, /healthz, /readyz, /metrics, /openapi.json, /docs
@@ -14,6 +15,7 @@
 #include <purlin/base.h>
 #include "core/buffer.h"
 #include "http/router.h"
+#include "manual/manual.h"
 
 /* The whole program. Returns its exit code: 0; 1 when it could not start (said on stderr); 2 for wrong arguments. */
 PURLIN_API int purlin_daemon_main(int count, char **arguments);
@@ -32,7 +34,8 @@ typedef struct daemon_arguments {
 
 /* False when they are wrong; `why` says how. */
 bool daemon_arguments_parse(int count, char **arguments, daemon_arguments *out, buffer *why);
-extern const char daemon_usage[];
+/* What --help prints, and purlind(8) is made of. */
+extern const manual_program daemon_manual;
 
 /* What is not ready, for /readyz: the daemon says which step it is at. NULL: it has started. */
 void health_set_starting(const char *step);

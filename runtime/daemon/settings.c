@@ -113,28 +113,37 @@ static const config_section *find(const config *file, const char *kind) {
 
 const config_section *settings_section(const settings *s, const char *kind) { return find(s->file, kind); }
 
+static const struct {
+  const char *kind;
+  const purlin_schema *(*schema)(void);
+  size_t place;
+} SECTIONS[] = {
+    {"server", server_settings_schema, offsetof(settings, server)},
+    {"tls", tls_settings_schema, offsetof(settings, tls)},
+    {"database", database_settings_schema, offsetof(settings, database)},
+    {"log", log_settings_schema, offsetof(settings, log)},
+    {"jobs", jobs_settings_schema, offsetof(settings, jobs)},
+    {"lua", lua_settings_schema, offsetof(settings, lua)},
+    {"plugins", plugins_settings_schema, offsetof(settings, plugins)},
+    {"limits", rates_settings_schema, offsetof(settings, limits)},
+    {"cors", cors_settings_schema, offsetof(settings, cors)},
+    {"audit", audit_settings_schema, offsetof(settings, audit)},
+    {"outbound", outbound_settings_schema, offsetof(settings, outbound)},
+    {"secrets", secrets_settings_schema, offsetof(settings, secrets)},
+};
+enum { SECTION_COUNT = sizeof SECTIONS / sizeof SECTIONS[0] };
+
+const purlin_schema *settings_schema(size_t index, const char **kind) {
+  if (index >= SECTION_COUNT) return NULL;
+  *kind = SECTIONS[index].kind;
+  return SECTIONS[index].schema();
+}
+
 static purlin_status decode_all(settings *s, buffer *why) {
-  const struct {
-    const char *kind;
-    const purlin_schema *schema;
-    void *place;
-  } parts[] = {
-      {"server", server_settings_schema(), &s->server},
-      {"tls", tls_settings_schema(), &s->tls},
-      {"database", database_settings_schema(), &s->database},
-      {"log", log_settings_schema(), &s->log},
-      {"jobs", jobs_settings_schema(), &s->jobs},
-      {"lua", lua_settings_schema(), &s->lua},
-      {"plugins", plugins_settings_schema(), &s->plugins},
-      {"limits", rates_settings_schema(), &s->limits},
-      {"cors", cors_settings_schema(), &s->cors},
-      {"audit", audit_settings_schema(), &s->audit},
-      {"outbound", outbound_settings_schema(), &s->outbound},
-      {"secrets", secrets_settings_schema(), &s->secrets},
-  };
   purlin_status status = PURLIN_OK;
-  for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == PURLIN_OK; i++)
-    status = config_decode(find(s->file, parts[i].kind), parts[i].schema, &s->memory, parts[i].place, why);
+  for (size_t i = 0; i < SECTION_COUNT && status == PURLIN_OK; i++)
+    status = config_decode(find(s->file, SECTIONS[i].kind), SECTIONS[i].schema(), &s->memory, (char *)s + SECTIONS[i].place,
+                           why);
   return status;
 }
 
@@ -186,8 +195,9 @@ static void override(settings *s, const daemon_arguments *arguments) {
 }
 
 purlin_status settings_load(const daemon_arguments *arguments, settings *out, buffer *why) {
-  static const char *const kinds[] = {"server", "tls",  "database", "log",      "jobs",    "lua",   "plugins",
-                                      "limits", "cors", "audit",    "outbound", "secrets", "plugin"};
+  const char *kinds[SECTION_COUNT + 1] = {0};
+  for (size_t i = 0; i < SECTION_COUNT; i++) kinds[i] = SECTIONS[i].kind;
+  kinds[SECTION_COUNT] = "plugin";
   static const char STANDARD[] = "/etc/purlin/purlin.lua";
   *out = (settings){0};
   arena_init(&out->memory, (size_t)16 * 1024 * 1024);

@@ -84,6 +84,11 @@ void settings_free(settings *s);
 /* The runtime's section of this kind; one without a line when the file has none. */
 const config_section *settings_section(const settings *s, const char *kind);
 
+/* The runtime's sections, by index; NULL: there are no more. */
+const purlin_schema *settings_schema(size_t index, const char **kind);
+/* manual.c: they as the manual page purlin.lua(5). */
+void settings_page(buffer *out);
+
 /* What the section outbound grants holds from now on. `why`: what is wrong with it. */
 PURLIN_CHECKED purlin_status settings_use_outbound(const settings *s, buffer *why);
 

@@ -8,6 +8,7 @@
  * plugin/contained.c  plugins that run in purlin-runner: what they described
  * plugin/describe.c   the manifest as JSON
  * plugin/document.c   `purlin plugin show`: the manifest as documentation
+ * plugin/manual.c     `purlin plugin manual`: the same as a manual page
  * plugin/operations.c what the daemon tells of its plugins and scripts */
 #ifndef PURLIN_PLUGIN_HOST_H
 #define PURLIN_PLUGIN_HOST_H
@@ -64,9 +65,10 @@ void plugin_visit(const plugin *p, purlin_kind kind,
 /* The runtime's own declarations as the plugin "purlin". */
 plugin *plugin_builtin(void);
 
-/* The manifest as JSON and as documentation in Markdown. */
+/* The manifest as JSON, as documentation in Markdown, and as the manual page purlin-NAME(1). */
 void plugin_describe(const plugin *p, buffer *out);
 void plugin_document(const plugin *p, buffer *out);
+void plugin_manual(const plugin *p, buffer *out);
 
 const char *plugin_state_name(plugin_state state);
 plugin *plugins_first(void);

@@ -7,7 +7,33 @@
 
 #define LARGEST_CONFIGURATION ((size_t)1024 * 1024)
 
-static const char USAGE[] = "usage: purlin-runner describe FILE | check FILE | run FILE CONTRACT NAME\n";
+static const manual_command COMMANDS[] = {
+    {"describe", "FILE", .summary = "Print the plugin's manifest as JSON"},
+    {"check", "FILE", .summary = "Read the plugin's configuration, JSON, on standard input, and say what is wrong with it"},
+    {"run", "FILE CONTRACT NAME", .summary = "Read one message on standard input and do what it asks for",
+     .text =
+         "The message is an object of `configuration`, the plugin's section of purlin.lua, and `input`, which the contract describes. Files "
+         "belong into the working directory. SIGTERM cancels."},
+};
+static const manual_option OPTIONS[] = {{"--version", .text = "Print the version"}, {"--help", .text = "Print this"}};
+static const char *const SYNOPSIS[] = {"describe FILE", "check FILE", "run FILE CONTRACT NAME"};
+
+const manual_program runner_manual = {
+    .name = "purlin-runner",
+    .section = "8",
+    .summary = "a contained plugin in a process of its own",
+    .synopsis = SYNOPSIS,
+    .synopsis_count = sizeof SYNOPSIS / sizeof SYNOPSIS[0],
+    .text =
+        "Runs the code of a plugin apart from `purlind`(8), which starts it: whatever that code does to its process costs one run, never the "
+        "server. Trainings run so. Nobody needs to call it by hand; `describe` and `check` are for authors of plugins.",
+    .commands = COMMANDS,
+    .command_count = sizeof COMMANDS / sizeof COMMANDS[0],
+    MANUAL_OPTIONS(OPTIONS),
+    .exits =
+        "0 done; 1 failed or cancelled, and the server was told; 2 wrong arguments; 75 the server stayed away, and nobody was told",
+    .see_also = "`purlind`(8), `purlin`(1)",
+};
 
 bool runner_read_input(buffer *out, size_t limit) {
   while (out->size <= limit && buffer_reserve(out, 64 * 1024)) {
@@ -80,6 +106,7 @@ int purlin_runner_main(int count, char **arguments) {
     (void)puts("purlin-runner " PURLIN_VERSION);
     return RUNNER_DONE;
   }
-  (void)fputs(USAGE, stderr);
-  return RUNNER_USAGE;
+  bool help = count == 2 && manual_is_help(verb);
+  manual_help(&runner_manual, help ? stdout : stderr);
+  return help ? RUNNER_DONE : RUNNER_USAGE;
 }

@@ -14,10 +14,14 @@
 #define PURLIN_RUNNER_RUNNER_H
 
 #include "core/buffer.h"
+#include "manual/manual.h"
 #include "plugin/host.h"
 
 /* The whole program. Returns its exit code. */
 PURLIN_API int purlin_runner_main(int count, char **arguments);
+
+/* What --help prints, and purlin-runner(8) is made of. */
+extern const manual_program runner_manual;
 
 typedef enum runner_exit {
   RUNNER_DONE = 0,
