@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""sbom.py SOURCE EPOCH: what the packages that were just built in SOURCE are linked with, as CycloneDX 1.5 on stdout.
+"""sbom.py SOURCE BUILD EPOCH: what the packages that were just made in SOURCE are linked with, as CycloneDX 1.5 on stdout.
 
 Read from the files themselves: each program and library in SOURCE/debian/PACKAGE names what it needs, the linker finds it, dpkg knows whose
-it is and of which version; what those need in turn belongs to it, too. Files of other packages that were compiled in are in the
-build's list of commands. The same build gives the same document."""
+it is and of which version; what those need in turn belongs to it, too. Files of other packages that were compiled in are in
+the list of commands of the folder BUILD. The same build gives the same document."""
 import functools
 import hashlib
 import json
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
+
 
 def output(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout
@@ -48,15 +49,11 @@ def is_elf(path):
         return file.read(4) == b"\x7fELF"
 
 
-def compiled_in(source):
+def compiled_in(build):
     """Packages whose C files were compiled with ours."""
-    packages = set()
-    for commands in source.glob("obj-*/compile_commands.json"):
-        for entry in json.loads(commands.read_text()):
-            file = os.path.realpath(os.path.join(entry["directory"], entry["file"]))
-            if not file.startswith(f"{source}/"):
-                packages.add(owner(file))
-    return packages
+    commands = json.loads((build / "compile_commands.json").read_text())
+    files = {os.path.realpath(os.path.join(entry["directory"], entry["file"])) for entry in commands}
+    return {owner(file) for file in files if file.startswith("/usr/")}
 
 
 def purl(package):
@@ -81,7 +78,7 @@ def built(source):
         yield (fields["Package"], "purlin", fields["Version"], fields["Architecture"]), files
 
 
-def document(source, epoch):
+def document(source, build, epoch):
     own = {}  # file name of a library of ours -> its package
     packages = dict(built(source))
     for package, files in packages.items():
@@ -100,7 +97,7 @@ def document(source, epoch):
         depends.setdefault(package, set())
         for file in files:
             note(package, file)
-    inside = compiled_in(source)
+    inside = compiled_in(build)
     main = next(package for package in packages if package[0] == "purlin")
     depends[main] |= inside
     seen = set()
@@ -127,8 +124,8 @@ def document(source, epoch):
 
 
 def main():
-    source, epoch = pathlib.Path(sys.argv[1]).resolve(), int(sys.argv[2])
-    json.dump(document(source, epoch), sys.stdout, indent=2)
+    source, build = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
+    json.dump(document(source, build, int(sys.argv[3])), sys.stdout, indent=2)
     print()
 
 

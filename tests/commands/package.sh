@@ -81,12 +81,14 @@ package_compare() { # package_compare REVISION
   echo "Built twice, the same both times"
 }
 
-package_collect() {
-  local files=()
+package_collect() { # package_collect: what was built, with checksums and the SBOM
+  local version files build
+  version=$(package_version)
+  build=$(compgen -G "build-package/purlin-$version/obj-*" || echo build)
   rm -rf dist
   mkdir dist
   find build-package -maxdepth 1 -type f ! -name log -exec cp -t dist {} +
-  python3 packaging/sbom.py "build-package/purlin-$(package_version)" "$(package_epoch)" > "dist/purlin_$(package_version).cdx.json"
+  python3 packaging/sbom.py "build-package/purlin-$version" "$build" "$(package_epoch)" > "dist/purlin_$version.cdx.json"
   (
     cd dist
     files=(*)
