@@ -9,7 +9,8 @@
  * care/installation.c  what is installed here: purlin.lua, paths, who the service is, its units
  * care/database.c      a blocking connection to its database, as the service or as an administrator
  * care/report.c        steps and progress, for people and as JSON
- * care/setup.c         `purlin setup` */
+ * care/setup.c         `purlin setup`
+ * care/upgrade.c       `purlin upgrade`; care/upgrade.h: its parts */
 #ifndef PURLIN_CARE_CARE_H
 #define PURLIN_CARE_CARE_H
 
@@ -39,8 +40,9 @@ typedef struct run_program {
   int input;     /* a descriptor that it reads instead; 0: none. Of the first */
   int output;    /* a descriptor that it writes to; 0: see `take`. Of the last */
   bool terminal; /* it has our own terminal, input, output and errors, and stays in our process group: for one that asks */
-  bool outlives; /* it goes on when we are killed (a package manager must not be ended in the middle) */
-  uid_t user;    /* who it runs as, with that user's groups; 0: who we are */
+  bool
+      outlives; /* it goes on when we are killed (a package manager must not be ended in the middle); its errors go to `output`, too */
+  uid_t user; /* who it runs as, with that user's groups; 0: who we are */
 } run_program;
 
 typedef struct run_options {
@@ -194,5 +196,6 @@ bool care_arguments(const char *command, const char *usage, const care_option *o
 
 /* What follows the word. `json`: --json was given before it. */
 int care_setup(bool json, int count, char **arguments);
+int care_upgrade(bool json, int count, char **arguments);
 
 #endif

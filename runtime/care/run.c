@@ -163,10 +163,11 @@ static bool start(pipeline *l, size_t at, int input, int *output, buffer *why) {
   int out[2] = {-1, -1}, errors[2] = {-1, -1};
   bool last = at + 1 == l->count, given = last && p->output > 0, fine = prepare(p, &new, l->result, why);
   if (fine && !p->terminal) {
-    fine = make_pipe(errors) && (given || make_pipe(out));
+    bool apart = given && p->outlives; /* whoever writes into a pipe whose other end is gone is ended by it */
+    fine = (apart || make_pipe(errors)) && (given || make_pipe(out));
     if (!fine) buffer_format(why, "cannot start %s: %s", p->arguments[0], strerror(errno));
     new.output = given ? p->output : out[1];
-    new.errors = errors[1];
+    new.errors = apart ? p->output : errors[1];
   }
   pid_t pid = fine ? fork() : -1;
   if (pid == 0) become(p, &new);

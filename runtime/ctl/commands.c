@@ -35,11 +35,34 @@ static const manual_option LOGIN[] = {
     return care_##name(((const session *)to)->json, count, arguments);                                                     \
   }
 CARE(setup)
+CARE(upgrade)
 
 static const manual_option SETUP[] = {
     {"--check", .text = "Only look; exit with 1 when something is missing"},
     {"--config", "FILE", .text = "Another configuration than /etc/purlin/purlin.lua", .kind = MANUAL_FILE},
     {"--json", .text = "One JSON object instead of lines"},
+};
+static const manual_option UPGRADE[] = {
+    {"--to", "apt|FILE.deb|FOLDER", .text = "A package, a folder of packages, or what apt has; again for more",
+     .kind = MANUAL_FILE},
+    {"--check", .text = "Only try; nothing is changed"},
+    {"--resume", .text = "Go on with an upgrade that was interrupted"},
+    {"--rollback", .text = "Back to the release before: of an interrupted upgrade, or of the last one"},
+    {"--status", .text = "What the last upgrade did, or where an interrupted one is"},
+    {"--backup", "DIR", .text = "Where the backup goes; default /var/backups/purlin", .kind = MANUAL_FOLDER},
+    {"--without-backup", .text = "Make none"},
+    {"--token-file", "FILE",
+     .text = "Whose token asks the server before and after; again for other workspaces; default STATE/admin.token",
+     .kind = MANUAL_FILE},
+    {"--without-answers", .text = "Compare nothing; then the server need not run"},
+    {"--old", "FILE.deb", .text = "A copy of an installed package, where apt has none; again for more",
+     .kind = MANUAL_FILE},
+    {"--breaking", .text = "Go on although the installed release cannot work with what the new one makes of the database"},
+    {"--wait", "SECONDS", .text = "How long the daemon may take to be ready; default 300"},
+    {"--service", "PROGRAM", .text = "Is called as PROGRAM start|stop|status purlin, where there is no systemd",
+     .kind = MANUAL_FILE},
+    {"--config", "FILE", .text = "Another configuration than /etc/purlin/purlin.lua", .kind = MANUAL_FILE},
+    {"--json", .text = "One JSON object at the end, instead of lines"},
 };
 static const manual_option RECOVER[] = {
     {"--state", "DIR", .text = "The server's state directory; default /var/lib/purlin", .kind = MANUAL_FOLDER},
@@ -68,6 +91,17 @@ static const manual_command COMMANDS[] = {
          "Makes them in the MariaDB of this machine, as root over its Unix socket: nothing is asked, and what is there stays. Where the "
          "database is elsewhere, it prints what its administrator has to run.",
      MANUAL_OPTIONS(SETUP), .group = "On the server's host", .run = setup_command},
+    {"upgrade", .summary = "Another release in the place of the installed one, or everything as it was",
+     .text =
+         "First the new release is tried as far as that goes without changing anything: its packages, what it thinks of the configuration, "
+         "the policies and the plugins, what it would do to the database. Then a backup is made, what the server answers is remembered, "
+         "the packages are installed, and the server must answer the same as before: an operation of each plugin, a prediction of each "
+         "model. Whatever fails after that, the release of before comes back by itself.\n"
+         "\n"
+         "What has begun and what is done stands in `/var/lib/purlin-upgrade`: an upgrade that was killed is gone on with by `--resume`.\n"
+         "\n"
+         "Exit codes: 0 done; 1 it failed, and what is installed is as it was, unless it says otherwise; 2 wrong arguments",
+     MANUAL_OPTIONS(UPGRADE), .run = upgrade_command},
     {"admin recover", .summary = "A new administrator's key, at the server's next start",
      .text = "On the server's host, as who may write its state directory.", MANUAL_OPTIONS(RECOVER),
      .run = recover_command},
