@@ -1,5 +1,11 @@
-# ./dev package [--revision N]: the packages of this distribution, into dist/. Built from what git knows of and what is new, in build-package/,
-# which is emptied first; compilers are asked only for what ccache does not know.
+# ./dev package [--quick] [--revision N] [--reproducible]: the packages of this distribution, into dist/, with what lintian says of them, an SBOM
+# and checksums. They are built from what git knows of and what is new, in build-package/, which is emptied first.
+#
+#   --quick         packs the objects of build/, without debug symbols and a source package: for tests
+#   --revision N    the N of 0.1.0-N
+#   --reproducible  builds a second time, elsewhere, in another language, zone and umask, and compares
+#
+# PURLIN_SIGNING_KEY names a key of gpg: then SHA256SUMS is signed.
 
 package_version() { sed -n 's/^project(purlin VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt; }
 
@@ -10,7 +16,7 @@ package_epoch() { git log -1 --format=%ct 2> /dev/null || stat -c %Y CHANGELOG.m
 package_sources() {
   local name
   git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' name; do
-    [ -e "$name" ] && printf '%s\0' "$name"
+    if [ -e "$name" ]; then printf '%s\0' "$name"; fi
   done
 }
 
@@ -28,41 +34,97 @@ package_changelog() { # package_changelog VERSION
   echo " -- $(sed -n 's/^Maintainer: //p' packaging/debian/control)  $(LC_ALL=C date -u -R -d "@$(package_epoch)")"
 }
 
-package_deb() { # package_deb REVISION
-  local version folder
+# The sources of a package as dpkg-buildpackage wants them: FOLDER/purlin-VERSION beside their archive.
+package_stage() { # package_stage FOLDER REVISION
+  local version source
   version=$(package_version)
-  folder=build-package/purlin-$version
-  rm -rf build-package
-  mkdir -p "$folder"
+  source=purlin-$version
+  rm -rf "$1"
+  mkdir -p "$1"
   package_sources | tar --create --null --files-from=- --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(package_epoch)" \
-    --mode=go=rX,u+rw --transform="s,^,purlin-$version/,S" | gzip -n > "build-package/purlin_$version.orig.tar.gz"
-  tar -x -f "build-package/purlin_$version.orig.tar.gz" -C build-package
-  cp -r packaging/debian "$folder/debian"
-  package_changelog "$version-$1~deb$(. /etc/os-release && echo "${VERSION_ID%%.*}")" > "$folder/debian/changelog"
-  command -v ccache > /dev/null && export CMAKE_C_COMPILER_LAUNCHER=ccache
-  (cd "$folder" && dpkg-buildpackage -us -uc) > build-package/log 2>&1 || {
-    tail -n 30 build-package/log | cut -c 1-200 >&2
-    echo "The package was not built: see build-package/log" >&2
+    --mode=go=rX,u+rw --transform="s,^,$source/,S" | gzip -n > "$1/purlin_$version.orig.tar.gz"
+  tar -x -f "$1/purlin_$version.orig.tar.gz" -C "$1"
+  cp -r packaging/debian "$1/$source/debian"
+  package_changelog "$version-$2~deb$(. /etc/os-release && echo "${VERSION_ID%%.*}")" > "$1/$source/debian/changelog"
+}
+
+package_build() { # package_build FOLDER [OPTION OF dpkg-buildpackage ...]
+  local folder=$1
+  shift
+  (cd "$folder/purlin-$(package_version)" && dpkg-buildpackage -us -uc "$@") > "$folder/log" 2>&1 && return
+  tail -n 30 "$folder/log" | cut -c 1-200 >&2
+  echo "The packages were not built: see $folder/log" >&2
+  return 1
+}
+
+# Whether a second build is the same, byte for byte: another folder, language, zone, umask, hour, number of jobs, and no ccache.
+package_compare() { # package_compare REVISION
+  local other name same=yes
+  other=$(mktemp -d "${TMPDIR:-/tmp}/purlin-package-XXXXXX")/elsewhere
+  (
+    umask 027
+    export LC_ALL=C.UTF-8 LANGUAGE=de TZ=Asia/Kolkata CCACHE_DISABLE=1
+    package_stage "$other" "$1"
+    package_build "$other" --jobs=3
+  ) || return 1
+  while IFS= read -r name; do
+    cmp -s "$name" "$other/${name##*/}" && continue
+    same=no
+    echo "Differs: ${name##*/}" >&2
+    if command -v diffoscope > /dev/null; then diffoscope "$name" "$other/${name##*/}" || true; fi
+  done < <(find build-package -maxdepth 1 \( -name '*.deb' -o -name '*.tar.*' -o -name '*.dsc' \))
+  if [ "$same" = no ]; then
+    echo "The second build is in $other" >&2
     return 1
-  }
+  fi
+  rm -rf "${other%/elsewhere}"
+  echo "Built twice, the same both times"
+}
+
+package_collect() { # package_collect: what was built, with checksums and the SBOM
+  local version files build
+  version=$(package_version)
+  build=$(compgen -G "build-package/purlin-$version/obj-*" || echo build)
+  rm -rf dist
+  mkdir dist
+  find build-package -maxdepth 1 -type f ! -name log -exec cp -t dist {} +
+  python3 packaging/sbom.py "build-package/purlin-$version" "$build" "$(package_epoch)" > "dist/purlin_$version.cdx.json"
+  (
+    cd dist
+    files=(*)
+    sha256sum -- "${files[@]}" > SHA256SUMS
+    if [ -n "${PURLIN_SIGNING_KEY:-}" ]; then gpg --batch --yes --armor --detach-sign --local-user "$PURLIN_SIGNING_KEY" SHA256SUMS; fi
+    ls -s --block-size=K -1
+  )
 }
 
 command_package() {
-  local revision=1
+  local revision=1 quick=no reproducible=no
   while [ $# -gt 0 ]; do
     case "$1" in
-      --revision) revision=${2:?} && shift ;;
+      --quick) quick=yes ;;
+      --reproducible) reproducible=yes ;;
+      --revision) revision=${2:?--revision wants a number} && shift ;;
       *) usage >&2; exit 2 ;;
     esac
     shift
   done
   need build package
   say "Building the packages"
-  package_deb "$revision"
-  rm -rf dist
-  mkdir dist
-  find build-package -maxdepth 1 -type f ! -name log -exec cp -t dist {} +
-  (cd dist && sha256sum -- * > SHA256SUMS)
+  package_stage build-package "$revision"
+  if [ "$quick" = yes ]; then
+    build ON
+    BUILT=$PWD/build DEB_BUILD_OPTIONS=noautodbgsym package_build build-package -b
+  else
+    command -v ccache > /dev/null && export CMAKE_C_COMPILER_LAUNCHER=ccache
+    package_build build-package
+  fi
+  say "lintian"
+  lintian --allow-root --fail-on error,warning --tag-display-limit 0 build-package/*.changes
+  if [ "$reproducible" = yes ]; then
+    say "Building them again, elsewhere"
+    package_compare "$revision"
+  fi
   say "In dist/"
-  (cd dist && ls -s --block-size=K -1 -- *)
+  package_collect
 }
