@@ -68,7 +68,7 @@ void notify_await(void) {
 
 void notify_stopping(uint64_t longest_ms) {
   buffer state = {0};
-  buffer_format(&state, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu", (unsigned long long)(longest_ms * 1000));
+  buffer_format(&state, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu", (unsigned long long)longest_ms * 1000);
   notify_systemd(buffer_end(&state));
   buffer_free(&state);
 }

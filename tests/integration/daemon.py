@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -17,6 +18,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = (ROOT / os.environ.get("PURLIN_BUILD", "build")).resolve()
 PURLIND = BUILD / "bin" / "purlind"
 PLUGINS = BUILD / "plugins"
+# Under valgrind, say: what comes before the daemon's command, and how many times as long everything may take (CONTRIBUTING.md).
+WRAPPER = shlex.split(os.environ.get("PURLIN_WRAPPER", ""))
+PATIENCE = float(os.environ.get("PURLIN_PATIENCE", "1"))
 MARK = "PURLIN_TEST_MARK"  # in the environment of every process that a test starts, so that none is overlooked
 
 
@@ -37,7 +41,7 @@ class Client:
 
     def __init__(self, port, token, timeout=30):
         self.token = token
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout * PATIENCE)
 
     def call(self, method, path, body=None, headers=None, token=True):
         sent = dict(headers or {})
@@ -91,7 +95,7 @@ def processes_marked(mark):
 
 
 def wait_until(condition, seconds, what):
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
         if value:
@@ -130,7 +134,7 @@ class Daemon:
     def launch(self, arguments=()):
         self.log_start = self.log.stat().st_size if self.log.exists() else 0
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.command + list(arguments), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.process = subprocess.Popen(WRAPPER + self.command + list(arguments), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env={**os.environ, MARK: self.mark}, start_new_session=True)
         return self
 
@@ -207,7 +211,7 @@ class Daemon:
         """Asks it to end; fails unless it ends with 0 and nothing is left of it."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            code = self.process.wait(seconds)
+            code = self.process.wait(seconds * PATIENCE)
         except subprocess.TimeoutExpired:
             self.end()
             raise AssertionError(f"did not end within {seconds} s of SIGTERM: {self.log_text()[-3000:]}") from None
