@@ -10,6 +10,7 @@
  * care/database.c      a blocking connection to its database, as the service or as an administrator
  * care/report.c        steps and progress, for people and as JSON
  * care/setup.c         `purlin setup`
+ * care/doctor.c        `purlin doctor`; care/doctor.h: its checks
  * care/upgrade.c       `purlin upgrade`; care/upgrade.h: its parts */
 #ifndef PURLIN_CARE_CARE_H
 #define PURLIN_CARE_CARE_H
@@ -134,6 +135,8 @@ bool database_options(const installation *i, database_role role, db_options *out
 /* Connects; with `use` to the configured database. NULL: `why` says why not and what to do. Closed by mysql_close. Statements may
  * take up to an hour to answer. */
 MYSQL *database_connect(const installation *i, database_role role, bool use, buffer *why);
+/* The same; *error is the connector's or the server's number, 0 where it was not even tried. */
+MYSQL *database_try(const installation *i, database_role role, bool use, unsigned *error, buffer *why);
 /* The socket of MariaDB on this machine: the configured one, if it is there; else where Debian or Fedora have it. NULL: nowhere. */
 const char *database_socket(const installation *i);
 /* Whether purlin.lua names a database on another machine. */
@@ -156,7 +159,9 @@ void database_add_text(MYSQL *mysql, buffer *out, const char *text);
 typedef struct report {
   const char *command;
   bool json, terminal, coloured;
-  cJSON *document; /* a command adds what it likes to it */
+  cJSON *document;         /* a command adds what it likes to it */
+  const char *failed_word; /* instead of "failed"; NULL */
+  const char *steps_word;  /* instead of "steps", in JSON; NULL */
   cJSON *steps;
   buffer step; /* the name of the running one; empty: none */
   uint64_t begun_ns, shown_ns, told_percent;
@@ -189,13 +194,14 @@ typedef struct care_option {
   const char **text; /* takes a value; or */
   bool *flag;        /* takes none */
 } care_option;
-/* Reads them. True: go on. False: the command ends with *code; help was printed, or what is wrong was said. `word`: a single word
+/* Reads them. True: go on. False: the command ends with *code; help was printed (`usage`; NULL: asked elsewhere), or what is wrong was said. `word`: a single word
  * that is no option is taken too; NULL: there may be none. */
 bool care_arguments(const char *command, const char *usage, const care_option *options, size_t option_count, int count,
                     char **arguments, const char **word, int *code);
 
 /* What follows the word. `json`: --json was given before it. */
 int care_setup(bool json, int count, char **arguments);
+int care_doctor(bool json, int count, char **arguments);
 int care_upgrade(bool json, int count, char **arguments);
 
 #endif

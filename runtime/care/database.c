@@ -80,17 +80,22 @@ static void explain(const installation *i, const db_options *o, database_role ro
   }
 }
 
-MYSQL *database_connect(const installation *i, database_role role, bool use, buffer *why) {
+MYSQL *database_try(const installation *i, database_role role, bool use, unsigned *error, buffer *why) {
   db_options options;
-  unsigned error = 0;
   char text[512] = "";
+  *error = 0;
   if (!database_options(i, role, &options, why)) return NULL;
   /* MariaDB knows who is behind a Unix socket by the effective user at the time of connecting. */
   if (role == DATABASE_SERVICE && !installation_act(i, why)) return NULL;
-  MYSQL *mysql = db_connection_open_plain(&options, use, &error, text, sizeof text);
+  MYSQL *mysql = db_connection_open_plain(&options, use, error, text, sizeof text);
   if (role == DATABASE_SERVICE) installation_act_no_more(i);
-  if (!mysql) explain(i, &options, role, error, text, why);
+  if (!mysql) explain(i, &options, role, *error, text, why);
   return mysql;
+}
+
+MYSQL *database_connect(const installation *i, database_role role, bool use, buffer *why) {
+  unsigned error;
+  return database_try(i, role, use, &error, why);
 }
 
 /* ---- Statements ---- */

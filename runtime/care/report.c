@@ -96,9 +96,13 @@ static void print_indented(const char *text) {
   }
 }
 
+static const char *word_of(const report *r, report_outcome outcome) {
+  return outcome == REPORT_FAILED && r->failed_word ? r->failed_word : outcomes[outcome].word;
+}
+
 static void print_step(report *r, report_outcome outcome, const char *detail, const char *remedy, uint64_t took_ms) {
   clear_line(r);
-  const char *word = outcomes[outcome].word;
+  const char *word = word_of(r, outcome);
   if (r->coloured) (void)printf("  \033[%sm%s\033[0m%*s", outcomes[outcome].colour, word, 8 - (int)strlen(word), "");
   else (void)printf("  %-8s", word);
   display_text(stdout, buffer_end(&r->step));
@@ -118,7 +122,7 @@ static void print_step(report *r, report_outcome outcome, const char *detail, co
 static void note_step(report *r, report_outcome outcome, const char *detail, const char *remedy, uint64_t took_ms) {
   cJSON *step = cJSON_CreateObject();
   (void)cJSON_AddStringToObject(step, "name", buffer_end(&r->step));
-  (void)cJSON_AddStringToObject(step, "outcome", outcomes[outcome].word);
+  (void)cJSON_AddStringToObject(step, "outcome", word_of(r, outcome));
   if (detail) (void)cJSON_AddStringToObject(step, "detail", detail);
   if (remedy) (void)cJSON_AddStringToObject(step, "remedy", remedy);
   (void)cJSON_AddNumberToObject(step, "milliseconds", (double)took_ms);
@@ -162,7 +166,7 @@ int report_end(report *r) {
   if (r->step.size > 0) report_end_step(r, REPORT_DONE, NULL, NULL);
   bool fine = r->mishaps[1] == 0;
   (void)cJSON_AddBoolToObject(r->document, "ok", fine);
-  if (!cJSON_AddItemToObject(r->document, "steps", r->steps)) cJSON_Delete(r->steps);
+  if (!cJSON_AddItemToObject(r->document, r->steps_word ? r->steps_word : "steps", r->steps)) cJSON_Delete(r->steps);
   char *text = r->json ? cJSON_Print(r->document) : NULL;
   if (text) (void)puts(text);
   cJSON_free(text);
@@ -186,7 +190,8 @@ bool care_arguments(const char *command, const char *usage, const care_option *o
   for (int i = 0; i < count; i++) {
     const char *argument = arguments[i];
     size_t o = 0;
-    if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0 || (i == 0 && strcmp(argument, "help") == 0)) {
+    if (usage &&
+        (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0 || (i == 0 && strcmp(argument, "help") == 0))) {
       (void)fputs(usage, stdout);
       *code = CARE_FINE;
       return false;

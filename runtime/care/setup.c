@@ -5,16 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char USAGE[] =
-    "Usage: purlin setup [--check] [--config FILE] [--json]\n"
-    "\n"
-    "Makes the database and its user in the MariaDB of this machine, as root over its Unix socket: nothing is asked, and\n"
-    "what is there stays. Where the database is elsewhere, it prints what its administrator has to run.\n"
-    "\n"
-    "  --check        only look; 1 when something is missing\n"
-    "  --config FILE  another configuration than /etc/purlin/purlin.lua\n"
-    "  --json         one JSON object instead of lines\n";
-
 enum { OLDEST_VERSION = 100600, CONNECTIONS_SPARE = 8 };
 
 typedef struct setup {
@@ -308,7 +298,7 @@ int care_setup(bool json, int count, char **arguments) {
   const char *config_file = NULL;
   int code;
   const care_option options[] = {{"--config", &config_file, NULL}, {"--check", NULL, &s.check}, {"--json", NULL, &json}};
-  if (!care_arguments("setup", USAGE, options, sizeof options / sizeof options[0], count, arguments, NULL, &code))
+  if (!care_arguments("setup", NULL, options, sizeof options / sizeof options[0], count, arguments, NULL, &code))
     return code;
   report_begin(&s.report, "setup", json);
   read_settings(&s, config_file);

@@ -35,10 +35,15 @@ static const manual_option LOGIN[] = {
     return care_##name(((const session *)to)->json, count, arguments);                                                     \
   }
 CARE(setup)
+CARE(doctor)
 CARE(upgrade)
 
 static const manual_option SETUP[] = {
     {"--check", .text = "Only look; exit with 1 when something is missing"},
+    {"--config", "FILE", .text = "Another configuration than /etc/purlin/purlin.lua", .kind = MANUAL_FILE},
+    {"--json", .text = "One JSON object instead of lines"},
+};
+static const manual_option DOCTOR[] = {
     {"--config", "FILE", .text = "Another configuration than /etc/purlin/purlin.lua", .kind = MANUAL_FILE},
     {"--json", .text = "One JSON object instead of lines"},
 };
@@ -91,6 +96,14 @@ static const manual_command COMMANDS[] = {
          "Makes them in the MariaDB of this machine, as root over its Unix socket: nothing is asked, and what is there stays. Where the "
          "database is elsewhere, it prints what its administrator has to run.",
      MANUAL_OPTIONS(SETUP), .group = "On the server's host", .run = setup_command},
+    {"doctor", .summary = "Whether the installation is well, and what mends it",
+     .text =
+         "Looks at the configuration, plugins, permissions, certificates, disks, the clock, the database, units, the server that answers, and "
+         "what an upgrade has left. Each line says ok, warning or problem, why, and the command that mends it. Root sees all; others are "
+         "told what they could not look at. Nothing is changed.\n"
+         "\n"
+         "Exit codes: 0 no problem, though there may be warnings; 1 problems; 2 wrong arguments",
+     MANUAL_OPTIONS(DOCTOR), .run = doctor_command},
     {"upgrade", .summary = "Another release in the place of the installed one, or everything as it was",
      .text =
          "First the new release is tried as far as that goes without changing anything: its packages, what it thinks of the configuration, "

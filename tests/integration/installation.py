@@ -48,8 +48,8 @@ class MariaDB:
 
 
 class Installation:
-    def __init__(self, folder, database):
-        self.folder, self.database, self.port = folder, database, free_port()
+    def __init__(self, folder, database, plugins=PLUGINS):
+        self.folder, self.database, self.plugins, self.port = folder, database, plugins, free_port()
         self.state, self.config = folder / "state", folder / "purlin.lua"
         self.policies, self.library = folder / "policies", folder / "library"
         for made in (self.policies, self.library):
@@ -65,7 +65,7 @@ class Installation:
         self.config.write_text(f'server {{ state = "{self.state}", port = {self.port}, loops = 1, {server} }}\n'
                                f'database {{ name = "purlin", {members} }}\n'
                                f'lua {{ policies = "{self.policies}", library = "{self.library}" }}\n'
-                               f'plugins {{ folders = {{ "{PLUGINS}" }} }}\n{more}\n')
+                               f'plugins {{ folders = {{ "{self.plugins}" }} }}\n{more}\n')
         self.config.chmod(0o644)
 
     def run(self, *arguments, user=None, env=None, config=True):
