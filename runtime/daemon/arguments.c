@@ -11,6 +11,7 @@ static const manual_option OPTIONS[] = {
     {"--plugins", "DIR", .text = "Load plugins from this folder only", .kind = MANUAL_FOLDER},
     {"--policies", "DIR", .text = "Load policies from this folder", .kind = MANUAL_FOLDER},
     {"--library", "DIR", .text = "Where Lua's require looks", .kind = MANUAL_FOLDER},
+    {"--spawner", .text = "Be the spawner, which starts trainers for a daemon: purlin-spawner.service"},
     {"--runner", "FILE", .text = "purlin-runner, when it is not where it was installed", .kind = MANUAL_FILE},
     {"--address", "ADDR", .text = "Listen on this address"},
     {"--port", "PORT", .text = "Listen on this port; 0 takes any free one"},
@@ -30,7 +31,14 @@ static const manual_term SIGNALS[] = {
 };
 static const manual_term ENVIRONMENT[] = {
     {"NOTIFY_SOCKET, WATCHDOG_USEC", "Where systemd wants to be told that the daemon is ready, and lives."},
-    {"LISTEN_FDS, LISTEN_PID", "A listening socket that was opened by systemd."},
+    {"LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID",
+     "Listening sockets that systemd passes: those of socket units named `http` and `redirect`, and those that an earlier daemon has left in the "
+     "file descriptor store, `stored-http` and `stored-redirect`."},
+    {"PURLIN_SPAWNER",
+     "The Unix socket of a spawner that is a service of its own, for the daemon; for `--spawner`, where to listen, default "
+     "/run/purlin/spawner.sock. Without it a daemon has a spawner of its own."},
+    {"PURLIN_CGROUP",
+     "For `--spawner`: `delegated` when systemd has delegated the control group, in which each child then has one."},
     {"CREDENTIALS_DIRECTORY", "Where `credential(\"NAME\")` of purlin.lua finds what systemd passes."},
     {"http_proxy, https_proxy, no_proxy", "Heeded with `environment_proxies = true` only."},
 };
@@ -94,6 +102,7 @@ bool daemon_arguments_parse(int count, char **arguments, daemon_arguments *out, 
   out->address = manual_value(&given, "--address");
   out->dev = manual_value(&given, "--dev") != NULL;
   out->check = manual_value(&given, "--check") != NULL;
+  out->spawner = manual_value(&given, "--spawner") != NULL;
   out->migrations = manual_value(&given, "--migrations") != NULL;
   out->help = manual_value(&given, "--help") != NULL;
   out->version = manual_value(&given, "--version") != NULL;

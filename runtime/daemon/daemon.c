@@ -59,12 +59,38 @@ static purlin_status take_environment(starting *s) { return notify_begin(&s->why
 
 static purlin_status open_keys(starting *s) { return settings_open_keys(&s->settings, false, &s->why); }
 
-static purlin_status fork_spawner(starting *s) {
+static const char *find_runner(starting *s) {
   char runner[PATH_MAX];
   const char *given = s->arguments.runner;
   if (!given) given = places_find_program("purlin-runner", runner, sizeof runner) ? runner : "purlin-runner";
-  const char *kept = arena_copy(&s->settings.memory, given, strlen(given));
-  return kept ? process_spawner_fork(kept, &s->why) : PURLIN_UNAVAILABLE;
+  return arena_copy(&s->settings.memory, given, strlen(given));
+}
+
+static purlin_status fork_spawner(starting *s) {
+  const char *runner = find_runner(s);
+  return runner ? process_spawner_fork(runner, &s->why) : PURLIN_UNAVAILABLE;
+}
+
+/* One that is a unit of its own, if we are told of it, outlives us, and so do trainings. Without it a daemon serves all the same. */
+static purlin_status start_spawner(starting *s) {
+  const char *address = getenv("PURLIN_SPAWNER"), *runner = find_runner(s);
+  if (!address || !*address) return fork_spawner(s);
+  purlin_status status = runner ? process_spawner_connect(address, runner, &s->why) : PURLIN_UNAVAILABLE;
+  if (status == PURLIN_OK || status == PURLIN_CONFLICT) return status;
+  (void)fprintf(stderr, "purlind: warning: %s; children are started by a spawner within this service\n",
+                buffer_end(&s->why));
+  buffer_clear(&s->why);
+  return fork_spawner(s);
+}
+
+static void tell_ready(void) { notify_systemd("READY=1"); }
+
+/* The program of purlin-spawner.service: it reads no configuration. */
+static int be_spawner(starting *s) {
+  const char *address = getenv("PURLIN_SPAWNER");
+  if (!notify_begin(&s->why)) return complain(s, 1);
+  if (!address || !*address) address = "/run/purlin/spawner.sock";
+  return process_spawner_serve(address, tell_ready, &s->why) == PURLIN_OK ? 0 : complain(s, 1);
 }
 
 static purlin_status start_log(starting *s) {
@@ -452,7 +478,7 @@ static void begin_on_loop(void *argument) {
 
 static int serve(starting *s) {
   typedef purlin_status step(starting * s);
-  static step *const steps[] = {take_environment, grant_outbound, take_state,    start_rates,    fork_spawner,
+  static step *const steps[] = {take_environment, grant_outbound, take_state,    start_rates,    start_spawner,
                                 open_keys,        start_log,      start_metrics, start_database, start_loops,
                                 load_plugins,     listen_early,   watch_signals};
   for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
@@ -540,6 +566,7 @@ int purlin_daemon_main(int count, char **arguments) {
     else (void)puts("purlind " PURLIN_VERSION);
     return 0;
   }
+  if (s.arguments.spawner) return be_spawner(&s);
   if (settings_load(&s.arguments, &s.settings, &s.why) != PURLIN_OK) return complain(&s, 1);
   int exit_code = s.arguments.check ? check(&s) : s.arguments.migrations ? list_migrations(&s) : serve(&s);
   settings_free(&s.settings);

@@ -29,7 +29,7 @@ typedef struct daemon_arguments {
   const char *runner; /* purlin-runner; NULL: where it was installed */
   const char *address;
   int port; /* -1: as configured */
-  bool dev, check, migrations, help, version;
+  bool dev, check, migrations, spawner, help, version;
 } daemon_arguments;
 
 /* False when they are wrong; `why` says how. */

@@ -60,6 +60,14 @@ static void set_limits(const child_plan *plan, int report) {
   if (plan->memory_limit > 0 && setrlimit(RLIMIT_DATA, &memory) != 0) give_up(report, "cannot limit memory");
 }
 
+/* Limits hold for the whole tree of processes there. Without it the limits above still hold for each. */
+static void enter_group(const child_plan *plan) {
+  int file = plan->group[0] ? open(plan->group, O_WRONLY | O_CLOEXEC) : -1;
+  if (file < 0) return;
+  (void)!write(file, "0", 1);
+  (void)close(file);
+}
+
 static void enter_directory(const child_plan *plan, int report, char *path, size_t size) {
   process_stat self;
   if (plan->directory[0]) {
@@ -91,6 +99,7 @@ _Noreturn void child_become(const child_plan *plan, int report) {
   if (!plan->detached && prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) give_up(report, "cannot be bound");
   if (!plan->detached && getppid() != plan->spawner) _exit(127);
   (void)umask(077);
+  enter_group(plan);
   enter_directory(plan, report, directory, sizeof directory);
   set_files(plan, report);
   set_limits(plan, report);

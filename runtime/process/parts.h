@@ -4,7 +4,10 @@
  * process/identity.c   which process is which: start time and boot
  * process/directory.c  private working directories: RUNS/PID-STARTED
  * process/child.c      in the child, between fork and exec
- * process/spawner.c    the spawner's own program
+ * process/spawner.c    the spawner's own program: one thread, one socket, the children
+ * process/unit.c       the spawner as a program of its own (purlin-spawner.service): its address, who may call, daemons that come and go
+ * process/group.c      control groups of children, where the spawner has been given a subtree (Delegate=yes)
+ * process/connect.c    the daemon's way to such a spawner: hello, and the children of earlier daemons
  * process/process.c    the daemon's end: the table of children, what the spawner says
  * process/wait.c       waiting for an end, and bringing it about
  * process/ask.c        running purlin-runner for an answer, before the loops run
@@ -15,6 +18,7 @@
 #include "loop/context.h"
 #include "process/process.h"
 #include "process/wire.h"
+#include <sys/socket.h>
 #include <sys/types.h>
 
 /* ---- identity.c ---- */
@@ -40,6 +44,7 @@ void directory_sweep(const char *runs);  /* those whose process has gone */
 
 typedef struct child_plan {
   const char *runs, *log_file, *directory; /* "": none */
+  const char *group;                       /* its cgroup.procs; "": none */
   char *const *arguments;
   bool detached;
   uint64_t memory_limit;
@@ -58,6 +63,27 @@ _Noreturn void child_become(const child_plan *plan, int report);
 /* ---- spawner.c ---- */
 
 _Noreturn void spawner_run(int socket);
+
+/* ---- unit.c ---- */
+
+struct sockaddr_un;
+PURLIN_CHECKED bool spawner_address(const char *path, struct sockaddr_un *out, socklen_t *size, buffer *why);
+/* Whether the other end of a Unix socket is of our user, or root. */
+PURLIN_CHECKED bool spawner_trusts(int socket, pid_t *pid);
+
+/* ---- group.c: false, "" and nothing at all where there are no control groups ---- */
+
+/* Takes a subtree of cgroup v2 that was delegated to this process, and moves the process out of the way. Says on stderr why there is none. */
+bool group_begin(const char *subtree);
+/* The subtree's limits go, so that whoever starts the unit again can: a group with limits for groups below it takes no process. */
+void group_release(void);
+/* A group for one child; 0: none. `procs` gets the file that takes a child in. */
+uint64_t group_make(uint64_t memory_limit, char *procs, size_t size);
+void group_kill(uint64_t group); /* everything in it */
+void group_remove(uint64_t group);
+/* Removes empty ones whose processes had not quite gone then; soon again while group_is_dying. */
+void group_sweep(void);
+bool group_is_dying(void);
 
 /* ---- process.c: the daemon's table of children; every member under `lock` ---- */
 
@@ -105,6 +131,18 @@ void process_signal(const purlin_process *process, int number);
 
 /* Asks the spawner to remove private directories whose process has gone. */
 void process_sweep(void);
+
+/* ---- connect.c ---- */
+
+/* Connects and says hello; blocks for a moment only. -1: `why` tells. */
+int connect_spawner(const char *path, buffer *why);
+typedef enum connect_fit { CONNECT_FITS, CONNECT_OUTDATED, CONNECT_BUSY, CONNECT_ALIEN } connect_fit;
+/* What the spawner's own hello says of it: it may be used; the same, but it should make way for its successor; it serves another daemon; it speaks
+ * otherwise. */
+connect_fit connect_judge(const char *path, const wire_message *hello, buffer *why);
+extern int process_patience_ms; /* how long a daemon that starts looks for it */
+/* process.c: a child of an earlier daemon; `over`: it has ended with this exit code. */
+void process_adopt(uint64_t id, int64_t pid, int64_t started, bool over, int exit_code);
 
 /* ---- ask.c ---- */
 

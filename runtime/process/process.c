@@ -14,19 +14,26 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 PURLIN_GAUGE(processes_running, "Child processes of this daemon that run", NULL);
 
-#define KEPT_ENDED 1024u      /* ended children whose exit code is still known */
+#define KEPT_ENDED 1024u /* ended children whose exit code is still known */
+#define RETRY_MS 200u
+#define HELLO_MS 10000        /* it may still be ending what the daemon before us has left */
 #define SPAWNER_GRACE_MS 8000 /* longer than the spawner's own for its children */
+
+int process_patience_ms = 3000;
 
 static struct {
   pthread_mutex_t lock;
-  int socket;       /* -1: no spawner */
-  atomic_bool lost; /* the spawner has gone by itself */
-  pid_t spawner;
+  int socket;                                              /* -1: no spawner */
+  atomic_bool lost;                                        /* the spawner has gone by itself */
+  pid_t spawner;                                           /* 0: it is no child of ours */
+  char address[sizeof((struct sockaddr_un *)0)->sun_path]; /* of one that is a unit of its own; "": it was forked */
+  loop_timer retry;
   char runner[PATH_MAX];
   char runs[PATH_MAX]; /* "": the spawner's choice */
   uint64_t last_id;
@@ -62,13 +69,19 @@ static bool fill_standard_files(void) {
   return file > 2;
 }
 
+static purlin_status find_runner(const char *runner, buffer *why) {
+  /* A spawner that outlives daemons knows children by numbers that no later daemon gives. */
+  table.last_id = purlin_ticks_ns();
+  if (table.socket >= 0) return PURLIN_CONFLICT;
+  if (realpath(runner, table.runner)) return PURLIN_OK;
+  buffer_format(why, "cannot find purlin-runner at %s: %s", runner, strerror(errno));
+  return PURLIN_UNAVAILABLE;
+}
+
 purlin_status process_spawner_fork(const char *runner, buffer *why) {
   int pair[2];
-  if (table.socket >= 0) return PURLIN_CONFLICT;
-  if (!realpath(runner, table.runner)) {
-    buffer_format(why, "cannot find purlin-runner at %s: %s", runner, strerror(errno));
-    return PURLIN_UNAVAILABLE;
-  }
+  purlin_status found = find_runner(runner, why);
+  if (found != PURLIN_OK) return found;
   if (!fill_standard_files() || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
     buffer_format(why, "cannot talk to a spawner: %s", strerror(errno));
     return PURLIN_UNAVAILABLE;
@@ -168,8 +181,47 @@ static void enter_phase(process_record *r, process_phase phase) {
 
 /* ---- What the spawner says ---- */
 
+void process_adopt(uint64_t id, int64_t pid, int64_t started, bool over, int exit_code) {
+  process_lock();
+  process_record *r = find_id(id);
+  if (!r) {
+    r = calloc(1, sizeof *r);
+    if (r) {
+      r->id = id;
+      r->next = table.records;
+      table.records = r;
+    }
+  }
+  /* Of what is known to have ended, nothing is news; a lost one is found again. */
+  if (r && r->phase != PROCESS_ENDED) {
+    r->pid = pid;
+    r->started = started;
+    r->exit_code = exit_code;
+    if (over || r->phase != PROCESS_RUNNING) enter_phase(r, over ? PROCESS_ENDED : PROCESS_RUNNING);
+  }
+  process_unlock();
+}
+
+/* The hello of a spawner that came back. One that does not fit is hung up on, and tried again. */
+static void greet(const wire_message *hello) {
+  buffer why = {0};
+  connect_fit fit = connect_judge(table.address, hello, &why);
+  if (fit == CONNECT_FITS || fit == CONNECT_OUTDATED) {
+    table.lost = false;
+    log_write(PURLIN_INFO, "process", "the spawner is back");
+    process_sweep();
+  } else {
+    log_write(PURLIN_WARNING, "process", "%s", buffer_end(&why));
+    (void)shutdown(table.socket, SHUT_RDWR);
+  }
+  buffer_free(&why);
+}
+
 static void hear(const wire_message *message) {
   const wire_head *head = &message->head;
+  if (head->kind == WIRE_CHILD)
+    process_adopt(head->id, head->pid, head->started, (head->flags & WIRE_OVER) != 0, (int)head->number);
+  if (head->kind == WIRE_HELLO) greet(message);
   process_lock();
   process_record *r = find_id(head->id);
   if (r && head->kind == WIRE_STARTED) {
@@ -198,7 +250,10 @@ static void lose_spawner(void) {
   for (process_record *r = table.records; r; r = r->next)
     if (!is_over(r)) enter_phase(r, PROCESS_LOST);
   process_unlock();
-  if (news) log_write(PURLIN_ERROR, "process", "the spawner has gone: nothing can be started; restart purlind");
+  if (!news) return;
+  if (table.address[0])
+    log_write(PURLIN_WARNING, "process", "the spawner has gone: nothing can be started until it is back");
+  else log_write(PURLIN_ERROR, "process", "the spawner has gone: nothing can be started; restart purlind");
 }
 
 static wire_message *heard(void) {
@@ -217,12 +272,31 @@ static bool hear_all(void) {
   return result != WIRE_GONE;
 }
 
+static void on_unwatched(uv_handle_t *handle);
+
 /* A status below 0: it went with orders unread, which the socket tells as an error. */
 static void on_readable(uv_poll_t *watch, int status, int events) {
   (void)events;
   bool there = hear_all();
   if (there && status < 0) lose_spawner();
-  if (!there || status < 0) (void)uv_poll_stop(watch);
+  if (there && status >= 0) return;
+  (void)uv_poll_stop(watch);
+  if (table.address[0]) uv_close((uv_handle_t *)watch, on_unwatched);
+}
+
+/* The new socket takes the old one's number: another thread may be about to write to it. */
+static void look_for_successor(loop_timer *timer) {
+  buffer why = {0};
+  int file = connect_spawner(table.address, &why);
+  buffer_free(&why);
+  bool there = file >= 0 && dup3(file, table.socket, O_CLOEXEC) >= 0;
+  if (file >= 0) (void)close(file);
+  if (!there || process_start() != PURLIN_OK) loop_timer_start(loop_at(0), timer, RETRY_MS, look_for_successor);
+}
+
+static void on_unwatched(uv_handle_t *handle) {
+  (void)handle;
+  loop_timer_start(loop_at(0), &table.retry, RETRY_MS, look_for_successor);
 }
 
 purlin_status process_start(void) {
@@ -231,6 +305,65 @@ purlin_status process_start(void) {
   if (uv_poll_start(&table.watch, UV_READABLE, on_readable) != 0) return PURLIN_UNAVAILABLE;
   uv_unref((uv_handle_t *)&table.watch);
   return PURLIN_OK;
+}
+
+/* ---- A spawner that is there before us ---- */
+
+static bool any_running(void) {
+  for (const process_record *r = table.records; r; r = r->next)
+    if (r->phase == PROCESS_RUNNING) return true;
+  return false;
+}
+
+/* Before the loops: what the spawner says first, to the end of its hello. */
+static bool hear_first(int socket, connect_fit *fit, buffer *why) {
+  wire_message *message = heard();
+  struct pollfd watch = {.fd = socket, .events = POLLIN};
+  while (poll(&watch, 1, HELLO_MS) > 0 && wire_receive(socket, message, false) == WIRE_OK) {
+    wire_close(message);
+    if (message->head.kind == WIRE_CHILD) hear(message);
+    if (message->head.kind != WIRE_HELLO) continue;
+    *fit = connect_judge(table.address, message, why);
+    return true;
+  }
+  buffer_format(why, "the spawner at %s does not answer", table.address);
+  return false;
+}
+
+static void send_away(int socket) {
+  wire_message *message = calloc(1, sizeof *message);
+  if (message) message->head.kind = WIRE_LEAVE;
+  struct pollfd watch = {.fd = socket, .events = POLLIN};
+  if (message && wire_send(socket, message, true) == WIRE_OK) (void)poll(&watch, 1, HELLO_MS);
+  free(message);
+}
+
+purlin_status process_spawner_connect(const char *path, const char *runner, buffer *why) {
+  purlin_status found = find_runner(runner, why);
+  if (found != PURLIN_OK) return found;
+  size_t size = strlen(path);
+  if (!fill_standard_files()) return PURLIN_UNAVAILABLE;
+  if (size < sizeof table.address) memcpy(table.address, path, size + 1);
+  uint64_t end_ns = purlin_ticks_ns() + (uint64_t)process_patience_ms * 1000000;
+  connect_fit fit = CONNECT_ALIEN;
+  for (bool sent_away = false; purlin_ticks_ns() < end_ns; (void)poll(NULL, 0, 50)) {
+    buffer_clear(why);
+    int file = connect_spawner(path, why);
+    bool usable = file >= 0 && hear_first(file, &fit, why) && (fit == CONNECT_FITS || fit == CONNECT_OUTDATED);
+    if (usable && fit == CONNECT_OUTDATED && !sent_away && !any_running()) {
+      sent_away = true;
+      send_away(file);
+      usable = false;
+    }
+    if (usable) {
+      table.socket = file;
+      table.lost = false;
+      return PURLIN_OK;
+    }
+    if (file >= 0) (void)close(file);
+  }
+  table.address[0] = '\0';
+  return fit == CONNECT_BUSY ? PURLIN_CONFLICT : PURLIN_UNAVAILABLE;
 }
 
 static void await_spawner(void) {
@@ -247,7 +380,10 @@ void process_stop(void) {
   if (table.socket < 0) return;
   (void)close(table.socket);
   table.socket = -1;
-  await_spawner();
+  if (table.spawner > 0) await_spawner();
+  table.spawner = 0;
+  table.address[0] = '\0';
+  table.retry = (loop_timer){0};
   while (table.records) {
     process_record *next = table.records->next;
     free(table.records);
@@ -330,7 +466,9 @@ purlin_status process_spawn(const process_order *order, process_record **record,
   process_lock();
   bool runs = r && (r->phase == PROCESS_RUNNING || r->phase == PROCESS_ENDED);
   if (!runs && r && r->phase == PROCESS_REFUSED) buffer_format(why, "%s %s: %s", r->what, table.runner, strerror(r->error));
-  else if (!runs) buffer_text(why, "the spawner does not answer; restart purlind");
+  else if (!runs)
+    buffer_text(why, table.address[0] ? "the spawner does not answer; systemctl status purlin-spawner tells why"
+                                      : "the spawner does not answer; restart purlind");
   if (!runs && r && r->phase == PROCESS_ASKED) r->phase = PROCESS_REFUSED;
   process_unlock();
   if (runs) *record = r;

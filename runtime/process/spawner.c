@@ -1,5 +1,5 @@
 /* spawner.c: the program of the spawner: one thread, one socket, the children. It knows nothing of what they do. */
-#include "process/parts.h"
+#include "process/spawner.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -14,33 +14,30 @@
 #include <unistd.h>
 
 #define SWEEP_MS 60000
+#define DYING_MS 100
 #define END_GRACE_MS 5000 /* what bound children have between SIGTERM and SIGKILL when the daemon has gone */
 
-typedef struct child {
+struct child {
   struct child *next;
-  uint64_t id;
+  uint64_t id, group;
   int64_t pid, started;
   bool detached, private_directory;
   char runs[];
-} child;
+};
 
-typedef struct spawner {
-  int socket, signals;
-  child *children;
-  char
-      swept[4096]; /* the RUNS that the daemon named; swept now and then, for what earlier spawners left to end by itself */
-  char own_runs[32]; /* under /tmp, for children without a RUNS; "" until the first */
-  wire_message in, out;
-} spawner;
-
-static void answer(spawner *s, wire_kind kind, uint64_t id, int64_t pid, int64_t started, int64_t number,
-                   const char *text) {
-  s->out.head = (wire_head){.kind = (uint32_t)kind, .id = id, .pid = pid, .started = started, .number = number};
+void spawner_say(spawner *s, const wire_head *head, const char *text) {
+  if (s->socket < 0) return;
+  s->out.head = *head;
   s->out.text_size = 0;
   s->out.file_count = 0;
   if (text) (void)wire_add(&s->out, text);
   /* When the daemon has gone, the next receive says so. */
   (void)wire_send(s->socket, &s->out, true);
+}
+
+static void answer(spawner *s, wire_kind kind, uint64_t id, int64_t pid, int64_t started, int64_t number,
+                   const char *text) {
+  spawner_say(s, &(wire_head){.kind = (uint32_t)kind, .id = id, .pid = pid, .started = started, .number = number}, text);
 }
 
 /* ---- Starting ---- */
@@ -121,7 +118,10 @@ static void start(spawner *s) {
   child_plan plan = {0};
   child_failure failure = {.number = EINVAL, .what = "a malformed order"};
   uint64_t id = s->in.head.id;
+  char group[4096] = "";
   child *c = read_plan(s, &plan, arguments) ? calloc(1, sizeof *c + strlen(plan.runs) + 1) : NULL;
+  uint64_t group_number = c ? group_make(plan.memory_limit, group, sizeof group) : 0;
+  plan.group = group;
   pid_t pid = c ? launch(&plan, &failure) : -1;
   process_stat stat = {0};
   if (c && pid != -1) {
@@ -129,6 +129,7 @@ static void start(spawner *s) {
     (void)process_read_stat(whose, &stat); /* also of a zombie */
     *c = (child){.next = s->children,
                  .id = id,
+                 .group = group_number,
                  .pid = whose,
                  .started = stat.started,
                  .detached = plan.detached,
@@ -144,6 +145,7 @@ static void start(spawner *s) {
     (void)waitpid(-pid, NULL, 0);
     if (c) remove_directory(c);
   }
+  group_remove(group_number);
   free(c);
   answer(s, WIRE_STARTED, id, 0, 0, failure.number ? failure.number : EINVAL, failure.what);
 }
@@ -152,15 +154,41 @@ static void start(spawner *s) {
 
 static int exit_code_of(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
 
+static void remember(spawner *s, const child *c, int exit_code) {
+  s->ended[s->ended_next] = (spawner_ended){.id = c->id, .pid = c->pid, .started = c->started, .exit_code = exit_code};
+  s->ended_next = (s->ended_next + 1) % SPAWNER_KEPT_ENDED;
+}
+
+void spawner_each_detached(const spawner *s, void (*each)(spawner *s, const wire_head *head)) {
+  spawner *to = (spawner *)(uintptr_t)s;
+  wire_head head = {.kind = WIRE_CHILD, .flags = WIRE_OVER};
+  for (size_t i = 0; i < SPAWNER_KEPT_ENDED; i++) {
+    const spawner_ended *e = &s->ended[i];
+    if (e->id == 0) continue;
+    head.id = e->id;
+    head.pid = e->pid;
+    head.started = e->started;
+    head.number = e->exit_code;
+    each(to, &head);
+  }
+  for (const child *c = s->children; c; c = c->next) {
+    head = (wire_head){.kind = WIRE_CHILD, .id = c->id, .pid = c->pid, .started = c->started};
+    if (c->detached) each(to, &head);
+  }
+}
+
 /* While the leader is a zombie its number belongs to nobody else, so its group and session can be ended without doubt. */
 static bool reap(spawner *s, child *c) {
   siginfo_t info = {.si_pid = 0};
   if (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return false;
   (void)kill(-(pid_t)c->pid, SIGKILL);
   process_kill_session(c->pid);
+  group_kill(c->group);
   int status = 0;
   while (waitpid((pid_t)c->pid, &status, 0) < 0 && errno == EINTR) continue;
   remove_directory(c);
+  group_remove(c->group);
+  if (c->detached) remember(s, c, exit_code_of(status));
   answer(s, WIRE_ENDED, c->id, c->pid, c->started, exit_code_of(status), NULL);
   return true;
 }
@@ -183,12 +211,21 @@ static void send_signal(spawner *s) {
   /* What is not our child is somebody's whom an earlier spawner started; ours are zombies until we reap them. */
   if (!process_read_stat(pid, &stat) || stat.started != s->in.head.started) return;
   (void)kill(-(pid_t)pid, (int)s->in.head.number);
-  if (s->in.head.number == SIGKILL) process_kill_session(pid);
+  if (s->in.head.number != SIGKILL) return;
+  process_kill_session(pid);
+  for (const child *c = s->children; c; c = c->next)
+    if (c->pid == pid) group_kill(c->group);
 }
 
 static bool any_bound(const spawner *s) {
   for (const child *c = s->children; c; c = c->next)
     if (!c->detached) return true;
+  return false;
+}
+
+bool spawner_any_detached(const spawner *s) {
+  for (const child *c = s->children; c; c = c->next)
+    if (c->detached) return true;
   return false;
 }
 
@@ -203,12 +240,15 @@ static int64_t now_ms(void) {
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void drain_signals(const spawner *s) {
+static void drain_signals(spawner *s) {
   struct signalfd_siginfo info[8];
-  while (read(s->signals, info, sizeof info) > 0) continue;
+  ssize_t got;
+  while ((got = read(s->signals, info, sizeof info)) > 0)
+    for (size_t i = 0; i < (size_t)got / sizeof info[0]; i++)
+      if (info[i].ssi_signo != SIGCHLD) s->asked_to_end = true;
 }
 
-_Noreturn static void end(spawner *s) {
+static void end_bound(spawner *s) {
   bool killed = false;
   signal_bound(s, SIGTERM);
   int64_t kill_at = now_ms() + END_GRACE_MS;
@@ -221,8 +261,12 @@ _Noreturn static void end(spawner *s) {
     signal_bound(s, SIGKILL);
     killed = true;
   }
-  if (s->own_runs[0]) (void)rmdir(s->own_runs); /* a detached child's directory keeps it */
-  _exit(0);
+}
+
+static void hang_up(spawner *s) {
+  (void)close(s->socket);
+  s->socket = -1;
+  end_bound(s);
 }
 
 static void obey(spawner *s) {
@@ -236,34 +280,65 @@ static void obey(spawner *s) {
     if (runs) (void)snprintf(s->swept, sizeof s->swept, "%s", runs);
     directory_sweep(s->swept);
     break;
+  case WIRE_LEAVE: s->asked_to_end = !spawner_any_detached(s); break;
   case WIRE_STARTED:
-  case WIRE_ENDED: break;
+  case WIRE_ENDED:
+  case WIRE_HELLO:
+  case WIRE_CHILD: break;
   }
   wire_close(&s->in);
 }
 
-_Noreturn void spawner_run(int socket) {
-  static spawner s;
-  s.socket = socket;
-  sigset_t chld;
-  (void)sigemptyset(&chld);
-  (void)sigaddset(&chld, SIGCHLD);
-  (void)sigprocmask(SIG_SETMASK, &chld, NULL);
-  s.signals = signalfd(-1, &chld, SFD_NONBLOCK | SFD_CLOEXEC);
-  if (s.signals < 0) _exit(1);
-  for (;;) {
-    struct pollfd watch[] = {{.fd = socket, .events = POLLIN}, {.fd = s.signals, .events = POLLIN}};
-    int ready = poll(watch, 2, s.swept[0] ? SWEEP_MS : -1);
-    if (ready < 0 && errno != EINTR) _exit(1);
-    if (ready == 0) directory_sweep(s.swept);
-    if (ready <= 0) continue;
-    if (watch[1].revents) {
-      drain_signals(&s);
-      reap_all(&s);
-    }
-    if (!watch[0].revents) continue;
-    wire_result result = wire_receive(socket, &s.in, false);
-    if (result == WIRE_GONE) end(&s);
-    if (result == WIRE_OK) obey(&s);
+static void sweep(const spawner *s) {
+  bool dying = group_is_dying();
+  group_sweep();
+  if (s->swept[0] && !dying) directory_sweep(s->swept);
+}
+
+bool spawner_begin(spawner *s, bool handles_stop) {
+  sigset_t heard;
+  (void)sigemptyset(&heard);
+  (void)sigaddset(&heard, SIGCHLD);
+  if (handles_stop) (void)sigaddset(&heard, SIGTERM);
+  if (handles_stop) (void)sigaddset(&heard, SIGINT);
+  if (sigprocmask(SIG_SETMASK, &heard, NULL) != 0) return false;
+  s->signals = signalfd(-1, &heard, SFD_NONBLOCK | SFD_CLOEXEC);
+  return s->signals >= 0;
+}
+
+/* One look at everything; false when the daemon has gone or somebody else calls. */
+static bool turn(spawner *s) {
+  struct pollfd watch[] = {
+      {.fd = s->signals, .events = POLLIN}, {.fd = s->socket, .events = POLLIN}, {.fd = s->listener, .events = POLLIN}};
+  int ready = poll(watch, 3, group_is_dying() ? DYING_MS : s->swept[0] ? SWEEP_MS : -1);
+  if (ready < 0 && errno != EINTR) _exit(1);
+  if (ready == 0) sweep(s);
+  if (ready <= 0) return true;
+  if (watch[0].revents) {
+    drain_signals(s);
+    reap_all(s);
   }
+  if (watch[1].revents) {
+    wire_result result = wire_receive(s->socket, &s->in, false);
+    if (result == WIRE_GONE) hang_up(s);
+    if (result == WIRE_OK) obey(s);
+    return result != WIRE_GONE;
+  }
+  return !watch[2].revents;
+}
+
+bool spawner_serve(spawner *s) {
+  while (!s->asked_to_end)
+    if (!turn(s)) return true;
+  if (s->socket >= 0) hang_up(s);
+  return false;
+}
+
+_Noreturn void spawner_run(int socket) {
+  static spawner s = {.listener = -1};
+  s.socket = socket;
+  if (!spawner_begin(&s, false)) _exit(1);
+  (void)!spawner_serve(&s);
+  if (s.own_runs[0]) (void)rmdir(s.own_runs); /* a detached child's directory keeps it */
+  _exit(0);
 }

@@ -52,13 +52,12 @@ purlin_status purlin_process_wait(purlin_ctx *ctx, const purlin_process *process
   *exit_code = -1;
   bool ours = process->boot && strcmp(process->boot, process_boot_id()) == 0;
   waiting w = {.pid = process->pid, .started = process->started};
-  for (known k = ours ? look(process, &w, exit_code) : KNOWN_NOT; k != KNOWN_NOT; k = look(process, &w, exit_code)) {
+  for (;;) {
+    known k = ours ? look(process, &w, exit_code) : KNOWN_NOT;
     if (k == KNOWN_ENDED) return PURLIN_OK;
-    purlin_status status = context_park(ctx, stop_waiting, &w);
-    if (status != PURLIN_OK) return status;
-  }
-  while (purlin_process_alive(process)) {
-    purlin_status status = purlin_sleep(ctx, LOOK_MS);
+    if (k == KNOWN_NOT && !purlin_process_alive(process)) break;
+    /* Looked at in the table again, too: a spawner that had gone may have come back with its end. */
+    purlin_status status = k == KNOWN_RUNS ? context_park(ctx, stop_waiting, &w) : purlin_sleep(ctx, LOOK_MS);
     if (status != PURLIN_OK) return status;
   }
   process_sweep(); /* an earlier spawner would have removed its directory */
