@@ -11,11 +11,21 @@ FIELD = re.compile(r'PURLIN_(DEFAULT|OPTIONAL|REQUIRED|LIST)\((\w+)(?:, "((?:[^"
 SCHEMA = re.compile(r"PURLIN_SCHEMA\((\w+),(.*?)\);", re.S)
 
 
+PLACES = {"PURLIN_PLUGINS_FOLDER": "/usr/lib/purlin/plugins", "PURLIN_DATA_FOLDER": "/usr/share/purlin"}  # of an installation, as the file is written
+
+
+def read(source):
+    text = source.read_text()
+    for name, place in PLACES.items():
+        text = text.replace(f'" {name} "', place)
+    return text
+
+
 def schemas(*sources):
     """By name, what a schema declares: a field's name and its default as JSON, None where it has none."""
     return {name: {field: json.loads(json.loads(f'"{text}"')) if kind == "DEFAULT" else None
                    for kind, field, text in FIELD.findall(body)}
-            for source in sources for name, body in SCHEMA.findall(source.read_text())}
+            for source in sources for name, body in SCHEMA.findall(read(source))}
 
 
 def in_lua(value):
