@@ -121,7 +121,7 @@ elif name == "service":
     if word == "start":
         with open(folder / "log", "ab") as log:
             started = subprocess.Popen([str(root / "usr/sbin/purlind"), "--config", str(folder / "purlin.lua")], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                       start_new_session=True)
+                                       start_new_session=True, env={**os.environ, "LD_LIBRARY_PATH": str(root / "usr/lib")})
         (folder / "pid").write_text(str(started.pid))
 '''
 
@@ -223,7 +223,8 @@ class Site:
         return [str(self.root / "usr/bin/purlin"), "upgrade", *map(str, arguments)]
 
     def environment(self):
-        return {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "PURLIN_UPGRADE_FOLDER": str(self.folder / "upgrade")}
+        return {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "PURLIN_UPGRADE_FOLDER": str(self.folder / "upgrade"),
+                "LD_LIBRARY_PATH": str(self.root / "usr/lib")}
 
     def begin(self, *arguments, config=True):
         more = ["--service", self.folder / "bin" / "service", "--config", self.folder / "purlin.lua", "--wait", "30"] if config else []
