@@ -9,6 +9,17 @@ run_ctest() { # run_ctest FOLDER [CTEST OPTION ...]
   ctest --test-dir "$folder" --output-on-failure --timeout 300 "$@"
 }
 
+# What is built here anyway, packed and looked at; or, in full, the packages as they are given away, built twice and compared.
+test_packages() { # test_packages FULL
+  case " $(family) " in
+    *debian*) ;;
+    *) return 0 ;;
+  esac
+  # shellcheck disable=SC1091
+  . tests/commands/package.sh
+  if [ "$1" = yes ]; then command_package --reproducible; else command_package --quick; fi
+}
+
 command_test() {
   local full=no version
   [ "${1:-}" = --full ] && full=yes
@@ -32,4 +43,5 @@ command_test() {
     [ "$full" = yes ] && more=(--full)
     tests/clients/run.py "${more[@]}"
   fi
+  test_packages "$full"
 }
