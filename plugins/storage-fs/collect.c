@@ -63,7 +63,8 @@ static purlin_status is_named(purlin_ctx *ctx, const removal *r, bool *named) {
   return status;
 }
 
-/* The lock comes first and the question is a statement of its own: it sees whatever committed before the lock was had. */
+/* The lock comes first and the question is a statement of its own: it sees whatever committed before the lock was had. Backups are asked
+ * for last: one that begins after that sees a blob that nobody names, and nobody can name any more. */
 static purlin_status doom(purlin_ctx *ctx, void *argument) {
   removal *r = argument;
   storage_blob found;
@@ -72,6 +73,7 @@ static purlin_status doom(purlin_ctx *ctx, void *argument) {
   purlin_status status = purlin_db_row(ctx, storage_blob, &found, r->lock, r->workspace, r->sha256, r->older_than_s);
   if (status == PURLIN_NOT_FOUND) return PURLIN_OK;
   if (status == PURLIN_OK) status = is_named(ctx, r, &named);
+  if (status == PURLIN_OK && !named) status = purlin_files_held(ctx, &named);
   if (status != PURLIN_OK || named) return status;
   r->size = found.size;
   r->doomed = true;

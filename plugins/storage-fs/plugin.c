@@ -3,7 +3,7 @@
 enum { SETTLE_EVERY_MS = 10 * 60 * 1000 };
 
 PURLIN_SCHEMA(storage_configuration, "Where blobs are kept, and for how long",
-    PURLIN_DEFAULT(root, "\"\"", "The folder; empty: blobs/ in the daemon's state directory", .max_length = 3000),
+    PURLIN_DEFAULT(root, "\"blobs\"", "The folder; from the daemon's state directory, where it does not begin with '/'", .min_length = 1, .max_length = 3000, .folder = true),
     PURLIN_DEFAULT(grace_s, "86400", "How long bytes that nothing names stay after they were written, in seconds", .min = 1, .max = 1e9),
     PURLIN_DEFAULT(collect_every_s, "3600", "How often they are looked for, in seconds; 0: they stay", .min = 0, .max = 1e9));
 
@@ -17,7 +17,8 @@ static void settle(purlin_ctx *ctx, void *argument) {
 
 static purlin_status start(purlin_ctx *ctx) {
   const storage_configuration *configured = purlin_configuration(ctx);
-  const char *root = configured->root[0] ? configured->root : purlin_format(ctx, "%s/blobs", purlin_state_directory());
+  bool absolute = configured->root[0] == '/';
+  const char *root = absolute ? configured->root : purlin_format(ctx, "%s/%s", purlin_state_directory(), configured->root);
   purlin_status status = root ? storage_prepare(ctx, root) : PURLIN_TOO_LARGE;
   if (status == PURLIN_OK) status = purlin_background(ctx, "settle", SETTLE_EVERY_MS, settle, NULL);
   if (status == PURLIN_OK && configured->collect_every_s > 0)

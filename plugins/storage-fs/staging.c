@@ -27,6 +27,12 @@ static int open_folder(const char *name) {
   return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+/* What lies there is of living daemons: no backup wants it. */
+static bool keep_from_backups(int folder) {
+  int mark = openat(folder, ".nobackup", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  return mark >= 0 && close(mark) == 0;
+}
+
 static bool is_same(int file, int folder, const char *name) {
   struct stat of_file, of_path;
   return fstat(file, &of_file) == 0 && fstatat(folder, name, &of_path, 0) == 0 && of_file.st_ino == of_path.st_ino;
@@ -99,9 +105,10 @@ bool staging_clean(void) {
 
 bool staging_begin(const char *id) {
   (void)snprintf(own, sizeof own, "%s", id);
-  int daemons = open_folder("daemons");
-  bool fine = daemons >= 0 && hold(daemons);
+  int daemons = open_folder("daemons"), staging = open_folder("staging");
+  bool fine = daemons >= 0 && staging >= 0 && keep_from_backups(daemons) && keep_from_backups(staging) && hold(daemons);
   if (daemons >= 0) (void)close(daemons);
+  if (staging >= 0) (void)close(staging);
   return fine && staging_clean();
 }
 

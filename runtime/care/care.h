@@ -9,6 +9,7 @@
  * care/installation.c  what is installed here: purlin.lua, paths, who the service is, its units
  * care/database.c      a blocking connection to its database, as the service or as an administrator
  * care/report.c        steps and progress, for people and as JSON
+ * care/backup.h        `purlin backup`; care/restore.h: `purlin restore`
  * care/setup.c         `purlin setup`
  * care/doctor.c        `purlin doctor`; care/doctor.h: its checks
  * care/upgrade.c       `purlin upgrade`; care/upgrade.h: its parts */
@@ -203,5 +204,9 @@ bool care_arguments(const char *command, const char *usage, const care_option *o
 int care_setup(bool json, int count, char **arguments);
 int care_doctor(bool json, int count, char **arguments);
 int care_upgrade(bool json, int count, char **arguments);
+int care_backup(bool json, int count, char **arguments);
+int care_backup_list(bool json, int count, char **arguments);
+int care_backup_verify(bool json, int count, char **arguments);
+int care_restore(bool json, int count, char **arguments);
 
 #endif

@@ -135,6 +135,7 @@ void schema_json_field(const purlin_field *field, buffer *out) {
     buffer_text(out, field->initial);
   }
   if (field->secret) buffer_text(out, ",\"writeOnly\":true");
+  if (field->folder) buffer_text(out, ",\"x-purlin-folder\":true");
   buffer_char(out, '}');
 }
 

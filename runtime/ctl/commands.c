@@ -37,6 +37,10 @@ static const manual_option LOGIN[] = {
 CARE(setup)
 CARE(doctor)
 CARE(upgrade)
+CARE(backup)
+CARE(backup_list)
+CARE(backup_verify)
+CARE(restore)
 
 static const manual_option SETUP[] = {
     {"--check", .text = "Only look; exit with 1 when something is missing"},
@@ -68,6 +72,37 @@ static const manual_option UPGRADE[] = {
      .kind = MANUAL_FILE},
     {"--config", "FILE", .text = "Another configuration than /etc/purlin/purlin.lua", .kind = MANUAL_FILE},
     {"--json", .text = "One JSON object at the end, instead of lines"},
+};
+static const manual_option BACKUP[] = {
+    {"--to", "DIR", .text = "A folder of backups; made when it is not there", .kind = MANUAL_FOLDER, .required = true},
+    {"--encrypt-to", "KEY",
+     .text = "Encrypted by age to this recipient (age1...); nothing lies there in the clear but names and sizes"},
+    {"--with-secrets",
+     .text = "Keys, the first administrator's token, purlin.lua and policies too, though it is not encrypted"},
+    {"--keep", "N", .text = "Then only the N newest backups stay"},
+    {"--config", "FILE", .text = "Another configuration than /etc/purlin/purlin.lua", .kind = MANUAL_FILE},
+    {"--json", .text = "One JSON object instead of lines"},
+};
+static const manual_option BACKUP_LIST[] = {
+    {"--json", .text = "One JSON object instead of lines"},
+};
+static const manual_option BACKUP_VERIFY[] = {
+    {"--name", "NAME", .text = "Only this one"},
+    {"--identity", "FILE", .text = "The age identity: what is encrypted is decrypted and looked at, too",
+     .kind = MANUAL_FILE},
+    {"--json", .text = "One JSON object instead of lines"},
+};
+static const manual_option RESTORE[] = {
+    {"--name", "NAME", .text = "This one; default the newest"},
+    {"--until", "TIME",
+     .text = "Not the backup's moment but this one (2026-11-21T19:00:00Z, whole seconds), by MariaDB's binary logs"},
+    {"--identity", "FILE", .text = "The age identity, where the backup is encrypted", .kind = MANUAL_FILE},
+    {"--force", .text = "Though there are data: tables are replaced, folders of files are put aside"},
+    {"--configuration-to", "DIR", .text = "purlin.lua and policies too, where the backup has them, to this folder",
+     .kind = MANUAL_FOLDER},
+    {"--config", "FILE", .text = "Another configuration than /etc/purlin/purlin.lua: it says where the data go",
+     .kind = MANUAL_FILE},
+    {"--json", .text = "One JSON object instead of lines"},
 };
 static const manual_option RECOVER[] = {
     {"--state", "DIR", .text = "The server's state directory; default /var/lib/purlin", .kind = MANUAL_FOLDER},
@@ -115,6 +150,17 @@ static const manual_command COMMANDS[] = {
          "\n"
          "Exit codes: 0 done; 1 it failed, and what is installed is as it was, unless it says otherwise; 2 wrong arguments",
      MANUAL_OPTIONS(UPGRADE), .run = upgrade_command},
+    {"backup", .summary = "Take database and files along, while the server serves",
+     .text = "Of files only what is new since the last backup in the folder is copied.", MANUAL_OPTIONS(BACKUP),
+     .run = backup_command},
+    {"backup list", "DIR", "The backups in a folder", MANUAL_OPTIONS(BACKUP_LIST), .operand_kind = MANUAL_FOLDER,
+     .run = backup_list_command},
+    {"backup verify", "DIR", "Whether all that backups need is there and unchanged", MANUAL_OPTIONS(BACKUP_VERIFY),
+     .operand_kind = MANUAL_FOLDER, .run = backup_verify_command},
+    {"restore", "DIR", "Bring a backup back",
+     "Onto a machine without data, while its server is stopped: the database, compared with the backup table by table, and files, each with "
+     "its SHA-256. Killed, it is run again.",
+     MANUAL_OPTIONS(RESTORE), .operand_kind = MANUAL_FOLDER, .run = restore_command},
     {"admin recover", .summary = "A new administrator's key, at the server's next start",
      .text = "On the server's host, as who may write its state directory.", MANUAL_OPTIONS(RECOVER),
      .run = recover_command},

@@ -50,9 +50,10 @@ static int complain(starting *s, int exit_code) {
 
 /* ---- Before there are threads ---------------------------------------------------------------------------------------------------------- */
 
-/* One daemon per state directory: two would take each other's files. */
+/* One daemon per state directory: two would take each other's files. And none on what a restore has not finished. */
 static purlin_status take_state(starting *s) {
-  return state_take(s->settings.server.state, &s->settings.memory, &s->settings.server.state, &s->why);
+  purlin_status status = state_take(s->settings.server.state, &s->settings.memory, &s->settings.server.state, &s->why);
+  return status == PURLIN_OK ? state_check_whole(s->settings.server.state, &s->why) : status;
 }
 
 static purlin_status take_environment(starting *s) { return notify_begin(&s->why) ? PURLIN_OK : PURLIN_INVALID; }

@@ -72,3 +72,16 @@ purlin_status state_take(const char *directory, arena *memory, const char **abso
   identify(lock);
   return PURLIN_OK;
 }
+
+purlin_status state_check_whole(const char *directory, buffer *why) {
+  char path[PATH_MAX + 16], from[256];
+  (void)snprintf(path, sizeof path, "%s/restoring", directory);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return PURLIN_OK;
+  ssize_t size = read(file, from, sizeof from);
+  (void)close(file);
+  while (size > 0 && from[size - 1] == '\n') size--;
+  buffer_format(why, "a restore of the backup %.*s did not come to its end: run it again (purlin restore)",
+                size > 0 ? (int)size : 0, from);
+  return PURLIN_UNAVAILABLE;
+}

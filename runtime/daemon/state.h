@@ -21,5 +21,7 @@
 /* Makes the directory if need be, takes its lock until the process ends, and sets the node's identity. `absolute` receives its path.
  * PURLIN_UNAVAILABLE: `why` says what to do. */
 PURLIN_CHECKED purlin_status state_take(const char *directory, arena *memory, const char **absolute, buffer *why);
+/* Whether a restore, which marks the directory until all is there, has come to its end. PURLIN_UNAVAILABLE: `why` says what to do. */
+PURLIN_CHECKED purlin_status state_check_whole(const char *directory, buffer *why);
 
 #endif

@@ -23,9 +23,9 @@ def run(*arguments, **more):
 def units(tmp_path_factory):
     """The units, but with programs where they are built."""
     folder = tmp_path_factory.mktemp("units")
-    for unit in UNITS.glob("purlin*.s*"):
-        if unit.suffix in (".service", ".socket", ".slice"):
-            text = re.sub(r"(?m)^(Exec\w+=)\S*/purlind", rf"\g<1>{PURLIND}", unit.read_text())
+    for unit in UNITS.glob("purlin*.*"):
+        if unit.suffix in (".service", ".socket", ".slice", ".timer"):
+            text = re.sub(r"(?m)^(Exec\w+=)\S*/(purlind?)\b", rf"\g<1>{PURLIND.parent}/\g<2>", unit.read_text())
             (folder / unit.name).write_text(text)
     assert {path.name for path in folder.iterdir()} >= {"purlin.service", "purlin-spawner.service", "purlin.socket"}
     return folder

@@ -104,6 +104,10 @@ typedef struct purlin_field {
   bool secret;    /* never logged, never answered: encoded as "***" */
   bool
       non_finite; /* since 0.2; of a number: the texts "NaN", "Infinity" and "-Infinity" stand for what JSON cannot say, both ways */
+  bool
+      folder; /* since 0.2; of a text in a configuration: it is the path of a folder of files that a backup takes along, from the state
+                * directory where it does not begin with '/'. A file there does not change once it has its name; folders in it that hold a
+                * file ".nobackup" are left out. See purlin_files_held(). */
 } purlin_field;
 
 struct purlin_schema {
