@@ -1,6 +1,7 @@
-# ./dev package [--quick] [--revision N] [--reproducible]: the packages of this distribution, into dist/, with what lintian says of them, an SBOM
+# ./dev package [--rpm] [--quick] [--revision N] [--reproducible]: the packages of this distribution, into dist/, with what lintian says of them, an SBOM
 # and checksums. They are built from what git knows of and what is new, in build-package/, which is emptied first.
 #
+#   --rpm           rpms instead, as on Fedora: tests/commands/package-rpm.sh
 #   --quick         packs the objects of build/, without debug symbols and a source package: for tests
 #   --revision N    the N of 0.1.0-N
 #   --reproducible  builds a second time, elsewhere, in another language, zone and umask, and compares
@@ -99,9 +100,11 @@ package_collect() { # package_collect: what was built, with checksums and the SB
 }
 
 command_package() {
-  local revision=1 quick=no reproducible=no
+  local revision=1 quick=no reproducible=no rpm=no
+  case " $(family) " in *fedora*) rpm=yes ;; esac
   while [ $# -gt 0 ]; do
     case "$1" in
+      --rpm) rpm=yes ;;
       --quick) quick=yes ;;
       --reproducible) reproducible=yes ;;
       --revision) revision=${2:?--revision wants a number} && shift ;;
@@ -109,6 +112,12 @@ command_package() {
     esac
     shift
   done
+  if [ "$rpm" = yes ]; then
+    # shellcheck disable=SC1091
+    . tests/commands/package-rpm.sh
+    package_as_rpm "$revision" "$quick"
+    return
+  fi
   need build package
   say "Building the packages"
   package_stage build-package "$revision"

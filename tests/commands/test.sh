@@ -17,13 +17,19 @@ test_packages() { # test_packages FULL
   esac
   # shellcheck disable=SC1091
   . tests/commands/package.sh
-  if [ "$1" = yes ]; then command_package --reproducible; else command_package --quick; fi
+  if [ "$1" = yes ]; then
+    command_package --reproducible
+    command_package --rpm
+  else
+    command_package --quick
+    command_package --rpm --quick
+  fi
 }
 
 command_test() {
   local full=no version
   [ "${1:-}" = --full ] && full=yes
-  need build run test
+  need build run test rpm
   # Beside the compilers, which use the network less: tests/clients/run.py waits for them.
   for version in 2 3; do nice tests/clients/install.sh "$version" > /dev/null 2>&1 & done
   say "Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer"
