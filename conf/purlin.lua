@@ -77,7 +77,7 @@ plugins {
 -- plugin "storage-fs" { root = "/srv/blobs",               -- default STATE/blobs
 --   grace_s = 86400, collect_every_s = 3600 }              -- bytes that nothing names any more go; 0: they stay
 -- plugin "tracking" { keep_deleted_days = 0 }              -- deleted runs and experiments are purged after so many; 0: never
--- plugin "training" { memory_mb = 0 }                      -- of each process of a training; 0: three quarters of the machine's
+-- plugin "training" { memory_mb = 0 }                      -- of each process of a training, in a control group of all; 0: three quarters of the machine's
 -- plugin "trainer-process" { allow = { "/opt/training/bin/" } }  -- which programs may run; default none
 -- plugin "serving" { prediction_days = 90, prediction_rows = 0 } -- how long predictions are kept, and how many; 0: no limit
 -- plugin "traces" { keep_days = 90 }                       -- after which traces go; 0, the default: never

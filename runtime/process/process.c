@@ -353,6 +353,7 @@ purlin_status process_spawner_connect(const char *path, const char *runner, buff
     if (usable && fit == CONNECT_OUTDATED && !sent_away && !any_running()) {
       sent_away = true;
       send_away(file);
+      end_ns = purlin_ticks_ns() + (uint64_t)process_patience_ms * 10000000; /* its successor will come */
       usable = false;
     }
     if (usable) {

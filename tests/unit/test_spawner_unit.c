@@ -292,13 +292,17 @@ static void test_addresses(void **unused) {
 
 /* ---- It makes way, and it comes back ---- */
 
-static void replace_program(void) {
+static void start_copy(void) {
   char command[2 * PATH_MAX];
   (void)end_spawner(SIGTERM);
   (void)snprintf(program, sizeof program, "%s/program", folder);
   (void)snprintf(command, sizeof command, "cp /proc/%d/exe %s", (int)getpid(), program);
   assert_int_equal(system(command), 0);
   start_spawner(program);
+}
+
+static void replace_program(void) {
+  start_copy();
   assert_int_equal(unlink(program), 0); /* as a package does */
 }
 
@@ -334,24 +338,22 @@ static void test_an_outdated_one_makes_way_when_it_has_nothing_to_do(void **unus
 
 static void test_an_outdated_one_stays_while_a_training_runs(void **unused) {
   (void)unused;
-  replace_program();
-  pid_t outdated = spawner_pid;
-  process_patience_ms = 100; /* it makes way, and nobody comes after it */
-  buffer why = {0};
-  assert_int_equal(process_spawner_connect(address, script, &why), PURLIN_UNAVAILABLE);
-  buffer_free(&why);
-  assert_int_equal(end_spawner(0), 0);
-  process_patience_ms = 10000;
-  assert_int_not_equal(access(program, F_OK), 0);
-  start_spawner("/proc/self/exe");
+  start_copy();
   begin_daemon();
   in_fiber(run_start_long);
   process_stop();
-  outdated = spawner_pid;
+  assert_int_equal(unlink(program), 0);
+  pid_t outdated = spawner_pid;
   begin_daemon();
   assert_int_equal(kill(outdated, 0), 0);
   in_fiber(run_find);
   assert_int_equal(found_exit_code, 6);
+  process_stop();
+  process_patience_ms = 20; /* now it makes way, and nobody comes after it */
+  buffer why = {0};
+  assert_int_equal(process_spawner_connect(address, script, &why), PURLIN_UNAVAILABLE);
+  buffer_free(&why);
+  assert_int_equal(end_spawner(0), 0);
 }
 
 static bool can_start;

@@ -1,7 +1,7 @@
 /* process.h: other processes: contained plugins.
  *
- * Children are started by a spawner that was forked before the daemon had threads. A bound child ends with the daemon; a
- * detached one outlives its restart and is found again by its identity.
+ * Children are started by a spawner that was forked before the daemon had threads, or is a service of its own. A bound child ends with the
+ * daemon; a detached one outlives its restart and is found again by its identity.
  *
  * Since 0.1 unless a comment says otherwise; base.h says what else holds everywhere. */
 #ifndef PURLIN_PROCESS_H
@@ -23,7 +23,9 @@ typedef struct purlin_process_options {
   bool detached;         /* outlives the daemon */
   const char *log_file;  /* stdout and stderr are appended there (0600); NULL: the daemon's log */
   const char *directory; /* working directory; NULL: a fresh private one, removed at the end */
-  uint64_t memory_limit; /* bytes that a process of it may have for itself, heap and stacks (RLIMIT_DATA); 0: no limit */
+  /* Bytes that a process of it may have for itself, heap and stacks (RLIMIT_DATA), and that all its processes may have together where it has a
+   * control group (memory.max); 0: no limit. */
+  uint64_t memory_limit;
 } purlin_process_options;
 
 /* Starts purlin-runner for the contained plugin that provides `contract` under `name`, with `input` (borrowed) as its one message.
