@@ -88,11 +88,11 @@ typedef struct installation {
   buffer why;         /* why they do not */
   settings settings;
   char daemon[PATH_MAX]; /* purlind: beside this program, in ../sbin or where the package puts it; "": none was found */
-  /* Whom the service runs as: who owns the state directory, unless that is root; else the user `purlin`. */
+  /* Whom the service runs as: User= of its unit; where there is none, who owns the state directory; else the user `purlin`. */
   char user[64];
   uid_t uid;
   gid_t gid;
-  bool has_user; /* there is such a user; else uid and gid are ours */
+  bool has_user; /* there is such a user, who may be root; else uid and gid are ours */
   bool root;     /* we are root */
   bool systemd;  /* this machine was booted by systemd */
 } installation;

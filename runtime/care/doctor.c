@@ -14,8 +14,8 @@ static const struct {
     {"disk", doctor_disk, DOCTOR_ALWAYS},
     {"clock", doctor_clock, DOCTOR_ALWAYS},
     {"database", doctor_database, DOCTOR_ALWAYS},
-    {"units", doctor_units, DOCTOR_ALWAYS},
-    {"server", doctor_server, DOCTOR_ALWAYS},
+    {"units", doctor_units, DOCTOR_AT_REST},
+    {"server", doctor_server, DOCTOR_AT_REST},
     {"upgrade", doctor_leftovers, DOCTOR_AT_REST},
 };
 

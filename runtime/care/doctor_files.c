@@ -99,7 +99,7 @@ static bool look_at_state(doctor *d) {
     doctor_tell(d, REPORT_WARNING, remedy, "%s has mode %04o: others see what the service keeps", state,
                 (unsigned)(about.st_mode & 07777));
   buffer_free(&why);
-  if (d->here->has_user && d->here->root) look_for_foreign(d, state);
+  if (d->here->has_user && d->here->root && d->here->uid != 0) look_for_foreign(d, state);
   return true;
 }
 

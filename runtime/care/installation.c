@@ -50,11 +50,25 @@ static void find_daemon(installation *i) {
   (void)try_daemon(i, "/usr/sbin", sizeof "/usr/sbin" - 1);
 }
 
-static void find_user(installation *i) {
-  struct stat about;
+/* The unit's, where there is one; else who keeps the state; else who will. */
+static const struct passwd *look_up_user(const installation *i) {
+  static const char *const arguments[] = {"systemctl", "show", "--property=User", "--value", "--", "purlin.service", NULL};
   const struct passwd *who = NULL;
-  if (i->readable && stat(i->settings.server.state, &about) == 0 && about.st_uid != 0) who = getpwuid(about.st_uid);
-  if (!who) who = getpwnam("purlin");
+  struct stat about;
+  run_result result;
+  buffer why = {0};
+  if (i->systemd && run_simple(arguments, ASK_SYSTEMD_MS, &result, &why)) {
+    result.output.size = strcspn(buffer_end(&result.output), "\n");
+    if (result.output.size > 0) who = getpwnam(buffer_end(&result.output));
+  }
+  if (i->systemd) run_result_free(&result);
+  buffer_free(&why);
+  if (!who && i->readable && stat(i->settings.server.state, &about) == 0) who = getpwuid(about.st_uid);
+  return who ? who : getpwnam("purlin");
+}
+
+static void find_user(installation *i) {
+  const struct passwd *who = look_up_user(i);
   i->has_user = who != NULL;
   i->uid = who ? who->pw_uid : geteuid();
   i->gid = who ? who->pw_gid : getegid();

@@ -1,4 +1,5 @@
 #include "care/upgrade.h"
+#include "care/doctor.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -229,9 +230,27 @@ static bool check_server(upgrade *u, buffer *why) {
                                       : "it does not run, and will not be started");
 }
 
+/* ---- The rest of the installation ---- */
+
+static void note_finding(void *to, const char *check, report_outcome outcome, const char *detail, const char *remedy) {
+  upgrade *u = to;
+  if (outcome != REPORT_FAILED) return;
+  report_step(&u->report, "The installation, %s", check);
+  report_end_step(&u->report, REPORT_WARNING, detail, remedy);
+}
+
+/* What `purlin doctor` calls a problem and does not stand in an upgrade's way is said, and no more: what would stand there is looked at by
+ * the checks around this one. */
+static void look_at_installation(upgrade *u) {
+  if (doctor_examine(&u->place, true, note_finding, u) > 0) return;
+  report_step(&u->report, "The installation");
+  (void)upgrade_fine(u, "well");
+}
+
 bool check_all(upgrade *u, buffer *why) {
   trial t = {0};
   size_t remaining = 0;
+  look_at_installation(u);
   if (!check_server(u, why) || !check_installed(u, why) || !check_room(u, why) || !check_dependencies(u, why)) return false;
   report_step(&u->report, "Unpacking the new release to try it");
   bool fine = trial_begin(u, &t, &remaining, why);

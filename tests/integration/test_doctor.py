@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from daemon import PLUGINS, wait_until
+from daemon import BUILD, PLUGINS, wait_until
 from installation import PURLIN, PURLIND, SERVICE, Installation, MariaDB, make_root
 from test_tls import Authority
 
@@ -337,8 +337,9 @@ def test_a_key_of_another_certificate(here, authority):
 
 
 def test_before_this_release_was_made(here, root):
-    folder = root / "future"
-    folder.mkdir(mode=0o755)
+    folder = root / "future" / "bin"
+    folder.mkdir(mode=0o755, parents=True)
+    (root / "future" / "runtime").symlink_to(BUILD / "runtime")  # where a program of a build looks for its library
     shutil.copy(PURLIN, folder)
     (folder / "purlind").symlink_to(PURLIND)
     os.utime(folder / "purlin", (4e9, 4e9))
