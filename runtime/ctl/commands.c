@@ -230,7 +230,8 @@ const manual_program ctl_manual = {
     .synopsis_count = sizeof SYNOPSIS / sizeof SYNOPSIS[0],
     .text =
         "Calls the operations of a Purlin server. It knows none of them by itself: which there are and what they take it reads from the "
-        "server, so each plugin that runs there is here, too. A plugin's own page is `purlin-PLUGIN`(1).",
+        "server, so each plugin that runs there is here, too. A plugin's own page is `purlin-PLUGIN`(1), that "
+        "of what each server can do `purlin-runtime`(1).",
     .options = OPTIONS,
     .option_count = sizeof OPTIONS / sizeof OPTIONS[0],
     .commands = COMMANDS,
@@ -238,7 +239,7 @@ const manual_program ctl_manual = {
     .chapters = CHAPTERS,
     .chapter_count = sizeof CHAPTERS / sizeof CHAPTERS[0],
     .exits = "0 done; 1 refused or failed; 2 wrong arguments; 3 no server answered",
-    .see_also = "`purlind`(8), `purlin.lua`(5)",
+    .see_also = "`purlin-runtime`(1), `purlind`(8), `purlin.lua`(5)",
 };
 
 bool ctl_is_own_word(const char *word) {

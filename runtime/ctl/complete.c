@@ -154,6 +154,7 @@ static void complete(session *s, int count, char **words) {
   int matched;
   const manual_command *about = manual_find(&ctl_manual, count - 1, words, &matched);
   if (about && about->run) {
+    if (count == 2) offer_second_words(&c, words[0]); /* "backup" is a command, "backup list" another */
     manual_complete_command(about, count - matched, words + matched, stdout);
     return;
   }

@@ -1,6 +1,7 @@
 #include "ctl/ctl.h"
 #include "daemon/daemon.h"
 #include "daemon/settings.h"
+#include "plugin/host.h"
 #include "runner/runner.h"
 #include <string.h>
 
@@ -12,9 +13,8 @@ static const struct {
   const char *name;
   void (*write)(buffer *out);
 } PAGES[] = {
-    {"purlin.1", purlin_page},
-    {"purlind.8", daemon_page},
-    {"purlin-runner.8", runner_page},
+    {"purlin.1", purlin_page},        {"purlind.8", daemon_page},
+    {"purlin-runner.8", runner_page}, {"purlin-runtime.1", plugin_manual_runtime},
     {"purlin.lua.5", settings_page},
 };
 

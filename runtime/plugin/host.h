@@ -69,6 +69,8 @@ plugin *plugin_builtin(void);
 void plugin_describe(const plugin *p, buffer *out);
 void plugin_document(const plugin *p, buffer *out);
 void plugin_manual(const plugin *p, buffer *out);
+/* The operations of the runtime's own declarations as the manual page purlin-runtime(1). */
+void plugin_manual_runtime(buffer *out);
 
 const char *plugin_state_name(plugin_state state);
 plugin *plugins_first(void);

@@ -37,9 +37,10 @@ static void operation_part(void *to, const plugin *p, const purlin_declaration *
   if (op->binds) return; /* an address of another operation, in another protocol: no command */
   buffer *out = begin(to);
   buffer words = {0}, more = {0};
-  buffer_format(&words, "%s ", p->name);
-  for (const char *at = op->name; *at; at++) buffer_char(&words, *at == '_' ? '-' : *at);
-  roff_subsection(out, buffer_end(&words) + strlen(p->name) + 1);
+  size_t place = p->builtin ? strcspn(op->name, "_") : SIZE_MAX; /* jobs_list is `purlin jobs list` */
+  if (!p->builtin) buffer_format(&words, "%s ", p->name);
+  for (size_t i = 0; op->name[i]; i++) buffer_char(&words, i == place ? ' ' : op->name[i] == '_' ? '-' : op->name[i]);
+  roff_subsection(out, buffer_end(&words) + (p->builtin ? 0 : strlen(p->name) + 1));
   roff_synopsis(out, "purlin", buffer_end(&words));
   buffer_text(out, ".br\n");
   if (op->description) buffer_format(&more, " %s", op->description);
@@ -139,6 +140,25 @@ static void count_operation(void *to, const plugin *p, const purlin_declaration 
   if (!((const purlin_operation *)(const void *)declared)->binds) ++*count;
 }
 
+static void see_also(buffer *out) {
+  roff_section(out, "SEE ALSO");
+  roff_sentence(out, "`purlin`(1), `purlind`(8), `purlin.lua`(5)");
+}
+
+void plugin_manual_runtime(buffer *out) {
+  chapter operations = {out, "OPERATIONS", false};
+  roff_begin(out, "purlin-runtime", "1", "what each Purlin server can do, whichever plugins it has");
+  roff_section(out, "SYNOPSIS");
+  roff_synopsis(out, "purlin", "access|audit|events|jobs|plugins|schedules|scripts|secrets OPERATION [--FIELD VALUE ...]");
+  roff_section(out, "DESCRIPTION");
+  roff_sentence(
+      out,
+      "Operations of the runtime itself: who may do what, the audit log, jobs and events, and what is loaded. Those of plugins "
+      "are in pages of their own, `purlin-PLUGIN`(1).");
+  plugin_visit(plugin_builtin(), PURLIN_KIND_OPERATION, operation_part, &operations);
+  see_also(out);
+}
+
 void plugin_manual(const plugin *p, buffer *out) {
   buffer name = {0};
   size_t operations = 0;
@@ -159,7 +179,6 @@ void plugin_manual(const plugin *p, buffer *out) {
     chapter c = {out, CHAPTERS[i].title, false};
     plugin_visit(p, CHAPTERS[i].kind, CHAPTERS[i].part, &c);
   }
-  roff_section(out, "SEE ALSO");
-  roff_sentence(out, "`purlin`(1), `purlind`(8), `purlin.lua`(5)");
+  see_also(out);
   buffer_free(&name);
 }

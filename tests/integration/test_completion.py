@@ -49,6 +49,7 @@ def test_without_a_server_its_own_commands_are_there(home):
     assert {"login", "logout", "plugin", "admin", "import"} <= set(offered) and offered["login"].startswith("Log in")
     assert set(ask(home, NOWHERE, "plugin", "")) == {"show", "manual", "check", "new"}
     assert set(ask(home, NOWHERE, "audit", "ver")) == {"verify"}
+    assert {"list", "verify", "--to"} <= set(ask(home, NOWHERE, "backup", "")), "a command may be the first word of others"
     assert ask(home, NOWHERE, "registry", "") == {} and ask(home, NOWHERE, "registry", "get-model", "--") != {"--name": ""}
 
 

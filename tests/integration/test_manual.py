@@ -9,7 +9,7 @@ import pytest
 from daemon import BUILD, PLUGINS
 
 PURLIN = BUILD / "bin" / "purlin"
-PAGES = ["purlin.1", "purlind.8", "purlin-runner.8", "purlin.lua.5"]
+PAGES = ["purlin.1", "purlin-runtime.1", "purlind.8", "purlin-runner.8", "purlin.lua.5"]
 NAMES = sorted(file.stem for file in PLUGINS.glob("*.so"))
 
 
@@ -65,6 +65,8 @@ def test_settings_and_operations_are_there(pages):
         assert told in text, told
     text = plain(pages["purlin-registry.1"])
     assert "purlin registry create-model" in text and "--name text" in text and "Required." in text and "models:write" in text
+    text = plain(pages["purlin-runtime.1"])
+    assert "purlin jobs list" in text and "purlin access create-key" in text and "--subject text" in text
     text = plain(pages["purlin-storage-fs.1"])
     assert "grace_s integer" in text and 'plugin "storage-fs" { ... }' in text
 
