@@ -10,18 +10,6 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-static const char USAGE[] =
-    "Usage: purlin backup --to DIR [OPTION ...]     database and files, while the server serves\n"
-    "       purlin backup list DIR                  the backups in it\n"
-    "       purlin backup verify DIR [OPTION ...]   whether all that they need is there and unchanged\n"
-    "\n"
-    "  --to DIR             a folder of backups; made when it is not there. Of files only what is new is copied\n"
-    "  --encrypt-to KEY     encrypted by age to this recipient (age1...); nothing lies there in the clear but names and sizes\n"
-    "  --with-secrets       keys, the first administrator's token, purlin.lua and policies too, though it is not encrypted\n"
-    "  --keep N             then only the N newest backups stay\n"
-    "  --config FILE        another purlin.lua than /etc/purlin/purlin.lua\n"
-    "  --json               the outcome as JSON\n";
-
 enum { DUMPS = 3, WAIT_S = 5 };
 
 typedef struct saving {
@@ -495,7 +483,7 @@ int care_backup(bool json, int count, char **arguments) {
   const care_option options[] = {{"--to", &to, NULL},     {"--encrypt-to", &recipient, NULL},
                                  {"--keep", &keep, NULL}, {"--config", &path, NULL},
                                  {"--json", NULL, &json}, {"--with-secrets", NULL, &with_secrets}};
-  if (!care_arguments("backup", USAGE, options, sizeof options / sizeof options[0], count, arguments, NULL, &code))
+  if (!care_arguments("backup", NULL, options, sizeof options / sizeof options[0], count, arguments, NULL, &code))
     return code;
   if (!to) return refuse("--to DIR is needed");
   if (keep && (!text_to_int(keep, strlen(keep), &most) || most < 1)) return refuse("--keep needs a number from 1");

@@ -209,16 +209,10 @@ static int which_folder(const char *command) {
 }
 
 int care_backup_verify(bool json, int count, char **arguments) {
-  static const char usage[] =
-      "Usage: purlin backup verify DIR [OPTION ...]   whether all that the backups in it need is there and unchanged\n"
-      "\n"
-      "  --name NAME      only this one\n"
-      "  --identity FILE  the age identity: what is encrypted is decrypted and looked at, too\n"
-      "  --json           the outcome as JSON\n";
   const char *name = NULL, *key_file = NULL, *directory = NULL;
   int code = CARE_FINE;
   const care_option options[] = {{"--name", &name, NULL}, {"--identity", &key_file, NULL}, {"--json", NULL, &json}};
-  if (!care_arguments("backup verify", usage, options, sizeof options / sizeof options[0], count, arguments, &directory,
+  if (!care_arguments("backup verify", NULL, options, sizeof options / sizeof options[0], count, arguments, &directory,
                       &code))
     return code;
   return directory ? verify(directory, name, key_file, json) : which_folder("backup verify");
@@ -282,11 +276,10 @@ static int list(const char *directory, bool json) {
 }
 
 int care_backup_list(bool json, int count, char **arguments) {
-  static const char usage[] = "Usage: purlin backup list DIR [--json]   the backups in it\n";
   const char *directory = NULL;
   int code = CARE_FINE;
   const care_option options[] = {{"--json", NULL, &json}};
-  if (!care_arguments("backup list", usage, options, 1, count, arguments, &directory, &code)) return code;
+  if (!care_arguments("backup list", NULL, options, 1, count, arguments, &directory, &code)) return code;
   return directory ? list(directory, json) : which_folder("backup list");
 }
 

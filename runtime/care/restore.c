@@ -10,18 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char USAGE[] =
-    "Usage: purlin restore DIR [OPTION ...]     brings a backup back, onto a machine without data, while its server is stopped\n"
-    "\n"
-    "  DIR                     the folder of backups; the newest one in it is taken\n"
-    "  --name NAME             this one; 'purlin backup list DIR' lists them\n"
-    "  --until TIME            not the backup's moment but this one (2026-11-21T19:00:00Z, whole seconds), by MariaDB's binary logs\n"
-    "  --identity FILE         the age identity, where the backup is encrypted\n"
-    "  --force                 though there are data: tables are replaced, folders of files are put aside\n"
-    "  --configuration-to DIR  purlin.lua and policies too, where the backup has them, to this folder\n"
-    "  --config FILE           another purlin.lua than /etc/purlin/purlin.lua: it says where the data go\n"
-    "  --json                  the outcome as JSON\n";
-
 bool restore_tick(void *to, uint64_t bytes, buffer *why) {
   restoring *r = to;
   (void)why;
@@ -267,7 +255,7 @@ int care_restore(bool json, int count, char **arguments) {
                                  {"--until", &until, NULL},   {"--json", NULL, &in_json},
                                  {"--force", NULL, &r->force}};
   bool right =
-      care_arguments("restore", USAGE, options, sizeof options / sizeof options[0], count, arguments, &directory, &code);
+      care_arguments("restore", NULL, options, sizeof options / sizeof options[0], count, arguments, &directory, &code);
   if (right && until && !restore_parse_until(r, until)) {
     (void)fprintf(stderr, "purlin: restore: %s\n", buffer_end(&r->why));
     buffer_free(&r->why);

@@ -82,6 +82,18 @@ def test_each_option_of_help_is_known(home):
             assert done.returncode == 2 and f"{option} needs a value" in done.stderr
 
 
+def test_each_option_of_a_command_is_known(home):
+    text = subprocess.run([str(PURLIN), "--help"], capture_output=True, text=True, timeout=30).stdout
+    commands = [words for words in re.findall(r"^  purlin ([a-z]+(?: [a-z]+)?)", text, re.M) if words != "models deploy"]
+    assert {"setup", "backup", "restore", "upgrade", "doctor", "audit verify"} <= set(commands)
+    for words in commands:
+        told = subprocess.run([str(PURLIN), *words.split(), "--help"], capture_output=True, text=True, timeout=30)
+        assert (told.returncode, told.stderr) == (0, "")
+        for option in re.findall(r"^  (--[a-z-]+) \S", told.stdout, re.M):
+            done = subprocess.run([str(PURLIN), *words.split(), option], capture_output=True, text=True, timeout=30, cwd=home)
+            assert done.returncode == 2 and f"{option} needs a value" in done.stderr, (words, option, done.stderr)
+
+
 # ---- What the server knows ----------------------------------------------------------------------------------------------------------
 
 
