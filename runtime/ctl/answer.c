@@ -55,7 +55,7 @@ typedef struct table {
   const char *names[MOST_COLUMNS];
   size_t widths[MOST_COLUMNS];
   size_t columns;
-  bool narrow; /* for a terminal: long cells are cut */
+  bool narrow; /* for a terminal: long cells are cut; those of pairs always are */
 } table;
 
 static void add_plain(buffer *out, const cJSON *value) {
@@ -69,33 +69,53 @@ static void add_plain(buffer *out, const cJSON *value) {
   cJSON_free(text);
 }
 
-/* A list of plain values as "a, b". */
+static bool is_nested(const cJSON *value) { return cJSON_IsObject(value) || cJSON_IsArray(value); }
+
+/* An object that is told by its first two members, such as a tag's key and value. */
+static bool is_pair(const cJSON *value) {
+  const cJSON *first = cJSON_IsObject(value) ? value->child : NULL, *second = first ? first->next : NULL;
+  return second && !is_nested(second) && cJSON_IsString(first) && strcmp(first->string, "id") != 0;
+}
+
+/* Whether a table has room for it: plain values, and lists of plain values or of pairs. */
+static bool is_for_cell(const cJSON *value) {
+  if (!cJSON_IsArray(value)) return !cJSON_IsObject(value);
+  const cJSON *item;
+  cJSON_ArrayForEach(item, value) if (is_nested(item) && !is_pair(item)) return false;
+  return value->child != NULL;
+}
+
+/* A list as "a, b", one of pairs as "champion=3, retired=1". */
 static void add_value(buffer *out, const cJSON *value) {
-  const cJSON *item = cJSON_IsArray(value) ? value->child : NULL;
-  bool plain = item != NULL;
-  for (; item; item = item->next) plain = plain && !cJSON_IsObject(item) && !cJSON_IsArray(item);
-  if (!plain) {
-    if (!cJSON_IsArray(value)) add_plain(out, value);
+  if (!is_for_cell(value)) return;
+  if (!cJSON_IsArray(value)) {
+    add_plain(out, value);
     return;
   }
-  for (item = value->child; item; item = item->next) {
-    add_plain(out, item);
+  const cJSON *item;
+  cJSON_ArrayForEach(item, value) {
+    bool pair = is_pair(item);
+    add_plain(out, pair ? item->child : item);
+    if (pair) buffer_char(out, '=');
+    if (pair) add_plain(out, item->child->next);
     if (item->next) buffer_text(out, ", ");
   }
 }
 
 static size_t cell(const table *t, const cJSON *row, size_t column, buffer *out) {
   buffer_clear(out);
-  add_value(out, cJSON_GetObjectItemCaseSensitive(row, t->names[column]));
+  const cJSON *value = cJSON_GetObjectItemCaseSensitive(row, t->names[column]);
+  add_value(out, value);
   size_t width = display_width(buffer_end(out), out->size);
-  if (!t->narrow || width <= WIDEST_CELL) return width;
+  bool cut = t->narrow || (cJSON_IsArray(value) && is_pair(value->child));
+  if (!cut || width <= WIDEST_CELL) return width;
   out->size = display_fit(out->data, out->size, WIDEST_CELL - 1);
   buffer_text(out, "\xe2\x80\xa6");
   return display_width(buffer_end(out), out->size);
 }
 
 static void add_column(table *t, const cJSON *member) {
-  if (cJSON_IsObject(member) || t->columns == MOST_COLUMNS) return;
+  if (!is_for_cell(member) || t->columns == MOST_COLUMNS) return;
   for (size_t i = 0; i < t->columns; i++)
     if (strcmp(t->names[i], member->string) == 0) return;
   buffer shown = {0};
