@@ -148,8 +148,9 @@ bool journal_create(journal *j, const char *folder, cJSON *first, buffer *why) {
 
 /* Up to the room that was never written, or a line that was not written whole. */
 static void read_lines(journal *j, const buffer *text) {
-  const char *at = text->data, *end = text->data + text->size;
-  while (at && at < end && *at) {
+  if (!text->data) return;
+  const char *at = text->data, *end = at + text->size;
+  while (at < end && *at) {
     const char *newline = memchr(at, '\n', (size_t)(end - at));
     cJSON *record = newline ? cJSON_ParseWithLength(at, (size_t)(newline - at)) : NULL;
     if (!cJSON_IsObject(record) || !cJSON_AddItemToArray(j->records, record)) {

@@ -6,7 +6,8 @@ void manual_offer(const manual_completion *c, const char *candidate, const char 
 }
 
 void manual_offer_choices(const manual_completion *c, const char *choices) {
-  for (const char *at = choices; at && *at;) {
+  if (!choices) return;
+  for (const char *at = choices; *at;) {
     size_t size = strcspn(at, ",");
     char word[128];
     if (size > 0 && size < sizeof word) {
