@@ -22,18 +22,18 @@ void server_add_header(server *s, const char *name, const char *value) {
   if (more) s->headers = more;
 }
 
-/* "https://ana:secret@host/path/" becomes the address, the name and the password. */
+/* "https://ana:secret@host/path/" becomes the address, the name and the password; the "#/experiments" of a browser's address is no part of it. */
 void server_open(server *s, const char *url, const char *name) {
   const char *scheme = strstr(url, "://"), *host = scheme ? scheme + 3 : url, *at = strchr(host, '@'),
              *path = strchr(host, '/');
-  size_t size = strlen(host);
+  size_t size = strcspn(host, "#");
   s->name = name;
   if (at && (!path || at < path)) {
     const char *colon = memchr(host, ':', (size_t)(at - host));
     s->user = say("%.*s", (int)((colon ? colon : at) - host), host);
     s->password = colon ? say("%.*s", (int)(at - colon - 1), colon + 1) : "";
     host = at + 1;
-    size = strlen(host);
+    size = strcspn(host, "#");
   }
   while (size > 0 && host[size - 1] == '/') size--;
   s->url = say("%.*s%.*s", scheme ? (int)(scheme + 3 - url) : 0, url, (int)size, host);
