@@ -86,6 +86,7 @@ static bool open_unfinished(saving *s) {
   }
   unfinished(s, "journal", path);
   s->journal = fopen(path, "ae");
+  if (s->journal) (void)fputc('\n', s->journal); /* behind a line that a killed one did not end */
   unfinished(s, "files.list", path);
   s->list = s->journal ? fopen(path, "we") : NULL;
   if (!s->list) buffer_format(&s->why, "%s: cannot be made: %s", path, strerror(errno));
@@ -138,6 +139,12 @@ static bool note_dump(saving *s, const dump_watch *w, const backup_sums *sums) {
   return content_copy(&content, &s->memory, &s->manifest.dump);
 }
 
+static bool tick_hold(void *to, uint64_t bytes, buffer *why) {
+  saving *s = to;
+  (void)bytes;
+  return hold_keep(&s->hold, why);
+}
+
 static bool dump_once(saving *s) {
   dumping *d = calloc(1, sizeof *d);
   char path[PATH_MAX];
@@ -154,7 +161,7 @@ static bool dump_once(saving *s) {
     buffer_free(&own);
     bool whole = dump_watch_end(&d->watch);
     if (fine && !whole) buffer_text(&s->why, "mariadb-dump did not come to its end");
-    if (fine && whole) fine = sink_close(&d->sink, &sums, &s->why);
+    if (fine && whole) fine = sink_close(&d->sink, tick_hold, s, &sums, &s->why);
     else sink_abandon(&d->sink);
     fine = fine && whole && note_dump(s, &d->watch, &sums);
   } else (void)dump_watch_end(&d->watch);

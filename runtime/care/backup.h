@@ -148,8 +148,8 @@ void backup_manifest_encode(const backup_manifest *m, buffer *out);
 bool backup_manifest_read(const char *root, const char *name, backup_read_manifest *out, buffer *why);
 void backup_manifest_free(backup_read_manifest *read);
 void backup_file_encode(const backup_file *file, buffer *out); /* a line, with its end */
-/* Calls `each` for each line of a list; its texts are borrowed until it returns. With `torn` a last line that is not whole, or none that
- * is, is the end; else `why` names the line. False also when `each` is. */
+/* Calls `each` for each line of a list; its texts are borrowed until it returns. With `torn` lines that are not whole are left out, and there may be
+ * no list at all; else `why` names the line. False also when `each` is. */
 typedef bool backup_on_file(void *to, const backup_file *file);
 bool backup_list_read(const char *path, bool torn, backup_on_file *each, void *to, buffer *why);
 
@@ -174,12 +174,14 @@ typedef struct backup_sink {
 /* A new file; `recipient` NULL: in the clear. False: `why`; nothing is to be closed then. */
 bool sink_open(backup_sink *s, const char *path, const char *recipient, bool compressed, buffer *why);
 bool sink_write(backup_sink *s, const void *data, size_t size, buffer *why);
+/* Is called now and then with the bytes that went by since; false ends what is done, `why`. NULL: nobody is. */
+typedef bool backup_tick(void *to, uint64_t bytes, buffer *why);
 /* All of it is on the disk. The hexadecimal texts go into two rooms of BACKUP_DIGITS + 1 bytes. */
 typedef struct backup_sums {
   char sha256[BACKUP_DIGITS + 1], stored_sha256[BACKUP_DIGITS + 1];
   int64_t size, stored_size;
 } backup_sums;
-bool sink_close(backup_sink *s, backup_sums *out, buffer *why);
+bool sink_close(backup_sink *s, backup_tick *tick, void *to, backup_sums *out, buffer *why);
 void sink_abandon(backup_sink *s); /* the file goes */
 backup_content sums_content(const backup_sums *sums);
 
@@ -201,8 +203,7 @@ ssize_t source_read(backup_source *s, void *out, size_t size, buffer *why);
 bool source_close(backup_source *s, const backup_content *expected, buffer *why);
 void source_abandon(backup_source *s);
 
-/* SHA-256 and size of a file as it is. `tick`, unless NULL, is called now and then; false ends it. */
-typedef bool backup_tick(void *to, uint64_t bytes, buffer *why);
+/* SHA-256 and size of a file as it is. */
 bool file_sum(const char *path, char sha256[BACKUP_DIGITS + 1], int64_t *size, backup_tick *tick, void *to, buffer *why);
 /* Of the program: its arguments, environment and user. */
 bool filter_start(backup_filter *f, const run_program *program, int in, int out, buffer *why);

@@ -215,7 +215,7 @@ MYSQL *database_best(const installation *i, database_role *role, buffer *why) {
   if (root && !best) mysql_close(root);
   if (service && best) mysql_close(service);
   if (!taken) return NULL;
-  if (database_run(taken, why, "SET SESSION time_zone = '+00:00'")) return taken;
+  if (database_run(taken, why, "SET SESSION time_zone = '+00:00', wait_timeout = 2592000")) return taken;
   mysql_close(taken);
   return NULL;
 }

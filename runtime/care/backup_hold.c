@@ -5,7 +5,7 @@
 #include <purlin/plugin.h>
 #include <stdio.h>
 
-enum { LEASE_S = 180, RENEW_S = 20 };
+enum { LEASE_S = 900, RENEW_S = 20 }; /* flushing a very large file to a slow disk takes minutes */
 
 typedef struct holding {
   int64_t held;

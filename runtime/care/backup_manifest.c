@@ -107,7 +107,7 @@ typedef struct reading_list {
   bool torn;
 } reading_list;
 
-/* 1: a line; 0: the end; -1: `why`. */
+/* 1: a line; 2: one that is not whole, which is left out; 0: the end; -1: `why`. */
 static int next_line(reading_list *r, backup_file *out, buffer *why) {
   char place[PATH_MAX + 32];
   ssize_t size = getline(&r->line, &r->room, r->file);
@@ -121,7 +121,7 @@ static int next_line(reading_list *r, backup_file *out, buffer *why) {
                schema_decode(&reading, backup_file_schema(), r->line, (size_t)size - 1, out) == PURLIN_OK;
   if (!whole && !r->torn) buffer_format(why, "%s", own.size > 0 ? buffer_end(&own) : "a list ends in the middle of a line");
   buffer_free(&own);
-  return whole ? 1 : r->torn ? 0 : -1;
+  return whole ? 1 : r->torn ? 2 : -1;
 }
 
 bool backup_list_read(const char *path, bool torn, backup_on_file *each, void *to, buffer *why) {
@@ -137,7 +137,7 @@ bool backup_list_read(const char *path, bool torn, backup_on_file *each, void *t
     backup_file file = {0};
     purlin_mark mark = arena_mark(&r.memory);
     more = next_line(&r, &file, why);
-    if (more > 0 && !each(to, &file)) more = -1;
+    if (more == 1 && !each(to, &file)) more = -1;
     arena_reset(&r.memory, mark);
   }
   free(r.line);

@@ -155,7 +155,7 @@ bool store_put(backup_store *s, int file, const char *path, backup_tick *tick, v
   backup_sink sink;
   (void)snprintf(fresh, sizeof fresh, "%s/files/unfinished", s->root);
   if (!sink_open(&sink, fresh, s->recipient, false, why)) return false;
-  if (copy(file, path, &sink, tick, to, why)) return sink_close(&sink, out, why) && name_it(s, fresh, out, why);
+  if (copy(file, path, &sink, tick, to, why)) return sink_close(&sink, tick, to, out, why) && name_it(s, fresh, out, why);
   sink_abandon(&sink);
   return false;
 }

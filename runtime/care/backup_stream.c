@@ -218,22 +218,34 @@ bool sink_write(backup_sink *s, const void *data, size_t size, buffer *why) {
   return s->compressed ? pack(s, data, size, Z_NO_FLUSH, why) : deliver(s, data, size, why);
 }
 
+typedef struct ticking {
+  backup_tick *tick;
+  void *to;
+} ticking;
+
+/* Bytes that are read once more are no progress. */
+static bool tick_again(void *to, uint64_t bytes, buffer *why) {
+  const ticking *t = to;
+  (void)bytes;
+  return !t->tick || t->tick(t->to, 0, why);
+}
+
 /* Reading it back is the first check of it. */
-static bool sum_stored(const backup_sink *s, backup_sums *out, buffer *why) {
+static bool sum_stored(const backup_sink *s, ticking *t, backup_sums *out, buffer *why) {
   bool as_it_is = !s->compressed && s->to == s->file;
-  if (!as_it_is) return file_sum(s->path, out->stored_sha256, &out->stored_size, NULL, NULL, why);
+  if (!as_it_is) return file_sum(s->path, out->stored_sha256, &out->stored_size, tick_again, t, why);
   memcpy(out->stored_sha256, out->sha256, sizeof out->sha256);
   out->stored_size = out->size;
   return true;
 }
 
-bool sink_close(backup_sink *s, backup_sums *out, buffer *why) {
+bool sink_close(backup_sink *s, backup_tick *tick, void *to, backup_sums *out, buffer *why) {
   bool fine = !s->compressed || pack(s, "", 0, Z_FINISH, why), encrypted = s->age.pid > 0;
   if (encrypted) close_one(&s->to);
   fine = filter_end(&s->age, "age", why) && fine;
   *out = (backup_sums){.size = s->size};
   if (fine && fsync(s->file) != 0) fine = complain(s->path, "cannot be written", why);
-  fine = fine && digest_end(s->digest, out->sha256) && sum_stored(s, out, why);
+  fine = fine && digest_end(s->digest, out->sha256) && sum_stored(s, &(ticking){tick, to}, out, why);
   if (!fine) (void)unlink(s->path);
   sink_free(s);
   return fine;

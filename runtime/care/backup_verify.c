@@ -183,7 +183,8 @@ static int verify(const char *directory, const char *name, const char *key_file,
   buffer why = {0};
   report_begin(&v.report, "backup verify", json);
   report_step(&v.report, "Opening %s", directory);
-  bool fine = store_open(&store, directory, &why) && store_lock(&store, &why) && store_names(&store, &names, &why);
+  bool fine = store_open(&store, directory, &why) && (access(store.root, W_OK) != 0 || store_lock(&store, &why)) &&
+              store_names(&store, &names, &why);
   if (fine && names.count == 0) buffer_format(&why, "there is no whole backup in %s", store.root);
   if (!fine || names.count == 0) report_end_step(&v.report, REPORT_FAILED, buffer_end(&why), NULL);
   size_t looked_at = 0;

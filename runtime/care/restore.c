@@ -113,6 +113,17 @@ static bool read_marker(restoring *r) {
   return false;
 }
 
+/* What root makes here is the service's all the same. */
+static bool give_state(restoring *r, bool fresh) {
+  char lock[PATH_MAX];
+  const char *state = r->place.settings.server.state;
+  if (!r->place.root || !r->place.has_user) return true;
+  bool fine = !fresh || (chown(state, r->place.uid, r->place.gid) == 0 && chmod(state, 0750) == 0);
+  fine = fine && installation_path(&r->place, "lock", lock) && chown(lock, r->place.uid, r->place.gid) == 0;
+  if (!fine) buffer_format(&r->why, "%s cannot be given to %s: %s", state, r->place.user, strerror(errno));
+  return fine;
+}
+
 /* Held until we end: no daemon starts meanwhile. */
 static bool take_machine(restoring *r) {
   const char *state = NULL;
@@ -124,21 +135,21 @@ static bool take_machine(restoring *r) {
   }
   if (!state) return false;
   r->place.settings.server.state = state;
-  bool ours = !r->place.root || !r->place.has_user;
-  if (fresh && !ours && (chown(state, r->place.uid, r->place.gid) != 0 || chmod(state, 0750) != 0)) {
-    buffer_format(&r->why, "%s cannot be given to %s: %s", state, r->place.user, strerror(errno));
-    return false;
-  }
-  return places_find(&r->place, &r->places, &r->why) && restore_match_places(r) && restore_open_database(r) &&
-         read_marker(r);
+  return give_state(r, fresh) && places_find(&r->place, &r->places, &r->why) && restore_match_places(r) &&
+         restore_open_database(r) && read_marker(r);
 }
 
-/* Another node on the same database would go on writing. */
+/* Another node on the same database would go on writing. What a killed restore had sent to the server may still be at work there. */
 static bool is_unused(restoring *r) {
-  int64_t others = database_number(
-      r->mysql, "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()", 0);
-  if (others == 0) return true;
-  buffer_format(&r->why, "%lld connections use the database %s: stop every server on it", (long long)others,
+  static const char others[] =
+      "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()";
+  int64_t count = database_number(r->mysql, others, 0);
+  for (int tries = 0; count > 0 && tries < 30; tries++) {
+    (void)usleep(500000);
+    count = database_number(r->mysql, others, 0);
+  }
+  if (count == 0) return true;
+  buffer_format(&r->why, "%lld connections use the database %s: stop every server on it", (long long)count,
                 r->place.settings.database.name);
   return false;
 }

@@ -49,7 +49,7 @@ static void store(const char *path, const char *data, size_t size, bool compress
     assert_true(sink_write(&sink, data + at, part, &why));
     at += part;
   }
-  assert_true(sink_close(&sink, sums, &why));
+  assert_true(sink_close(&sink, NULL, NULL, sums, &why));
   assert_int_equal(why.size, 0);
 }
 

@@ -78,7 +78,7 @@ PURLIN_API const void *purlin_configuration(const purlin_ctx *ctx);
 PURLIN_API const char *purlin_state_directory(void);
 PURLIN_API const char *purlin_server_url(void);
 
-/* Whether a backup is taking files along just now: what a column named when the backup began must stay until it has ended, or was killed a few
+/* Whether a backup is taking files along just now: what a column named when the backup began must stay until it has ended, or was killed some
  * minutes ago. Who removes a file that nothing names asks after it has seen that, in the same transaction, with the row locked that
  * whoever names the file locks, too; then nothing that the backup relies on is lost. Since 0.2. May park. */
 PURLIN_API PURLIN_CHECKED purlin_status purlin_files_held(purlin_ctx *ctx, bool *held);
