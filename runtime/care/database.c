@@ -59,11 +59,12 @@ bool database_options(const installation *i, database_role role, db_options *out
   out->user = "root";
   out->password = "";
   out->socket = database_is_remote(i) ? NULL : database_socket(i);
+  bool own = d->socket && strcmp(d->socket, sockets[0]) != 0 && strcmp(d->socket, sockets[1]) != 0;
   if (out->socket) return true;
   if (database_is_remote(i)) buffer_format(why, "the database is on another machine, %s", d->host);
   else
-    buffer_format(why, "no socket of MariaDB is on this machine (%s%s/run/mysqld/mysqld.sock, /var/lib/mysql/mysql.sock)",
-                  d->socket ? d->socket : "", d->socket ? ", " : "");
+    buffer_format(why, "no socket of MariaDB is on this machine (%s%s%s, %s)", own ? d->socket : "", own ? ", " : "",
+                  sockets[0], sockets[1]);
   return false;
 }
 

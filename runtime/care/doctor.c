@@ -37,6 +37,8 @@ size_t doctor_examine(const installation *here, bool before_upgrade, doctor_foun
     d.check = checks[i].name;
     d.told = 0;
     checks[i].look(&d);
+    if (d.told == 0 && !here->readable && checks[i].look != doctor_leftovers)
+      doctor_tell(&d, REPORT_SKIPPED, NULL, "it takes a configuration that can be read");
   }
   return d.problems;
 }

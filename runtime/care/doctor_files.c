@@ -70,8 +70,8 @@ static void look_for_foreign(doctor *d, const char *state) {
   if (tree) (void)fts_close(tree);
   if (foreign == 0) return;
   (void)snprintf(remedy, sizeof remedy, "chown -R --from=root %s: %s", d->here->user, state);
-  doctor_tell(d, REPORT_FAILED, remedy, "%zu file%s of %s not the service's (%s), such as %s", foreign,
-              foreign == 1 ? "" : "s", foreign == 1 ? "is" : "are", d->here->user, first);
+  doctor_tell(d, REPORT_FAILED, remedy, "%zu file%s of another user than the service's (%s), such as %s", foreign,
+              foreign == 1 ? " is" : "s are", d->here->user, first);
 }
 
 /* False: what is in it cannot be seen, either. */
