@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
-#define DRAIN_PATIENCE_MS 300
 #define DRAIN_LOOK_MS 20
 
 http_options http_settings;
@@ -54,6 +53,7 @@ void http_options_default(http_options *options) {
                             .body_timeout_ms = 20000,
                             .write_timeout_ms = 30000,
                             .request_timeout_ms = 30000,
+                            .drain_idle_ms = 300,
                             .stream_life_ms = 600000,
                             .server = "purlin",
                             .redirect_port = -1};
@@ -203,7 +203,7 @@ static void on_grace_over(loop_timer *timer) {
  * the last may be sending its next request; closing would lose it. */
 static bool is_deserted(const http_connection *c, uint64_t now_ms) {
   if (c->state != CONNECTION_WAITING || c->in_size > 0 || c->scan.at > 0 || connection_unsent(c) > 0) return false;
-  if (now_ms + http_settings.idle_timeout_ms < c->due_ms + DRAIN_PATIENCE_MS) return false;
+  if (now_ms + http_settings.idle_timeout_ms < c->due_ms + http_settings.drain_idle_ms) return false;
   int descriptor, waiting = 0;
   return uv_fileno((const uv_handle_t *)&c->tcp, &descriptor) != 0 || ioctl(descriptor, FIONREAD, &waiting) != 0 ||
          waiting == 0;

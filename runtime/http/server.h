@@ -31,6 +31,7 @@ typedef struct http_options {
   uint32_t body_timeout_ms;    /* without progress: 20 s; also the minimum rate: 1 KiB/s over that time */
   uint32_t write_timeout_ms;   /* without progress: 30 s */
   uint32_t request_timeout_ms; /* default deadline of a context: 30 s */
+  uint32_t drain_idle_ms;      /* of a server that drains: 300 ms */
   uint32_t stream_life_ms;     /* of server-sent events: 10 min. Clients come back by themselves, if they still may */
   const char *server;          /* value of Server:, NULL: none */
   const char *const *trusted_proxies; /* addresses and networks ("10.0.0.0/8") whose X-Forwarded-For is believed */
@@ -69,7 +70,7 @@ void http_listener_kept(int which);
 bool http_listener_fits(int descriptor, const char *address, uint16_t port);
 
 /* Stops accepting; lets requests in flight end, and those that are on their way: an idle connection is closed when no request has come on
- * it for 300 ms (a client told by no `Connection: close` may be sending one just now), and what is answered from now on says
+ * it for drain_idle_ms (a client told by no `Connection: close` may be sending one just now), and what is answered from now on says
  * `Connection: close`. Closes the rest after `grace_ms`; then calls `done` on loop 0. */
 void http_drain(uint32_t grace_ms, void (*done)(void *argument), void *argument);
 

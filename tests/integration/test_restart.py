@@ -2,6 +2,7 @@
 import http.client
 import pathlib
 import random
+import select
 import shutil
 import socket
 import ssl
@@ -38,6 +39,8 @@ class Caller:
         while not self.over.is_set():
             if connection is None:
                 connection = http.client.HTTPConnection("127.0.0.1", self.daemon.port, timeout=60)
+            elif connection.sock and select.select([connection.sock], [], [], 0)[0]:
+                connection.close()  # it ended while nothing was asked; clients look before they ask
             name = f"model-{self.number}-{len(self.made)}"
             began = time.monotonic()
             try:
