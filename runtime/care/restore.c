@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 bool restore_tick(void *to, uint64_t bytes, buffer *why) {
@@ -198,6 +199,23 @@ static bool restore_database(restoring *r, buffer *detail) {
   return database_run(r->mysql, &r->why, "DELETE FROM purlin_leases WHERE name LIKE 'backup:%%'");
 }
 
+/* Signed heads that are kept outside of the database tell of entries that came after the backup, or of another log: the server would take
+ * what is restored for tampered with. They stay as a proof of what there was. */
+static bool put_heads_aside(restoring *r) {
+  static const char *const names[] = {"audit.heads", "audit.heads.1"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    char path[PATH_MAX], aside[PATH_MAX];
+    if (!installation_path(&r->place, names[i], path) || access(path, F_OK) != 0) continue;
+    (void)snprintf(aside, sizeof aside, "%.*s.replaced-%lld", PATH_MAX - 64, path, (long long)time(NULL));
+    if (rename(path, aside) != 0) {
+      buffer_format(&r->why, "%s cannot be put aside: %s", path, strerror(errno));
+      return false;
+    }
+    report_say(&r->report, "          the signed heads of the audit log of before are now in %s", aside);
+  }
+  return true;
+}
+
 static bool finish(restoring *r, buffer *detail) {
   char path[PATH_MAX];
   report_step(&r->report, "Files");
@@ -211,6 +229,7 @@ static bool finish(restoring *r, buffer *detail) {
         "install -m 600 -o purlin -g purlin YOUR/secrets.key /var/lib/purlin/secrets.key");
   }
   report_step(&r->report, "Completing");
+  if (!put_heads_aside(r)) return false;
   if (!marker_path(r, path) || unlink(path) != 0) {
     buffer_format(&r->why, "%s cannot be removed: %s", path, strerror(errno));
     return false;

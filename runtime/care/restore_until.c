@@ -79,6 +79,7 @@ static bool follow(restoring *r, const backup_names *names, size_t at) {
   add_time(&r->why, reached ? reached : r->read.m.snapshot_at.unix_us);
   buffer_text(&r->why, ", not to ");
   add_time(&r->why, r->until_us);
+  buffer_text(&r->why, ". If that MariaDB is still there, a backup that is made now reaches further");
   return false;
 }
 

@@ -295,7 +295,10 @@ def test_refused(machine, target, repository):
     told = restore(target, repository, code=1)
     assert "restored has 1 tables" in told and "--force" in told, told
     assert machine.maria.rows("SHOW TABLES", "restored") == [["mine"]]
+    target.state.mkdir(exist_ok=True)
+    (target.state / "audit.heads").write_text("of another log")
     restore(target, repository, "--force")
+    assert [one.read_text() for one in target.state.glob("audit.heads*")] == ["of another log"] and not (target.state / "audit.heads").exists()
     assert ["mine"] not in machine.maria.rows("SHOW TABLES", "restored")
 
     elsewhere = target.folder / "elsewhere"
