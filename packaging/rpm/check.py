@@ -43,6 +43,7 @@ class Root:
         (folder / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
         (folder / "etc/group").write_text("root:x:0:\n")
         (folder / "etc/nsswitch.conf").write_text("passwd: files\ngroup: files\n")
+        (folder / "etc/ld.so.conf").write_text("/usr/lib64\n")
         (folder / "dev/null").write_text("")
         for name in CALLED:
             found = shutil.which(name)
@@ -122,6 +123,7 @@ def main(files):
         copy_what_programs_need(root, wanted, folder / "files")
         root.rpm("--initdb")
         said = root.rpm("-i", "--nodeps", *wanted)
+        run("ldconfig", "-r", root.folder)  # a trigger of glibc's package does, where these are at home
         check_installed(root, said)
         settings = root.folder / "etc/purlin/purlin.lua"
         settings.write_text(settings.read_text() + "-- changed\n")
