@@ -145,6 +145,11 @@ static void read_list(const cJSON *from, const char *name, const char **values, 
 static bool read_begin_record(upgrade *u, buffer *why) {
   upgrade_options *o = &u->options;
   const cJSON *first = cJSON_GetArrayItem(u->journal.records, 0);
+  const cJSON *format = cJSON_GetObjectItemCaseSensitive(first, "format");
+  if (!cJSON_IsNumber(format) || format->valuedouble != 1) {
+    buffer_format(why, "%s was written by another release, in a form that this one does not know", u->journal.path);
+    return false;
+  }
   recall(u, "config", &o->config);
   recall(u, "backup", &o->backup);
   recall(u, "service", &o->service);

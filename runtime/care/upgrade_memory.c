@@ -87,7 +87,8 @@ bool answers_step_remember(upgrade *u, buffer *why) {
   if (!fine)
     return upgrade_fails(u, why,
                          "name a file with a token that may read and predict: --token-file FILE; or --without-answers");
-  return upgrade_fine(u, "%zu operations, %zu models", counts[0], counts[1]);
+  return upgrade_fine(u, "%zu operation%s, %zu model%s", counts[0], counts[0] == 1 ? "" : "s", counts[1],
+                      counts[1] == 1 ? "" : "s");
 }
 
 /* ---- Afterwards ---- */
@@ -132,7 +133,8 @@ bool answers_step_compare(upgrade *u, buffer *why) {
   buffer more = {0};
   if (out.changed > 0) buffer_format(&more, "; %zu serve another version by now", out.changed);
   if (out.broken > 0) buffer_format(&more, "; %zu did not answer before either", out.broken);
-  (void)upgrade_fine(u, "%zu operations and %zu models say the same%s", out.canaries, out.predictions, buffer_end(&more));
+  (void)upgrade_fine(u, "%zu operation%s and %zu model%s say the same%s", out.canaries, out.canaries == 1 ? "" : "s",
+                     out.predictions, out.predictions == 1 ? "" : "s", buffer_end(&more));
   buffer_free(&more);
   return true;
 }

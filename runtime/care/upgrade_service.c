@@ -15,7 +15,15 @@
  *   - systemd, where it has the unit;
  *   - this command itself, where neither is there: a container, a chroot. */
 
-enum { COMMAND_MS = 120000, ASK_MS = 10000, END_S = 90, PAUSE_MS = 250, MOST_RESTARTS = 3, LAST_WORDS = 1500 };
+enum {
+  COMMAND_MS = 120000,
+  ASK_MS = 10000,
+  END_S = 90,
+  PAUSE_MS = 250,
+  MOST_RESTARTS = 3,
+  LAST_WORDS = 1500,
+  LONGEST_COMMAND = 1024 * 1024
+};
 static const char UNIT[] = "purlin.service";
 
 static void pause_ms(long ms) {
@@ -49,14 +57,27 @@ static pid_t parent_of(pid_t pid) {
   return (pid_t)parent;
 }
 
-/* The daemon; its own children (the spawner) execute the same file. 0: none runs. */
+/* The spawner where it is a process of its own: trainings depend on it, and an upgrade leaves it alone. */
+static bool is_spawner(pid_t pid) {
+  char path[64];
+  buffer words = {0}, ignored = {0};
+  (void)snprintf(path, sizeof path, "/proc/%ld/cmdline", (long)pid);
+  bool is =
+      upgrade_read_file(path, LONGEST_COMMAND, &words, &ignored) && memmem(buffer_end(&words), words.size, "--spawner", 9);
+  buffer_free(&words);
+  buffer_free(&ignored);
+  return is;
+}
+
+/* The daemon; its own children execute the same file. 0: none runs. */
 static pid_t find_process(const upgrade *u) {
   char program[PATH_MAX];
   DIR *all = realpath(u->place.daemon, program) ? opendir("/proc") : NULL;
   pid_t found = 0;
   for (struct dirent *entry = all ? readdir(all) : NULL; entry; entry = readdir(all)) {
     pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-    if (pid > 0 && pid != getpid() && executes(pid, program) && !executes(parent_of(pid), program)) found = pid;
+    if (pid > 0 && pid != getpid() && executes(pid, program) && !executes(parent_of(pid), program) && !is_spawner(pid))
+      found = pid;
   }
   if (all) (void)closedir(all);
   return found;

@@ -7,7 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TRY_MS = 120000, UNPACK_MS = 600000, LARGEST_ENVIRONMENT = 1024 * 1024 };
+enum {
+  TRY_MS = 120000,
+  UNPACK_MS = 600000,
+  LARGEST_ENVIRONMENT = 1024 * 1024,
+  LIBRARY_PATH_NAME = sizeof "LD_LIBRARY_PATH" - 1
+};
 static const char LIBRARY[] = "/usr/share/purlin/lua";
 
 static bool remove_all(const char *path, buffer *why) {
@@ -144,19 +149,35 @@ static void borrow_environment(const upgrade *u, trial *t) {
   buffer_free(&ignored);
 }
 
+/* The daemon starts its runner with an environment of its own, in which it would find the installed library. */
+static bool write_runner(const trial *t, buffer *why) {
+  buffer text = {0};
+  if (strchr(t->folder, '\'')) {
+    buffer_format(why, "%s: a quotation mark cannot be in this path", t->folder);
+    return false;
+  }
+  buffer_format(&text, "#!/bin/sh\n%.*s='%s' exec '%s/usr/libexec/purlin/purlin-runner' \"$@\"\n", LIBRARY_PATH_NAME,
+                t->library_path, t->library_path + LIBRARY_PATH_NAME + 1, t->folder);
+  bool fine = !text.failed && upgrade_write_file(t->runner, text.data, text.size, why);
+  buffer_free(&text);
+  if (!fine || chmod(t->runner, 0755) == 0) return fine;
+  buffer_format(why, "%s: %s", t->runner, strerror(errno));
+  return false;
+}
+
 bool trial_begin(upgrade *u, trial *t, size_t *remaining, buffer *why) {
   *t = (trial){0};
   if (!upgrade_path(u, "unpacked", t->folder)) return false;
   (void)snprintf(t->daemon, sizeof t->daemon, "%s/usr/sbin/purlind", t->folder);
   (void)snprintf(t->plugins, sizeof t->plugins, "%s/plugins", t->folder);
   (void)snprintf(t->lua, sizeof t->lua, "%s%s", t->folder, LIBRARY);
-  (void)snprintf(t->runner, sizeof t->runner, "%s/usr/libexec/purlin/purlin-runner", t->folder);
+  (void)snprintf(t->runner, sizeof t->runner, "%s/runner", t->folder);
   if (!unpack(u, t, why)) return false;
   if (!find_library(t) || access(t->daemon, X_OK) != 0) {
     buffer_format(why, "%s holds no purlind with its library", package_main(u)->new_file);
     return false;
   }
-  if (!gather_plugins(u, t, remaining, why)) return false;
+  if (!write_runner(t, why) || !gather_plugins(u, t, remaining, why)) return false;
   borrow_environment(u, t);
   return true;
 }

@@ -12,8 +12,10 @@ from daemon import BUILD, wait_until
 from models import deploy, infer, model_json, tree
 from upgrade_site import Site, Writer
 
-pytestmark = pytest.mark.skip(reason="the programs of a build are found by their place since 06d6925: the site is being made to fit")
+pytestmark = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="packages of Debian are made by dpkg-deb")
 
+FULL = os.environ.get("PURLIN_FULL") == "yes"
+full = pytest.mark.skipif(not FULL, reason="./dev test --full")
 ROWS = [[0.1, 1], [0.9, 1]]
 REFUSES_TO_START = '''#!/bin/sh
 case " $* " in *" --check "* | *" --migrations "*) @REAL@ ;; esac
@@ -72,7 +74,7 @@ def test_there_and_back(old):
     assert code == 0, said
     assert predictions() == len(ROWS), "what an upgrade asks is no prediction"
     assert old.installed() == {"purlin": "2"} and serves(old)
-    assert "operations and 1 models say the same" in said and "purlin upgrade --rollback" in said, said
+    assert "operations and 1 model say the same" in said and "purlin upgrade --rollback" in said, said
     assert [record.get("end") for record in old.status()["journal"]][-1] == "upgraded"
     assert not (old.folder / "upgrade" / "reserve").exists() and not (old.folder / "upgrade" / "unpacked").exists()
     code, said = old.to(old.package("2"))
@@ -93,6 +95,7 @@ def test_check_changes_nothing(old):
     assert "installed" not in [record.get("end") for record in old.status().get("journal", [])]
 
 
+@full
 def test_from_apt(old):
     code, said = old.to("apt")
     assert code == 0 and "nothing newer" in said, said
@@ -208,7 +211,7 @@ def test_arguments(old):
     for arguments in ([], ["--to"], ["--resume", "--status"], ["--to", "apt", "--wait", "soon"], ["--nonsense"]):
         done = subprocess.run(old.command(*arguments), capture_output=True, text=True, env=old.environment())
         assert done.returncode == 2 and ("purlin: upgrade" in done.stderr or "Usage" in done.stderr), done
-    done = subprocess.run(old.command("--help"), capture_output=True, text=True, env=old.environment())
+    done = subprocess.run(old.command("--help"), capture_output=True, text=True)
     assert done.returncode == 0 and "--rollback" in done.stdout
     code, said = old.upgrade("--resume", config=False)
     assert code == 0 and "no upgrade was interrupted" in said
@@ -234,29 +237,26 @@ def test_daemon_that_does_not_start(old):
     goes_back(old, old.package("2.dead", REFUSES_TO_START), "the daemon does not stay")
 
 
-def test_canary_that_fails(old):
-    """A release in which a plugin has lost its operations."""
-    without = '#!/bin/sh\ncase " $* " in *" --check "* | *" --migrations "*) ;; *) rm -f "${0%/sbin/*}/lib/purlin/plugins/drift.so" ;; esac\n@REAL@\n'
-    goes_back(old, old.package("2.without", without), "drift.", "answered 200 before and answers 404")
-
-
-def test_prediction_that_differs(old):
-    """A release that reads the same model as another one: its bytes change under it, and are put right by release 1 here."""
+def test_answers_that_differ(old):
+    """A release in which a plugin has lost its operations, and that predicts otherwise: here the bytes of a model change under it, and release 1
+    puts them right."""
     other = json.dumps(model_json(["a", "b"], [tree(0, 0.5, -1.0, 2.00001)])).encode()
     blobs = [path for path in (old.state / "blobs").rglob("*") if path.is_file() and b"gbtree" in path.read_bytes()]
     assert len(blobs) == 1
     right = blobs[0].read_bytes()
     (old.folder / "other").write_bytes(other)
     (old.folder / "right").write_bytes(right)
-    wrong = f'#!/bin/sh\ncase " $* " in *" --check "* | *" --migrations "*) ;; *) cp "{old.folder}/other" "{blobs[0]}" ;; esac\n@REAL@\n'
+    wrong = ('#!/bin/sh\ncase " $* " in *" --check "* | *" --migrations "*) ;; '
+             f'*) rm -f "${{0%/sbin/*}}/lib/purlin/plugins/drift.so"; cp "{old.folder}/other" "{blobs[0]}" ;; esac\n@REAL@\n')
     back = f'#!/bin/sh\ncp "{old.folder}/right" "{blobs[0]}"\n@REAL@\n'
     old.system("service", "stop", "purlin")
     old.system("dpkg", "--install", str(old.package("1.right", back)))
     old.system("service", "start", "purlin")
     old.wait_ready()
     code, said = old.to(old.package("2.wrong", wrong))
-    assert code == 1 and f"the model '{old.endpoint}' version 1" in said and "1.right is installed and serves" in said, said
-    assert old.installed() == {"purlin": "1.right"} and serves(old)
+    for words in ("drift.", "answered 200 before and answers 404", f"the model '{old.endpoint}' version 1", "1.right is installed and serves"):
+        assert words in said, f"'{words}' is not in: {said}"
+    assert code == 1 and old.installed() == {"purlin": "1.right"} and serves(old)
 
 
 def test_full_disk_in_the_middle(old):
@@ -318,6 +318,7 @@ def test_killed_with_a_package_manager_at_work(old):
     assert code == 0 and old.installed() == {"purlin": "2"} and serves(old), said
 
 
+@full
 def test_killed_and_taken_back(old):
     for step, installed in (("remember", "1"), ("restart", "1")):
         running = old.begin("--to", old.package("2"), "--without-backup", *old.copies())
@@ -331,16 +332,22 @@ def test_two_at_once(old):
     wait_until(lambda: old.journal() or running.poll() is not None, 60, "nothing begun")
     code, said = old.to(old.package("2"))
     assert code == 1 and "another upgrade is under way" in said, said
-    running.communicate(timeout=120)
-    assert running.returncode == 0
+    running.kill()
+    running.communicate(timeout=60)
+    code, said = old.upgrade("--rollback", config=False)
+    assert code == 0 and is_old(old), said
 
 
 def test_damaged_journal(old):
-    """A line that was not written whole counts for nothing."""
+    """A line that was not written whole counts for nothing; one of a form that nobody here knows is not guessed at."""
     running = old.begin("--to", old.package("2"), "--without-backup", *old.copies())
     assert old.kill_at(running, "keep", "begun")
     path = old.folder / "upgrade" / "journal"
     text = path.read_bytes().split(b"\0")[0]
+    path.write_bytes(text.replace(b'"format":1', b'"format":2'))
+    code, said = old.upgrade("--resume", config=False)
+    assert code == 1 and "a form that this one does not know" in said, said
     path.write_bytes(text + b'{"step":"install","is":"do')
-    code, said = resume(old)
-    assert code == 0 and old.installed() == {"purlin": "2"}, said
+    code, said = old.upgrade("--rollback", config=False)
+    assert code == 0 and "Nothing had been changed" in said and is_old(old), said
+    assert old.status()["journal"][-1]["end"] == "unchanged"

@@ -121,7 +121,7 @@ elif name == "service":
     if word == "start":
         with open(folder / "log", "ab") as log:
             started = subprocess.Popen([str(root / "usr/sbin/purlind"), "--config", str(folder / "purlin.lua")], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                       start_new_session=True, env={**os.environ, "LD_LIBRARY_PATH": str(root / "usr/lib")})
+                                       start_new_session=True)
         (folder / "pid").write_text(str(started.pid))
 '''
 
@@ -145,9 +145,13 @@ class Site:
             program.write_text(f"#!{sys.executable}\n{SYSTEM}")
             program.chmod(0o755)
         (folder / "installed.json").write_text("{}")
-        self.system("dpkg", "--install", str(self.package("1")))
-        self.system("service", "start", "purlin")
-        self.wait_ready()
+        try:
+            self.system("dpkg", "--install", str(self.package("1")))
+            self.system("service", "start", "purlin")
+            self.wait_ready()
+        except BaseException:
+            self.end()
+            raise
 
     def configure(self, more=""):
         (self.folder / "purlin.lua").write_text(
@@ -169,18 +173,19 @@ class Site:
         (tree / "DEBIAN").mkdir(parents=True)
         (tree / "DEBIAN" / "control").write_text(f"Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: x <x@example.org>\nDescription: x\n")
         if name == "purlin":
-            for folder in ("usr/bin", "usr/sbin", "usr/libexec/purlin", "usr/lib/purlin/plugins"):
+            for folder in ("usr/bin", "usr/sbin", "usr/libexec/purlin", "usr/lib/purlin/plugins", "usr/runtime"):
                 (tree / folder).mkdir(parents=True)
             os.link(stripped("bin/purlin", self.folder), tree / "usr/bin/purlin")
             os.link(stripped("bin/purlin-runner", self.folder), tree / "usr/libexec/purlin/purlin-runner")
             os.link(stripped("bin/purlin-runner", self.folder), tree / "usr/sbin/purlin-runner")
             os.link(stripped("runtime/libpurlin.so.1", self.folder), tree / "usr/lib/libpurlin.so.1")
+            os.link(stripped("runtime/libpurlin.so.1", self.folder), tree / "usr/runtime/libpurlin.so.1")  # where programs of a build look
             for plugin in sorted((BUILD / "plugins").glob("*.so")):
                 os.link(stripped(f"plugins/{plugin.name}", self.folder), tree / "usr/lib/purlin/plugins" / plugin.name)
             real = stripped("bin/purlind", self.folder)
             if purlind:
                 os.link(real, tree / "usr/sbin/purlind.real")
-                (tree / "usr/sbin/purlind").write_text(purlind.replace("@REAL@", 'exec "$0.real" "$@" --runner "${0%/sbin/*}/libexec/purlin/purlin-runner"'))
+                (tree / "usr/sbin/purlind").write_text(purlind.replace("@REAL@", 'exec "$0.real" "$@"'))
                 (tree / "usr/sbin/purlind").chmod(0o755)
             else:
                 os.link(real, tree / "usr/sbin/purlind")
@@ -223,8 +228,7 @@ class Site:
         return [str(self.root / "usr/bin/purlin"), "upgrade", *map(str, arguments)]
 
     def environment(self):
-        return {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "PURLIN_UPGRADE_FOLDER": str(self.folder / "upgrade"),
-                "LD_LIBRARY_PATH": str(self.root / "usr/lib")}
+        return {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "PURLIN_UPGRADE_FOLDER": str(self.folder / "upgrade")}
 
     def begin(self, *arguments, config=True):
         more = ["--service", self.folder / "bin" / "service", "--config", self.folder / "purlin.lua", "--wait", "30"] if config else []

@@ -192,6 +192,8 @@ static const char DOCUMENT[] =
     "\"/c\":{\"get\":{\"x-operation\":true,\"x-effect\":\"reads\",\"operationId\":\"q.needs\",\"tags\":[\"q\"],"
     "\"parameters\":[{\"name\":\"of\",\"required\":true}]}},"
     "\"/d\":{\"get\":{\"operationId\":\"r.route\",\"tags\":[\"r\"],\"parameters\":[]}},"
+    "\"/a2\":{\"get\":{\"x-operation\":true,\"x-effect\":\"reads\",\"operationId\":\"t.mine\",\"tags\":[\"t\"],\"parameters\":[]}},"
+    "\"/a3\":{\"get\":{\"x-operation\":true,\"x-effect\":\"reads\",\"operationId\":\"t.all\",\"tags\":[\"t\"],\"parameters\":[]}},"
     "\"/e\":{\"get\":{\"x-operation\":true,\"x-effect\":\"reads\",\"operationId\":\"s.list\",\"tags\":[\"s\"],\"parameters\":[]}},"
     "\"/v2/repository/index\":{\"post\":{\"operationId\":\"index\"}}}}";
 static const char METADATA[] =
@@ -203,6 +205,8 @@ static line lines[] = {
     {"GET /openapi.json", 200, DOCUMENT},
     {"GET /a", 200, "{}"},
     {"GET /e", 403, "{}"},
+    {"GET /a2", 403, "{}"},
+    {"GET /a3", 200, "{}"},
     {"POST /v2/repository/index", 200, "[{\"name\":\"m 1/x\"},{\"name\":\"gone\"}]"},
     {"GET /v2/models/m%201%2Fx", 200, METADATA},
     {"GET /v2/models/gone", 404, "{}"},
@@ -241,9 +245,10 @@ static void test_gather(void **state) {
   cJSON *answers = gather();
   const cJSON *canaries = cJSON_GetObjectItem(answers, "canaries"),
               *predictions = cJSON_GetObjectItem(answers, "predictions");
-  assert_int_equal(cJSON_GetArraySize(canaries), 2); /* p.list and s.list; q needs an input, r's is no operation */
+  assert_int_equal(cJSON_GetArraySize(canaries), 3); /* p.list, t.all and s.list; q needs an input, r's is no operation */
   assert_string_equal(cJSON_GetObjectItem(cJSON_GetArrayItem(canaries, 0), "operation")->valuestring, "p.list");
-  assert_string_equal(cJSON_GetObjectItem(cJSON_GetArrayItem(canaries, 1), "operation")->valuestring, "s.list");
+  assert_string_equal(cJSON_GetObjectItem(cJSON_GetArrayItem(canaries, 1), "operation")->valuestring, "t.all");
+  assert_string_equal(cJSON_GetObjectItem(cJSON_GetArrayItem(canaries, 2), "operation")->valuestring, "s.list");
   assert_int_equal(cJSON_GetArraySize(predictions), 2);
   const cJSON *one = cJSON_GetArrayItem(predictions, 0);
   assert_string_equal(cJSON_GetObjectItem(one, "version")->valuestring, "3");
@@ -275,7 +280,7 @@ static void test_compare(void **state) {
   buffer why = {0};
   answers_outcome out = compare(before, &why);
   assert_int_equal(out.wrong, 0);
-  assert_int_equal(out.canaries, 1);
+  assert_int_equal(out.canaries, 2);
   assert_int_equal(out.predictions, 1);
   assert_int_equal(out.broken, 2); /* the forbidden one and the model that is gone */
 
