@@ -345,7 +345,7 @@ def test_xgboost_that_needs_too_much_memory(new_daemon):
     server = new_daemon(configuration='plugin "training" { memory_mb = 40 }\n')
     client = server.client()
     upload(client, 100000)
-    job = create(client, "xgboost", {"label": "label", "rounds": 50, "max_depth": 12, "threads": 2})
+    job = create(client, "xgboost", {"label": "label", "rounds": 50, "max_depth": 12, "threads": 1})
     failed = wait_state(client, job, "failed", 60)
     for text in (failed["message"], log_of(client, job)):
         assert "memory_mb" in text and "40 MiB" in text, text
