@@ -62,8 +62,9 @@ static bool take(MYSQL *mysql, backup_store *store, const char *name, arena *mem
   }
   bool fine = store_put(store, file, path, tick, to, &sums, why);
   (void)close(file);
+  if (!fine) return false;
   const backup_content content = sums_content(&sums);
-  return fine && content_copy(&content, memory, &out->content) && (out->name = arena_copy(memory, name, strlen(name)));
+  return content_copy(&content, memory, &out->content) && (out->name = arena_copy(memory, name, strlen(name)));
 }
 
 /* The names of the server's, oldest first, the open one last. */

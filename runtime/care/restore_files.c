@@ -255,7 +255,7 @@ bool restore_files(restoring *r, buffer *detail) {
   if (!restore_list(r, r->read.m.name, &w)) return false;
   if (w.files + w.skipped != expected) {
     buffer_format(&r->why, "files.list of %s has %lld files, its manifest says %lld", r->read.m.name,
-                  (long long)(w.files + w.skipped), (long long)expected);
+                  (long long)w.files + (long long)w.skipped, (long long)expected);
     return false;
   }
   int64_t skipped = w.skipped;

@@ -152,7 +152,8 @@ static void read_lines(journal *j, const buffer *text) {
   const char *at = text->data, *end = at + text->size;
   while (at < end && *at) {
     const char *newline = memchr(at, '\n', (size_t)(end - at));
-    cJSON *record = newline ? cJSON_ParseWithLength(at, (size_t)(newline - at)) : NULL;
+    if (!newline) return;
+    cJSON *record = cJSON_ParseWithLength(at, (size_t)(newline - at));
     if (!cJSON_IsObject(record) || !cJSON_AddItemToArray(j->records, record)) {
       cJSON_Delete(record);
       return;
