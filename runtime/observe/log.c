@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,12 +20,13 @@
 PURLIN_COUNTER(log_records_total, "Log records made", "level");
 
 static const char *const level_labels[] = {"debug", "info", "warning", "error"};
+static const char *const journal_levels[] = {"<7>", "<6>", "<4>", "<3>"}; /* sd-daemon(3) */
 
 typedef void origin_reader(const purlin_ctx *ctx, log_origin *origin);
 
 static struct {
   atomic_int level;
-  atomic_bool human, colour; /* while the writer runs */
+  atomic_bool human, colour, journal; /* while the writer runs */
   atomic_bool access;
   _Atomic(origin_reader *) read_origin;
 } state = {.level = PURLIN_INFO};
@@ -80,11 +82,22 @@ static bool terminal_has_colour(int descriptor) {
          (terminal == NULL || strcmp(terminal, "dumb") != 0);
 }
 
+/* Whether systemd's journal reads this descriptor, as JOURNAL_STREAM says. Lines for it begin with their level, which it takes off:
+ * `journalctl -p err` finds the errors. */
+static bool is_journal(int descriptor) {
+  unsigned long long device, inode;
+  struct stat found;
+  const char *named = getenv("JOURNAL_STREAM");
+  return named != NULL && sscanf(named, "%llu:%llu", &device, &inode) == 2 && fstat(descriptor, &found) == 0 &&
+         found.st_dev == device && found.st_ino == inode;
+}
+
 purlin_status log_start(const log_options *options) {
   purlin_status status = log_writer_start(options->descriptor, options->access_descriptor);
   if (status != PURLIN_OK) return status;
   bool human = options->format == LOG_HUMAN || (options->format == LOG_AUTO && isatty(options->descriptor) == 1);
   atomic_store(&state.human, human);
+  atomic_store(&state.journal, is_journal(options->descriptor));
   atomic_store(&state.colour, human && terminal_has_colour(options->descriptor));
   atomic_store(&state.access, options->access_descriptor >= 0);
   log_set_level(options->level);
@@ -144,6 +157,7 @@ static bool format_message(log_record *record, buffer *message, const char *form
 
 void log_format_record(buffer *out, log_record *record) {
   if (record->unix_us == 0) record->unix_us = now_us();
+  if (atomic_load_explicit(&state.journal, memory_order_relaxed)) buffer_text(out, journal_levels[record->level]);
   if (atomic_load_explicit(&state.human, memory_order_relaxed)) {
     log_format_human(out, record, atomic_load_explicit(&state.colour, memory_order_relaxed));
   } else {
@@ -154,6 +168,7 @@ void log_format_record(buffer *out, log_record *record) {
 /* Before log_start and after log_stop. */
 static void write_direct(scratch *mine, const log_record *record) {
   buffer_clear(&mine->line);
+  if (is_journal(DIRECT_DESCRIPTOR)) buffer_text(&mine->line, journal_levels[record->level]);
   if (isatty(DIRECT_DESCRIPTOR) == 1) {
     log_format_human(&mine->line, record, terminal_has_colour(DIRECT_DESCRIPTOR));
   } else {

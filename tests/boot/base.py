@@ -44,9 +44,9 @@ def sources(suite):
 def base(suite, dist=None):
     """The tar of this suite, with what the packages of dist want in apt's cache."""
     later = sorted({*LATER, *(repository.wanted(dist) if dist else [])})
-    recipe = hashlib.sha256("\n".join([suite, MIRROR, DOWNLOAD, *INCLUDED, *later]).encode()).hexdigest()[:12]
-    tar = CACHE / f"{suite}-{recipe}.tar"
-    if tar.exists() and time.time() - tar.stat().st_mtime < MAX_AGE_S:
+    recipe = hashlib.sha256("\n".join([suite, MIRROR, DOWNLOAD, *INCLUDED]).encode()).hexdigest()[:12]
+    tar, holds = CACHE / f"{suite}-{recipe}.tar", CACHE / f"{suite}-{recipe}.list"
+    if tar.exists() and time.time() - tar.stat().st_mtime < MAX_AGE_S and set(later) <= set(holds.read_text().split()):
         return tar
     CACHE.mkdir(parents=True, exist_ok=True)
     for old in CACHE.glob("*.tar"):
@@ -62,6 +62,8 @@ def base(suite, dist=None):
     if done.returncode:
         partial.unlink(missing_ok=True)
         raise RuntimeError(f"mmdebstrap ended with {done.returncode}: {log.read_text(errors='replace')[-3000:]}")
-    # What was not on the disk may be half a file after a crash; whoever finds the name finds all of it.
+    # Whoever finds a name finds all of it.
+    holds.with_suffix(".new").write_text("\n".join(later))
+    holds.with_suffix(".new").rename(holds)
     partial.rename(tar)
     return tar

@@ -147,11 +147,11 @@ class Installed:
 
 
 @pytest.fixture(scope="session")
-def installed(tar, work, previous, figure):
+def installed(request, work, figure):
     folder, saved = work / "installed", work / "installed.json"
     if saved.exists():
         return Installed.load(folder, saved)
     shutil.rmtree(folder, ignore_errors=True)
-    made = Installed(tar, folder, previous, figure)
+    made = Installed(request.getfixturevalue("tar"), folder, request.getfixturevalue("previous"), figure)
     made.save(saved)
     return made

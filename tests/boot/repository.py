@@ -27,6 +27,8 @@ def wanted(folder):
     """The names of what the distribution must provide for these packages, dependencies and recommendations."""
     names = set()
     for deb in packages(folder):
+        if field(deb, "Package") == "purlin-dev":
+            continue  # compilers
         for relation in ("Pre-Depends", "Depends", "Recommends"):
             for entry in field(deb, relation).split(","):
                 name = re.split(r"[\s(:|]", entry.strip())[0]

@@ -2,7 +2,7 @@
 import job
 import root as roots
 
-LOG = "/var/log/purlind.log"
+LOG = "/var/log/test-daemon.log"
 
 
 class Server:

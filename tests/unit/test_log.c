@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char output[32 * 1024 * 1024];
@@ -111,6 +112,33 @@ static void human_record(void **unused) {
       strstr(output, " ERROR registry   broken operation=registry.create_model workspace=ws_1 actor=user:ann trace=4bf92"));
   assert_non_null(strstr(output, " info  -          no origin\n"));
   assert_true(output[2] == ':' && output[5] == ':' && output[8] == '.' && output[12] == ' ');
+}
+
+/* Each line for systemd's journal begins with its level; any other descriptor is told none. */
+static void levels_for_the_journal(void **unused) {
+  (void)unused;
+  struct stat found;
+  char named[64];
+  assert_int_equal(fstat(target, &found), 0);
+  for (unsigned long long other = 0; other < 2; other++) {
+    assert_in_range(snprintf(named, sizeof named, "%llu:%llu", (unsigned long long)found.st_dev, found.st_ino + other), 3,
+                    60);
+    assert_int_equal(setenv("JOURNAL_STREAM", named, 1), 0);
+    start(LOG_JSON, PURLIN_DEBUG);
+    for (int level = PURLIN_DEBUG; level <= PURLIN_ERROR; level++) log_write((purlin_level)level, "x", "y");
+    log_stop();
+    assert_int_equal(unsetenv("JOURNAL_STREAM"), 0);
+    (void)read_output(target);
+    const char *line = output;
+    for (const char *level = "7643"; *level; level++, line = strchr(line, '\n') + 1) {
+      assert_non_null(strchr(line, '\n'));
+      assert_int_equal(line[0], other ? '{' : '<');
+      if (!other) assert_true(line[1] == *level && line[2] == '>' && line[3] == '{');
+    }
+    assert_int_equal(*line, '\0');
+    assert_int_equal(ftruncate(target, 0), 0);
+    assert_int_equal(lseek(target, 0, SEEK_SET), 0);
+  }
 }
 
 static void levels(void **unused) {
@@ -354,6 +382,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_TARGET(json_record),
       WITH_TARGET(human_record),
+      WITH_TARGET(levels_for_the_journal),
       WITH_TARGET(levels),
       WITH_TARGET(long_messages_are_cut),
       WITH_TARGET(access_lines),
