@@ -67,6 +67,11 @@ static bool take(MYSQL *mysql, backup_store *store, const char *name, arena *mem
   return content_copy(&content, memory, &out->content) && (out->name = arena_copy(memory, name, strlen(name)));
 }
 
+static void free_names(char **names, size_t count) {
+  for (size_t i = 0; names && i < count; i++) free(names[i]);
+  free((void *)names);
+}
+
 /* The names of the server's, oldest first, the open one last. */
 static char **list(MYSQL *mysql, size_t *count, buffer *why) {
   MYSQL_RES *rows = mysql_query(mysql, "SHOW BINARY LOGS") == 0 ? mysql_store_result(mysql) : NULL;
@@ -76,15 +81,14 @@ static char **list(MYSQL *mysql, size_t *count, buffer *why) {
   }
   char **names = calloc((size_t)mysql_num_rows(rows) + 1, sizeof *names);
   *count = 0;
-  for (MYSQL_ROW row = mysql_fetch_row(rows); names && row; row = mysql_fetch_row(rows))
-    names[(*count)++] = strdup(row[0] ? row[0] : "");
+  bool fine = names != NULL;
+  for (MYSQL_ROW row = fine ? mysql_fetch_row(rows) : NULL; row && fine; row = mysql_fetch_row(rows))
+    fine = (names[(*count)++] = strdup(row[0] ? row[0] : "")) != NULL;
   mysql_free_result(rows);
-  return names;
-}
-
-static void free_names(char **names, size_t count) {
-  for (size_t i = 0; names && i < count; i++) free(names[i]);
-  free((void *)names);
+  if (fine) return names;
+  buffer_text(why, "out of memory");
+  free_names(names, *count);
+  return NULL;
 }
 
 static bool take_all(MYSQL *mysql, backup_store *store, const char *from, const backup_manifest *before, arena *memory,
@@ -94,7 +98,7 @@ static bool take_all(MYSQL *mysql, backup_store *store, const char *from, const 
   backup_binlog *items = names ? arena_alloc(memory, (count + 1) * sizeof *items) : NULL;
   bool fine = items != NULL, reached = false;
   for (size_t i = 0; i + 1 < count && fine; i++) {
-    reached |= names[i] && strcmp(names[i], from) == 0;
+    reached |= strcmp(names[i], from) == 0;
     if (!reached || find(before, names[i])) continue;
     fine = take(mysql, store, names[i], memory, tick, to, &items[m->binlogs.count], why);
     m->binlogs.count += fine;

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define REINSTALL "apt-get install --reinstall purlin, or dnf reinstall purlin"
+
 enum { CHECK_MS = 120000, PLUGIN_MS = 30000 };
 
 /* Programs are asked as the service's user, who has to be able to read what they read; never as root, where plugins are opened. */
@@ -49,8 +51,7 @@ void doctor_configuration(doctor *d) {
     return;
   }
   if (i->daemon[0] == '\0') {
-    doctor_tell(d, REPORT_FAILED, "install the package purlin again",
-                "there is no purlind beside this program, nor in /usr/sbin");
+    doctor_tell(d, REPORT_FAILED, REINSTALL, "there is no purlind beside this program, nor in /usr/sbin");
     return;
   }
   const char *const arguments[] = {i->daemon, "--check", i->has_config ? "--config" : NULL, i->config, NULL};
@@ -94,8 +95,8 @@ static size_t look_into(doctor *d, const char *self, const char *folder) {
   size_t count = 0;
   DIR *open_folder = opendir(folder);
   if (!open_folder) {
-    doctor_tell(d, REPORT_FAILED, "mend plugins.folders of purlin.lua, or install the package purlin again",
-                "the folder %s cannot be read", folder);
+    doctor_tell(d, REPORT_FAILED, "mend plugins.folders of purlin.lua, or " REINSTALL, "the folder %s cannot be read",
+                folder);
     return 0;
   }
   for (const struct dirent *entry = readdir(open_folder); entry; entry = readdir(open_folder)) {
@@ -120,8 +121,7 @@ void doctor_plugins(doctor *d) {
   for (size_t i = 0; i < d->here->settings.plugins.folders.count; i++)
     count += look_into(d, self, d->here->settings.plugins.folders.items[i]);
   if (count == 0 && d->told == 0)
-    doctor_tell(d, REPORT_WARNING, "install the package purlin again, or mend plugins.folders of purlin.lua",
-                "there is none");
+    doctor_tell(d, REPORT_WARNING, REINSTALL "; or mend plugins.folders of purlin.lua", "there is none");
   else if (d->told == 0)
     doctor_tell(d, REPORT_DONE, NULL, "%zu fit this release (ABI %d.%d)", count, PURLIN_ABI_MAJOR, PURLIN_ABI_MINOR);
 }

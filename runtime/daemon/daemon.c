@@ -147,7 +147,10 @@ static purlin_status start_database(starting *s) {
     s->database.tls_certificate = configured->tls_certificate;
     s->database.tls_key = configured->tls_key;
   }
-  return db_start(&s->database, &s->why);
+  purlin_status status = db_start(&s->database, &s->why);
+  if (status != PURLIN_OK && !s->arguments.dev)
+    buffer_text(&s->why, " ('purlin setup' makes database and user, 'purlin doctor' says what is wrong)");
+  return status;
 }
 
 /* ---- Loops, server, plugins: still before anything runs ------------------------------------------------------------------------------------- */
@@ -267,6 +270,7 @@ static purlin_status listen_early(starting *s) {
   purlin_status status = secure_begin(&s->settings, &options, &s->why);
   if (status == PURLIN_OK) passed_choose(&options);
   if (status == PURLIN_OK) status = http_start(&options, &s->why);
+  if (status == PURLIN_CONFLICT) buffer_text(&s->why, "; server.port of purlin.lua, or --port, chooses another");
   if (status == PURLIN_OK) passed_store();
   return status;
 }
