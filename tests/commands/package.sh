@@ -47,6 +47,7 @@ package_stage() { # package_stage FOLDER REVISION
   tar -x -f "$1/purlin_$version.orig.tar.gz" -C "$1"
   cp -r packaging/debian "$1/$source/debian"
   package_changelog "$version-$2~deb$(. /etc/os-release && echo "${VERSION_ID%%.*}")" > "$1/$source/debian/changelog"
+  chmod -R u=rwX,go=rX "$1/$source/debian"
 }
 
 package_build() { # package_build FOLDER [OPTION OF dpkg-buildpackage ...]
