@@ -263,6 +263,11 @@ class Threads:
             raise self.errors[0]
 
 
+def staged(blobs):
+    """The files that are being written in this folder of storage-fs; beside them lies a mark for backups."""
+    return [path for path in (blobs / "staging").iterdir() if path.name != ".nobackup"]
+
+
 def unique(prefix):
     return f"{prefix}-{uuid.uuid4().hex[:12]}"
 

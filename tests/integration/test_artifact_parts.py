@@ -7,7 +7,7 @@ import urllib.parse
 
 import pytest
 
-from daemon import Threads, unique, wait_until
+from daemon import Threads, staged, unique, wait_until
 from test_artifacts import address, listed, put
 from test_mlflow_artifacts import PROXY, make_run, refused
 
@@ -241,4 +241,4 @@ def test_kill_in_the_middle(new_daemon):
     assert hashlib.sha256(client.get(address(run, "a")).body).hexdigest() == sha256
     wait_until(lambda: not parts_left(server, begun["upload"]), 25, "parts are left")
     wait_until(lambda: blobs(server) == {sha256}, 25, "bytes are left")
-    assert not list((server.state / "blobs" / "staging").iterdir())
+    assert not staged(server.state / "blobs")

@@ -10,7 +10,7 @@ import urllib.parse
 
 import pytest
 
-from daemon import Client, Threads, unique, wait_until
+from daemon import Client, Threads, staged, unique, wait_until
 
 
 def make_run(client, experiment=None):
@@ -256,8 +256,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(server, client, run):
     with server.socket() as s:
         s.sendall(f"PUT {address(run, 'half')} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\nContent-Length: 1000000\r\n\r\n".encode()
                   + b"x" * 600_000)
-    staging = server.state / "blobs" / "staging"
-    wait_until(lambda: not list(staging.iterdir()), 10, "the staging file is still there")
+    wait_until(lambda: not staged(server.state / "blobs"), 10, "the staging file is still there")
     assert listed(client, run) == []
 
 
@@ -325,7 +324,7 @@ def test_kill_in_the_middle_leaves_all_or_nothing(new_daemon):
             assert answer.status == 404
         else:
             assert hashlib.sha256(answer.body).hexdigest() in digests, path
-    wait_until(lambda: not list((server.state / "blobs" / "staging").iterdir()), 10, "staging files are left")
+    wait_until(lambda: not staged(server.state / "blobs"), 10, "staging files are left")
 
 
 def test_memory_does_not_grow_with_a_file(new_daemon):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from daemon import Threads, unique, wait_until
+from daemon import Threads, staged, unique, wait_until
 
 CSV = {"Content-Type": "text/csv"}
 SOON = 'plugin "storage-fs" { grace_s = 1, collect_every_s = 1 }\n'
@@ -225,7 +225,7 @@ def test_two_daemons_on_one_folder(new_daemon):
                         f'database {{ socket = "{first.state}/mariadb/mariadb.sock", user = "root", name = "purlin" }}\n'
                         f'plugin "storage-fs" {{ root = "{first.state}/blobs", grace_s = 1, collect_every_s = 1 }}\n')
     second.state.mkdir(exist_ok=True)
-    staging = first.state / "blobs" / "staging"
+    blobs = first.state / "blobs"
 
     def begin(server):
         connection = server.socket()
@@ -234,8 +234,8 @@ def test_two_daemons_on_one_folder(new_daemon):
         return connection
 
     with begin(first) as slow:
-        wait_until(lambda: any(staging.iterdir()), 10, "nothing is staged")
-        (written,) = staging.iterdir()
+        wait_until(lambda: staged(blobs), 10, "nothing is staged")
+        (written,) = staged(blobs)
         (second.state / "admin.token").write_text(first.token)
         second.start()
         second.token = first.token
@@ -244,9 +244,9 @@ def test_two_daemons_on_one_folder(new_daemon):
         slow.sendall(b"1,2\n" * ((2000000 - 4 - 1200000) // 4))
         assert slow.recv(12) == b"HTTP/1.1 201"
     with begin(second):
-        wait_until(lambda: any(staging.iterdir()), 10, "nothing is staged")
+        wait_until(lambda: staged(blobs), 10, "nothing is staged")
         second.kill()
-        wait_until(lambda: not any(staging.iterdir()), 10, "what the killed daemon left stays")
+        wait_until(lambda: not staged(blobs), 10, "what the killed daemon left stays")
     second.start()
     second.token = first.token
     names, lock, answers = [], threading.Lock(), []

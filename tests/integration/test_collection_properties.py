@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from daemon import Threads, free_port, unique, wait_until
+from daemon import Threads, free_port, staged, unique, wait_until
 
 FULL = os.environ.get("PURLIN_FULL") == "yes"
 SECONDS, KILLS, WORKERS = (300, 20, 8) if FULL else (7, 2, 4)
@@ -289,6 +289,6 @@ def test_whatever_happens_what_is_named_is_there(new_daemon):
     server.sql("UPDATE artifacts_uploads SET begun_at = NOW(6) - INTERVAL 2 DAY")  # those that were left as they were
     wait_until(lambda: not server.sql("SELECT 1 FROM artifacts_files UNION SELECT 1 FROM artifacts_owners"), 20, "files of what is purged stay")
     wait_until(lambda: not rows(server) and not files(server), 40, "bytes stay")
-    assert used(client, "storage") == 0 and not any((server.state / "blobs" / "staging").iterdir())
+    assert used(client, "storage") == 0 and not staged(server.state / "blobs")
     client.close()
     server.stop()

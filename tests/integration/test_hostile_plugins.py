@@ -5,7 +5,7 @@ import urllib.parse
 
 import pytest
 
-from daemon import Client, Threads, unique
+from daemon import Client, Threads, staged, unique
 from models import deploy, infer, model_json, register, tree
 
 COLUMNS = ["a", "b"]
@@ -214,7 +214,7 @@ def test_bad_csv_is_refused_in_words(server, client, what):
     answer = client.post(f"/api/v1/datasets/{name}/versions", BAD_CSV[what], headers=CSV)
     assert len(is_problem(answer, 400)["detail"]) > 10
     assert client.get(f"/api/v1/datasets/{name}/versions/0").status == 404
-    assert list((server.state / "blobs" / "staging").iterdir()) == []
+    assert not staged(server.state / "blobs")
 
 
 GOOD_CSV = {

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from daemon import unique, wait_until
+from daemon import staged, unique, wait_until
 
 
 class Wire:
@@ -138,8 +138,8 @@ def test_upload_that_breaks_off_leaves_nothing(server, client):
     blobs = server.state / "blobs"
     with Wire(server) as wire:
         wire.request(b"POST /api/v1/datasets/%s/versions" % name.encode(), b"Content-Type: text/csv\r\nContent-Length: 1000000\r\n", b"a,b\n1,2\n" * 1000)
-        wait_until(lambda: any((blobs / "staging").iterdir()), 5, "nothing is staged")
-    wait_until(lambda: not any((blobs / "staging").iterdir()), 10, "the staging file stays")
+        wait_until(lambda: staged(blobs), 5, "nothing is staged")
+    wait_until(lambda: not staged(blobs), 10, "the staging file stays")
     assert client.get(f"/api/v1/datasets/{name}/versions/0").status == 404
 
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from daemon import MARK, ROOT, Threads, free_port, unique, wait_until
+from daemon import MARK, ROOT, Threads, free_port, staged, unique, wait_until
 
 API, PROXY = "/api/2.0/mlflow", "/api/2.0/mlflow-artifacts/artifacts"
 FULL = os.environ.get("PURLIN_FULL") == "yes"
@@ -176,7 +176,7 @@ def test_all_or_nothing_when_the_daemon_is_killed(daemon):
             sender.verify(client)
             sent += len(sender.acknowledged)
         client.close()
-        assert not any((daemon.state / "blobs" / "staging").iterdir()), "half a file stays"
+        assert not staged(daemon.state / "blobs"), "half a file stays"
     assert sent > ROUNDS * 3, "hardly anything was sent"
 
 

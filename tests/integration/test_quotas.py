@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from daemon import Client, Threads, unique, wait_until
+from daemon import Client, Threads, staged, unique, wait_until
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def upload(client, name, body):
 def stored(server, workspace):
     """What is on the disk: bytes of the workspace, and files that are being written."""
     place = server.state / "blobs" / "workspaces" / workspace
-    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file()), list((server.state / "blobs" / "staging").iterdir())
+    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file()), staged(server.state / "blobs")
 
 
 def test_bytes_are_counted_once_and_refused_beyond_the_limit(server, client, tenant):
