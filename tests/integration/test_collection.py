@@ -271,4 +271,4 @@ def test_two_daemons_on_one_folder(new_daemon):
     client.close()
     second.stop()
     first.stop()
-    assert not any((first.state / "blobs" / "daemons").iterdir()), "both have ended"
+    assert [path.name for path in (first.state / "blobs" / "daemons").iterdir()] == [".nobackup"], "both have ended"
