@@ -6,7 +6,7 @@ import pytest
 
 from daemon import ROOT
 
-DOCUMENTS = sorted({path for pattern in ("*.md", "docs/*.md", "lua/*.md", "sdk/docs/*.md", "plugins/*/*.md") for path in ROOT.glob(pattern)})
+DOCUMENTS = sorted({path for pattern in ("*.md", "docs/*.md", "lua/*.md", "sdk/docs/*.md", "plugins/*/*.md", "packaging/*.md", "packaging/*/*.md") for path in ROOT.glob(pattern)})
 FIELD = re.compile(r'PURLIN_(DEFAULT|OPTIONAL|REQUIRED|LIST)\((\w+)(?:, "((?:[^"\\]|\\.)*)")?')
 SCHEMA = re.compile(r"PURLIN_SCHEMA\((\w+),(.*?)\);", re.S)
 
