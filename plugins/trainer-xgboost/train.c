@@ -27,6 +27,7 @@ typedef struct session {
   purlin_training_metric pending[MOST_PENDING];
   char keys[MOST_PENDING][72];
   size_t pending_count;
+  size_t measured_rounds; /* up to which measures were told: no round is told twice */
   uint64_t reported_ns;
   /* stopping early */
   double best;
@@ -59,9 +60,11 @@ static purlin_status say(session *s, double progress, const char *text) {
 /* Measures the last round and keeps what it is worth for the next report. */
 static purlin_status take_measures(session *s) {
   purlin_status status = booster_measure(s->ctx, s->booster, s->measures, &s->measure_count);
-  for (size_t i = 0; i < s->measure_count && status == PURLIN_OK; i++)
+  if (status != PURLIN_OK || s->rounds <= s->measured_rounds) return status;
+  s->measured_rounds = s->rounds;
+  for (size_t i = 0; i < s->measure_count; i++)
     add_metric(s, s->measures[i].part, s->measures[i].metric, s->measures[i].value);
-  return status;
+  return PURLIN_OK;
 }
 
 static purlin_status tell_progress(session *s, bool now) {
