@@ -348,9 +348,9 @@ static bool write_manifest(saving *s) {
   text_hex(hash, sizeof hash, digits);
   buffer_format(&sum, "%s  manifest.json\n", digits);
   unfinished(s, "manifest.json", path);
-  bool fine = !text.failed && file_write(path, text.data, text.size, 0600, &s->why);
+  bool fine = !text.failed && file_write(path, text.data, text.size, &s->why);
   unfinished(s, "manifest.sha256", path);
-  fine = fine && file_write(path, buffer_end(&sum), sum.size, 0600, &s->why);
+  fine = fine && file_write(path, buffer_end(&sum), sum.size, &s->why);
   buffer_free(&text);
   buffer_free(&sum);
   return fine;

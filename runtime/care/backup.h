@@ -209,9 +209,6 @@ bool file_sum(const char *path, char sha256[BACKUP_DIGITS + 1], int64_t *size, b
 bool filter_start(backup_filter *f, const run_program *program, int in, int out, buffer *why);
 /* Waits for its end; false: it failed, `why` has its words. */
 bool filter_end(backup_filter *f, const char *name, buffer *why);
-bool folder_sync(const char *path, buffer *why);
-/* Writes a small file whole, durably, under its name at once. */
-bool file_write(const char *path, const char *text, size_t size, mode_t mode, buffer *why);
 
 /* ---- The folder of backups (backup_store.c) ---------------------------------------------------------------------------------------- */
 

@@ -104,7 +104,7 @@ bool store_begin(backup_store *s, const char *directory, const char *recipient, 
       buffer_format(why, "%s holds something else than backups; give a folder of their own", s->root);
       return false;
     }
-    if (!file_write(path, MARK, sizeof MARK - 1, 0600, why)) return false;
+    if (!file_write(path, MARK, sizeof MARK - 1, why)) return false;
   }
   return check_mark(s, why) && store_lock(s, why) && make_below(s, "files", why) && make_below(s, "backups", why) &&
          folder_sync(s->root, why);

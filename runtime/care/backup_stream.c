@@ -1,6 +1,7 @@
 /* Contents on their way to a file and back. Encryption is age's: it stands between us and the file, so that no clear text is ever on the
  * disk. */
 #include "care/backup.h"
+#include "core/file.h"
 #include "core/text.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -20,18 +21,6 @@ enum { PACKED = 256 * 1024, GZIP = 15 + 16, LAST_WORDS = 600 };
 static bool complain(const char *path, const char *what, buffer *why) {
   buffer_format(why, "%s: %s: %s", path, what, strerror(errno));
   return false;
-}
-
-static bool write_all(int file, const void *data, size_t size) {
-  const char *at = data;
-  while (size > 0) {
-    ssize_t wrote = write(file, at, size);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return false;
-    at += wrote;
-    size -= (size_t)wrote;
-  }
-  return true;
 }
 
 static ssize_t read_some(int file, void *out, size_t size) {
@@ -185,7 +174,7 @@ bool sink_open(backup_sink *s, const char *path, const char *recipient, bool com
 }
 
 static bool deliver(backup_sink *s, const void *data, size_t size, buffer *why) {
-  if (write_all(s->to, data, size)) return true;
+  if (file_write_all(s->to, data, size)) return true;
   s->failed = true;
   int error = errno;
   if (s->age.pid > 0 && error == EPIPE) { /* it says why */
@@ -348,29 +337,4 @@ bool source_close(backup_source *s, const backup_content *expected, buffer *why)
   }
   source_abandon(s);
   return fine;
-}
-
-/* ---- Durable ---- */
-
-bool folder_sync(const char *path, buffer *why) {
-  int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  bool fine = folder >= 0 && fsync(folder) == 0;
-  if (!fine) (void)complain(path, "cannot be flushed to the disk", why);
-  close_one(&folder);
-  return fine;
-}
-
-bool file_write(const char *path, const char *text, size_t size, mode_t mode, buffer *why) {
-  char fresh[PATH_MAX], folder[PATH_MAX];
-  (void)snprintf(fresh, sizeof fresh, "%.*s.new", PATH_MAX - 8, path);
-  (void)snprintf(folder, sizeof folder, "%s", path);
-  char *slash = strrchr(folder, '/');
-  if (slash) *slash = '\0';
-  int file = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-  bool fine = file >= 0 && write_all(file, text, size) && fsync(file) == 0;
-  if (!fine) (void)complain(path, "cannot be written", why);
-  close_one(&file);
-  if (fine && rename(fresh, path) != 0) fine = complain(path, "cannot be named", why);
-  if (!fine) (void)unlink(fresh);
-  return fine && folder_sync(slash ? folder : ".", why);
 }

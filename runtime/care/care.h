@@ -9,6 +9,7 @@
  * care/installation.c  what is installed here: purlin.lua, paths, who the service is, its units
  * care/database.c      a blocking connection to its database, as the service or as an administrator
  * care/report.c        steps and progress, for people and as JSON
+ * care/durable.c       files and names that are there after a power cut
  * care/backup.h        `purlin backup`; care/restore.h: `purlin restore`
  * care/setup.c         `purlin setup`
  * care/doctor.c        `purlin doctor`; care/doctor.h: its checks
@@ -25,6 +26,12 @@
 #include "core/buffer.h"
 #include "daemon/settings.h"
 #include "db/db.h"
+
+/* What a power cut leaves whole. Each blocks; false: `why` names the path and the reason. */
+bool folder_sync(const char *path, buffer *why);    /* names that were made or changed in a folder */
+bool folder_sync_of(const char *path, buffer *why); /* the folder that this is in */
+/* A small file as a whole, mode 0600: written beside, flushed, renamed. */
+bool file_write(const char *path, const char *data, size_t size, buffer *why);
 
 /* Exit codes, those of runtime/ctl. What went wrong is said on stderr. */
 enum { CARE_FINE = 0, CARE_FAILED = 1, CARE_USAGE = 2 };

@@ -174,7 +174,7 @@ static bool begin(restoring *r) {
   if (!take_machine(r) || !is_unused(r) || !is_empty(r) || !has_room(r)) return false;
   buffer text = {0};
   buffer_format(&text, "%s from %s\n", r->read.m.name, r->store.root);
-  bool fine = marker_path(r, path) && file_write(path, buffer_end(&text), text.size, 0600, &r->why);
+  bool fine = marker_path(r, path) && file_write(path, buffer_end(&text), text.size, &r->why);
   buffer_free(&text);
   report_end_step(&r->report, REPORT_DONE,
                   r->again ? "a restore of this backup did not come to its end; it is taken up again" : NULL, NULL);

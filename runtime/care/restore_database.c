@@ -1,5 +1,5 @@
 #include "care/restore.h"
-#include <errno.h>
+#include "core/file.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,17 +35,6 @@ static bool drop_tables(restoring *r) {
   return fine && r->why.size == 0;
 }
 
-static bool write_all(int file, const char *data, size_t size) {
-  while (size > 0) {
-    ssize_t wrote = write(file, data, size);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return false;
-    data += wrote;
-    size -= (size_t)wrote;
-  }
-  return true;
-}
-
 static void dump_path(const restoring *r, char out[PATH_MAX]) {
   (void)snprintf(out, PATH_MAX, "%s/backups/%s/database.sql.gz%s", r->store.root, r->read.m.name,
                  r->suffix[0] ? ".age" : "");
@@ -57,7 +46,7 @@ static bool pour(restoring *r, backup_source *source, int to, buffer *why) {
   for (;;) {
     ssize_t got = source_read(source, piece, sizeof piece, why);
     if (got <= 0) return got == 0;
-    if (!write_all(to, piece, (size_t)got)) return false;
+    if (!file_write_all(to, piece, (size_t)got)) return false;
     (void)restore_tick(r, (uint64_t)got, why);
   }
 }

@@ -1,5 +1,6 @@
 /* Files come back to where this installation has them, with the service as their owner, each whole or not at all. */
 #include "care/restore.h"
+#include "core/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -158,12 +159,7 @@ static bool pour(restoring *r, backup_source *source, int file, const char *path
   for (;;) {
     ssize_t got = source_read(source, piece, sizeof piece, &r->why);
     if (got <= 0) return got == 0;
-    for (ssize_t done = 0; done < got;) {
-      ssize_t wrote = write(file, piece + done, (size_t)(got - done));
-      if (wrote < 0 && errno == EINTR) continue;
-      if (wrote <= 0) return complain(r, path, "cannot be written");
-      done += wrote;
-    }
+    if (!file_write_all(file, piece, (size_t)got)) return complain(r, path, "cannot be written");
     (void)restore_tick(r, (uint64_t)got, &r->why);
   }
 }

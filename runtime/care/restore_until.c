@@ -1,6 +1,7 @@
 /* To a moment after a backup: what MariaDB's binary logs say was committed between. Those of one backup and of the ones that follow on
  * it without a gap are read, from the dump's position to the first event of that second. */
 #include "care/restore.h"
+#include "core/file.h"
 #include "core/text.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -162,12 +163,7 @@ static bool pour(replay *p, const char *first, size_t first_size) {
   memcpy(piece, first, first_size);
   for (ssize_t got = (ssize_t)first_size; got > 0; got = source_read(&p->source, piece, sizeof piece, &p->r->why)) {
     (void)restore_tick(p->r, (uint64_t)got, &p->r->why);
-    for (ssize_t done = 0; done < got;) {
-      ssize_t wrote = write(p->to, piece + done, (size_t)(got - done));
-      if (wrote < 0 && errno == EINTR) continue;
-      if (wrote <= 0) return errno == EPIPE;
-      done += wrote;
-    }
+    if (!file_write_all(p->to, piece, (size_t)got)) return errno == EPIPE;
   }
   return p->r->why.size == 0;
 }

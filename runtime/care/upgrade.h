@@ -60,8 +60,6 @@ const char *journal_begin_text(const journal *j, const char *name);
 bool journal_finish(journal *j, const char *folder, buffer *why);
 void journal_close(journal *j);
 
-/* A file as a whole: written beside, flushed, renamed. */
-bool upgrade_write_file(const char *path, const char *data, size_t size, buffer *why);
 bool upgrade_read_file(const char *path, size_t most, buffer *out, buffer *why);
 
 /* ---- The upgrade -------------------------------------------------------------------------------------------------------------- */

@@ -19,7 +19,8 @@ static bool complain(buffer *why, const char *path, int error) {
 
 /* ---- Files ---- */
 
-static bool write_all(int file, const char *data, size_t size, off_t at) {
+/* Where in the file it is said, as pwrite does. */
+static bool write_all_at(int file, const char *data, size_t size, off_t at) {
   while (size > 0) {
     ssize_t wrote = pwrite(file, data, size, at);
     if (wrote < 0 && errno == EINTR) continue;
@@ -29,35 +30,6 @@ static bool write_all(int file, const char *data, size_t size, off_t at) {
     at += wrote;
   }
   return true;
-}
-
-/* A name that was made or changed is there after a power cut only when its folder is on disk. */
-static bool flush_folder(const char *path, buffer *why) {
-  char folder[PATH_MAX];
-  const char *slash = strrchr(path, '/');
-  int length = snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
-  if (length < 0 || (size_t)length >= sizeof folder) return complain(why, path, ENAMETOOLONG);
-  int opened = open(*folder ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (opened < 0) return complain(why, folder, errno);
-  bool fine = fsync(opened) == 0;
-  if (!fine) (void)complain(why, folder, errno);
-  (void)close(opened);
-  return fine;
-}
-
-bool upgrade_write_file(const char *path, const char *data, size_t size, buffer *why) {
-  char fresh[PATH_MAX];
-  int length = snprintf(fresh, sizeof fresh, "%s.new", path);
-  if (length < 0 || (size_t)length >= sizeof fresh) return complain(why, path, ENAMETOOLONG);
-  int file = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (file < 0) return complain(why, fresh, errno);
-  bool fine = write_all(file, data, size, 0) && fsync(file) == 0;
-  int error = fine ? 0 : errno;
-  if (close(file) != 0 && fine) fine = false, error = errno;
-  if (fine && rename(fresh, path) != 0) fine = false, error = errno;
-  if (fine) return flush_folder(path, why);
-  (void)unlink(fresh);
-  return complain(why, path, error);
 }
 
 bool upgrade_read_file(const char *path, size_t most, buffer *out, buffer *why) {
@@ -100,7 +72,7 @@ bool journal_add(journal *j, cJSON *record, buffer *why) {
   bool fine = text != NULL;
   if (fine) {
     text[size] = '\n'; /* in the place of its NUL */
-    fine = write_all(j->file, text, size + 1, (off_t)j->size) && fdatasync(j->file) == 0;
+    fine = write_all_at(j->file, text, size + 1, (off_t)j->size) && fdatasync(j->file) == 0;
   } else errno = ENOMEM;
   if (!fine) (void)complain(why, j->path, errno);
   cJSON_free(text);
@@ -137,7 +109,7 @@ bool journal_create(journal *j, const char *folder, cJSON *first, buffer *why) {
   if (!take_room(j->file)) {
     fine = complain(why, j->path, errno);
     cJSON_Delete(first);
-  } else fine = journal_add(j, first, why) && flush_folder(j->path, why);
+  } else fine = journal_add(j, first, why) && folder_sync_of(j->path, why);
   if (fine) return true;
   (void)unlink(j->path);
   journal_close(j);
@@ -234,7 +206,7 @@ bool journal_finish(journal *j, const char *folder, buffer *why) {
   if (!place_of(folder, "last", last, why)) return false;
   if (ftruncate(j->file, (off_t)j->size) != 0 || fsync(j->file) != 0 || rename(j->path, last) != 0)
     return complain(why, j->path, errno);
-  return flush_folder(last, why);
+  return folder_sync_of(last, why);
 }
 
 void journal_close(journal *j) {

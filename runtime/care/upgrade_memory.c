@@ -61,7 +61,7 @@ static bool remember_one(upgrade *u, const char *path, cJSON *all, size_t counts
 static bool write_answers(const upgrade *u, const cJSON *all, buffer *why) {
   char path[PATH_MAX];
   char *text = cJSON_PrintUnformatted(all);
-  bool fine = text && upgrade_path(u, "answers.json", path) && upgrade_write_file(path, text, strlen(text), why);
+  bool fine = text && upgrade_path(u, "answers.json", path) && file_write(path, text, strlen(text), why);
   cJSON_free(text);
   return fine;
 }

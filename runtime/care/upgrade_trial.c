@@ -158,7 +158,7 @@ static bool write_runner(const trial *t, buffer *why) {
   }
   buffer_format(&text, "#!/bin/sh\n%.*s='%s' exec '%s/usr/libexec/purlin/purlin-runner' \"$@\"\n", LIBRARY_PATH_NAME,
                 t->library_path, t->library_path + LIBRARY_PATH_NAME + 1, t->folder);
-  bool fine = !text.failed && upgrade_write_file(t->runner, text.data, text.size, why);
+  bool fine = !text.failed && file_write(t->runner, text.data, text.size, why);
   buffer_free(&text);
   if (!fine || chmod(t->runner, 0755) == 0) return fine;
   buffer_format(why, "%s: %s", t->runner, strerror(errno));

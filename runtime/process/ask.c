@@ -1,6 +1,6 @@
 /* ask.c: running purlin-runner for an answer: at start, when no loop runs yet, so that waiting may block. */
 #include "process/parts.h"
-#include <errno.h>
+#include "core/file.h"
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -11,21 +11,10 @@
 #define ANSWER_MS 20000
 #define ANSWER_LARGEST ((size_t)4 * 1024 * 1024)
 
-static bool write_all(int file, const char *data, size_t size) {
-  while (size > 0) {
-    ssize_t wrote = write(file, data, size);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return false;
-    data += wrote;
-    size -= (size_t)wrote;
-  }
-  return true;
-}
-
 int process_memory_file(const char *data, size_t size) {
   int file = memfd_create("purlin", MFD_CLOEXEC);
   if (file < 0) return -1;
-  if (write_all(file, data, size) && lseek(file, 0, SEEK_SET) == 0) return file;
+  if (file_write_all(file, data, size) && lseek(file, 0, SEEK_SET) == 0) return file;
   (void)close(file);
   return -1;
 }

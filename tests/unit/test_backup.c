@@ -216,11 +216,11 @@ static void write_manifest(const char *name, int64_t format) {
   (void)mkdir(path_of("backups/20260101T000000Z"), 0700);
   backup_manifest_encode(&m, &text);
   (void)snprintf(path, sizeof path, "%s/backups/20260101T000000Z/manifest.json", folder);
-  assert_true(file_write(path, text.data, text.size, 0600, &why));
+  assert_true(file_write(path, text.data, text.size, &why));
   assert_true(file_sum(path, digits, &size, NULL, NULL, &why));
   buffer_format(&sum, "%s  manifest.json\n", digits);
   (void)snprintf(path, sizeof path, "%s/backups/20260101T000000Z/manifest.sha256", folder);
-  assert_true(file_write(path, buffer_end(&sum), sum.size, 0600, &why));
+  assert_true(file_write(path, buffer_end(&sum), sum.size, &why));
   buffer_free(&text);
   buffer_free(&sum);
   buffer_free(&why);
@@ -264,10 +264,10 @@ static void lists_may_be_torn_only_while_they_are_written(void **state) {
   buffer lines = {0}, why = {0};
   int lines_read = 0;
   for (int i = 0; i < 3; i++) backup_file_encode(&file, &lines);
-  assert_true(file_write(path_of("list"), lines.data, lines.size, 0600, &why));
+  assert_true(file_write(path_of("list"), lines.data, lines.size, &why));
   assert_true(backup_list_read(path_of("list"), false, count, &lines_read, &why));
   assert_int_equal(lines_read, 3);
-  assert_true(file_write(path_of("list"), lines.data, lines.size - 5, 0600, &why));
+  assert_true(file_write(path_of("list"), lines.data, lines.size - 5, &why));
   lines_read = 0;
   assert_true(backup_list_read(path_of("list"), true, count, &lines_read, &why));
   assert_int_equal(lines_read, 2);

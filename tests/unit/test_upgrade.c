@@ -120,16 +120,16 @@ static void test_torn_journal(void **state) {
 static void test_files(void **state) {
   (void)state;
   buffer why = {0}, text = {0};
-  assert_true(upgrade_write_file(in_folder("file"), "abc", 3, &why));
-  assert_true(upgrade_write_file(in_folder("file"), "de", 2, &why));
+  assert_true(file_write(in_folder("file"), "abc", 3, &why));
+  assert_true(file_write(in_folder("file"), "de", 2, &why));
   assert_true(upgrade_read_file(in_folder("file"), 100, &text, &why));
   assert_string_equal(buffer_end(&text), "de");
   assert_int_equal(access(in_folder("file.new"), F_OK), -1);
   buffer_clear(&text);
   assert_false(upgrade_read_file(in_folder("file"), 1, &text, &why));
   assert_says(&why, "File too large");
-  assert_false(upgrade_write_file(in_folder("none/file"), "a", 1, &why));
-  assert_false(upgrade_write_file("/dev/full/x", "a", 1, &why));
+  assert_false(file_write(in_folder("none/file"), "a", 1, &why));
+  assert_false(file_write("/dev/full/x", "a", 1, &why));
   buffer_free(&text);
   buffer_free(&why);
 }
