@@ -26,28 +26,13 @@ void backup_manifest_encode(const backup_manifest *m, buffer *out) {
   buffer_char(out, '\n');
 }
 
-static bool read_whole(const char *path, buffer *out, buffer *why) {
-  int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  ssize_t got = file >= 0 ? 1 : -1;
-  out->limit = LARGEST_MANIFEST;
-  while (got > 0) {
-    if (!buffer_reserve(out, 65536)) break;
-    got = read(file, out->data + out->size, out->capacity - out->size);
-    if (got > 0) out->size += (size_t)got;
-    if (got < 0 && errno == EINTR) got = 1;
-  }
-  if (got != 0) buffer_format(why, "%s: cannot be read: %s", path, out->failed ? "it is too large" : strerror(errno));
-  if (file >= 0) (void)close(file);
-  return got == 0;
-}
-
 /* "SHA256  manifest.json\n" */
 static bool check_sum(const char *folder, const char *path, const buffer *text, buffer *why) {
   char sums[PATH_MAX], digits[BACKUP_DIGITS + 1];
   uint8_t hash[32];
   buffer noted = {0};
   (void)snprintf(sums, sizeof sums, "%.*s/manifest.sha256", PATH_MAX - 32, folder);
-  bool fine = read_whole(sums, &noted, why);
+  bool fine = file_read(sums, LARGEST_MANIFEST, &noted, why);
   text_sha256(text->data ? text->data : "", text->size, hash);
   text_hex(hash, sizeof hash, digits);
   if (fine && strncmp(buffer_end(&noted), digits, BACKUP_DIGITS) != 0) {
@@ -67,7 +52,7 @@ bool backup_manifest_read(const char *root, const char *name, backup_read_manife
   (void)snprintf(path, sizeof path, "%.*s/manifest.json", PATH_MAX - 32, folder);
   complaining c = {path, why};
   const schema_reading reading = {.memory = &out->memory, .complain = complain, .complain_to = &c, .tolerant = true};
-  bool fine = read_whole(path, &text, why) && check_sum(folder, path, &text, why);
+  bool fine = file_read(path, LARGEST_MANIFEST, &text, why) && check_sum(folder, path, &text, why);
   char *kept = fine ? arena_copy(&out->memory, text.data, text.size) : NULL; /* decoded texts may lie in it */
   fine = kept && schema_decode(&reading, backup_manifest_schema(), kept, text.size, &out->m) == PURLIN_OK;
   if (fine && (out->m.format != BACKUP_FORMAT || strcmp(out->m.name, name) != 0)) {

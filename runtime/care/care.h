@@ -8,8 +8,10 @@
  * care/run.c           a program with its arguments, what it says, a time limit; pipelines
  * care/installation.c  what is installed here: purlin.lua, paths, who the service is, its units
  * care/database.c      a blocking connection to its database, as the service or as an administrator
+ * care/listener.c      who listens on the server's port
+ * care/request.c       a request to the server on this machine
  * care/report.c        steps and progress, for people and as JSON
- * care/durable.c       files and names that are there after a power cut
+ * care/durable.c       small files as a whole, and what is there of them after a power cut
  * care/backup.h        `purlin backup`; care/restore.h: `purlin restore`
  * care/setup.c         `purlin setup`
  * care/doctor.c        `purlin doctor`; care/doctor.h: its checks
@@ -32,6 +34,8 @@ bool folder_sync(const char *path, buffer *why);    /* names that were made or c
 bool folder_sync_of(const char *path, buffer *why); /* the folder that this is in */
 /* A small file as a whole, mode 0600: written beside, flushed, renamed. */
 bool file_write(const char *path, const char *data, size_t size, buffer *why);
+/* The bytes of one of at most `most`, no symbolic link; what was in `out` is gone. */
+bool file_read(const char *path, size_t most, buffer *out, buffer *why);
 
 /* Exit codes, those of runtime/ctl. What went wrong is said on stderr. */
 enum { CARE_FINE = 0, CARE_FAILED = 1, CARE_USAGE = 2 };
@@ -159,6 +163,27 @@ int64_t database_number(MYSQL *mysql, const char *sql, int64_t otherwise);
 /* A name within backquotes, a text within quotes. */
 void database_add_name(buffer *out, const char *name);
 void database_add_text(MYSQL *mysql, buffer *out, const char *text);
+
+/* ---- listener.c ------------------------------------------------------------------------------------------------------------------- */
+
+/* Whether all who listen on the server's port are the service, root (systemd holds sockets, too) or we. False, for another user's program
+ * and where nobody listens: `why`. */
+bool listener_is_ours(const installation *i, buffer *why);
+/* Who listens there: "nginx (process 812)"; "another program" when it cannot be seen. */
+void listener_name(const installation *i, char out[128]);
+
+/* ---- request.c -------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct care_request {
+  const char *method, *path;
+  const char *token, *body; /* NULL: none. A token goes to listeners that are ours, and to no other */
+  uint32_t timeout_ms;
+  bool any_certificate; /* also one that has expired; else it is to be the one that purlin.lua names */
+} care_request;
+
+/* Asks the server on this machine, in the way that its settings say, whatever name its certificate has. `answer` is emptied first.
+ * `http` is 0 when no answer came: `why`. */
+bool request_send(const installation *place, const care_request *request, unsigned *http, buffer *answer, buffer *why);
 
 /* ---- report.c ------------------------------------------------------------------------------------------------------------------ */
 

@@ -1,8 +1,6 @@
 #include "care/doctor.h"
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <curl/curl.h>
-#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -12,8 +10,9 @@
 #include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
+#include "core/text.h"
 
-enum { ANSWER_S = 5, LARGEST_ANSWER = 1 << 20 };
+enum { ANSWER_MS = 5000 };
 
 /* ---- Units ---- */
 
@@ -73,59 +72,7 @@ void doctor_units(doctor *d) {
   buffer_free(&why);
 }
 
-/* ---- Who holds a port ---- */
-
-/* The socket's number in /proc/net/tcp that listens on the port; 0: none. */
-static unsigned long listening_socket(uint16_t port) {
-  static const char *const tables[] = {"/proc/net/tcp", "/proc/net/tcp6"};
-  unsigned long found = 0;
-  for (size_t t = 0; t < 2 && found == 0; t++) {
-    FILE *table = fopen(tables[t], "re");
-    char line[512];
-    while (table && found == 0 && fgets(line, sizeof line, table)) {
-      unsigned local = 0, state = 0;
-      unsigned long inode = 0;
-      int fields =
-          sscanf(line, "%*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu", &local, &state, &inode);
-      if (fields == 3 && local == port && state == 0x0a) found = inode;
-    }
-    if (table) (void)fclose(table);
-  }
-  return found;
-}
-
-static bool holds(const char *pid, const char *wanted) {
-  char folder[300], path[600], target[64];
-  (void)snprintf(folder, sizeof folder, "/proc/%s/fd", pid);
-  DIR *descriptors = opendir(folder);
-  bool found = false;
-  for (const struct dirent *one = descriptors ? readdir(descriptors) : NULL; one && !found; one = readdir(descriptors)) {
-    (void)snprintf(path, sizeof path, "%s/%s", folder, one->d_name);
-    ssize_t size = readlink(path, target, sizeof target - 1);
-    target[size > 0 ? size : 0] = '\0';
-    found = strcmp(target, wanted) == 0;
-  }
-  if (descriptors) (void)closedir(descriptors);
-  return found;
-}
-
-/* "nginx (process 812)"; what cannot be seen is "another program". */
-static void name_holder(uint16_t port, char out[128]) {
-  char wanted[64], path[300], name[64] = "";
-  (void)snprintf(out, 128, "another program");
-  (void)snprintf(wanted, sizeof wanted, "socket:[%lu]", listening_socket(port));
-  DIR *processes = opendir("/proc");
-  for (const struct dirent *one = processes ? readdir(processes) : NULL; one; one = readdir(processes)) {
-    if (!isdigit((unsigned char)one->d_name[0]) || !holds(one->d_name, wanted)) continue;
-    (void)snprintf(path, sizeof path, "/proc/%s/comm", one->d_name);
-    FILE *file = fopen(path, "re");
-    if (file && fgets(name, sizeof name, file)) name[strcspn(name, "\n")] = '\0';
-    if (file) (void)fclose(file);
-    (void)snprintf(out, 128, "%s (process %.20s)", name, one->d_name);
-    break;
-  }
-  if (processes) (void)closedir(processes);
-}
+/* ---- The port ---- */
 
 static int listen_once(int file, const struct sockaddr *address, socklen_t size) {
   const int yes = 1;
@@ -153,41 +100,6 @@ static int try_to_listen(const installation *i, const char *address, uint16_t po
 
 /* ---- The server ---- */
 
-static size_t take(char *data, size_t size, size_t count, void *to) {
-  buffer *out = to;
-  if (size * count > LARGEST_ANSWER - out->size) return 0;
-  buffer_add(out, data, size * count);
-  return size * count;
-}
-
-/* On this machine, whose server's certificate is for another name: it is looked at by another check. */
-static CURLcode get(const doctor *d, const char *path, const char *token, buffer *answer, long *status) {
-  CURL *curl = curl_easy_init();
-  buffer url = {0};
-  struct curl_slist *headers = NULL;
-  char line[600];
-  if (!curl) return CURLE_FAILED_INIT;
-  installation_url(d->here, &url);
-  buffer_text(&url, path);
-  (void)snprintf(line, sizeof line, "Authorization: Bearer %s", token ? token : "");
-  if (token) headers = curl_slist_append(NULL, line);
-  (void)curl_easy_setopt(curl, CURLOPT_URL, buffer_end(&url));
-  (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
-  (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-  (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)ANSWER_S);
-  (void)curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
-  (void)curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
-  (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-  (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
-  (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
-  CURLcode code = curl_easy_perform(curl);
-  (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
-  curl_slist_free_all(headers);
-  curl_easy_cleanup(curl);
-  buffer_free(&url);
-  return code;
-}
-
 /* The first administrator's, where it is there and we may read it: with it the server tells what is not ready. */
 static bool read_token(const doctor *d, char out[512]) {
   char path[PATH_MAX];
@@ -209,12 +121,13 @@ static void tell_parts(doctor *d, const cJSON *answer, report_outcome outcome) {
 }
 
 static void look_at_readiness(doctor *d) {
-  buffer answer = {0}, url = {0};
+  buffer answer = {0}, url = {0}, why = {0};
   char token[512];
-  long status = 0;
+  unsigned status = 0;
   size_t before = d->told;
-  CURLcode code = get(d, "/readyz", read_token(d, token) ? token : NULL, &answer, &status);
-  cJSON *parsed = code == CURLE_OK ? cJSON_ParseWithLength(buffer_end(&answer), answer.size) : NULL;
+  const care_request request = {"GET", "/readyz", read_token(d, token) ? token : NULL, NULL, ANSWER_MS, true};
+  bool answers = request_send(d->here, &request, &status, &answer, &why);
+  cJSON *parsed = answers ? cJSON_ParseWithLength(buffer_end(&answer), answer.size) : NULL;
   const cJSON *word = cJSON_GetObjectItemCaseSensitive(parsed, "status");
   const char *ready = cJSON_IsString(word) ? word->valuestring : "says nothing that is understood";
   bool fine = status == 200 && strcmp(ready, "ready") == 0;
@@ -223,24 +136,27 @@ static void look_at_readiness(doctor *d) {
   if (fine) doctor_tell(d, REPORT_DONE, NULL, "%s answers, and is ready", buffer_end(&url));
   else if (d->told == before)
     doctor_tell(d, status == 200 ? REPORT_WARNING : REPORT_FAILED, "journalctl -u purlin -n 50", "%s answers: %s",
-                buffer_end(&url), code == CURLE_OK ? ready : curl_easy_strerror(code));
+                buffer_end(&url), answers ? ready : buffer_end(&why));
+  text_wipe(token, sizeof token);
   cJSON_Delete(parsed);
   buffer_free(&answer);
   buffer_free(&url);
+  buffer_free(&why);
 }
+
+static const char CHOOSE[] =
+    "stop it, or choose another: server { port = ... } in purlin.lua; then systemctl restart purlin";
 
 static void look_at_port(doctor *d) {
   const server_settings *s = &d->here->settings.server;
-  char holder[128], remedy[256];
+  char holder[128];
   int error = try_to_listen(d->here, s->address, (uint16_t)s->port);
   if (error == 0)
     doctor_tell(d, REPORT_FAILED, "systemctl start purlin; journalctl -u purlin -n 50 tells why it ended",
                 "no server runs: nothing listens on %s:%lld", s->address, (long long)s->port);
   else if (error == EADDRINUSE) {
-    name_holder((uint16_t)s->port, holder);
-    (void)snprintf(remedy, sizeof remedy,
-                   "stop it, or choose another: server { port = ... } in purlin.lua; then systemctl restart purlin");
-    doctor_tell(d, REPORT_FAILED, remedy, "port %lld is taken by %s, which does not answer as Purlin does",
+    listener_name(d->here, holder);
+    doctor_tell(d, REPORT_FAILED, CHOOSE, "port %lld is taken by %s, which does not answer as Purlin does",
                 (long long)s->port, holder);
   } else if (error == EACCES)
     doctor_tell(d, REPORT_FAILED, "systemctl disable --now purlin.service && systemctl enable --now purlin.socket",
@@ -250,21 +166,31 @@ static void look_at_port(doctor *d) {
                 "%s:%lld cannot be listened on: %s", s->address, (long long)s->port, strerror(error));
 }
 
-void doctor_server(doctor *d) {
+/* Certificates are looked at by another check. */
+static bool is_alive(const installation *i) {
   static const char alive[] = "{\"status\":\"ok\"}";
+  const care_request request = {"GET", "/healthz", NULL, NULL, ANSWER_MS, true};
+  buffer answer = {0}, why = {0};
+  unsigned status = 0;
+  bool is = request_send(i, &request, &status, &answer, &why) && status == 200 && strcmp(buffer_end(&answer), alive) == 0;
+  buffer_free(&answer);
+  buffer_free(&why);
+  return is;
+}
+
+void doctor_server(doctor *d) {
   const installation *i = d->here;
-  buffer answer = {0};
-  long status = 0;
+  buffer why = {0};
   if (!i->readable || i->settings.server.port == 0) return;
   (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-  CURLcode code = get(d, "/healthz", NULL, &answer, &status);
-  if (code == CURLE_OK && status == 200 && strcmp(buffer_end(&answer), alive) == 0) look_at_readiness(d);
-  else if (code == CURLE_SSL_CONNECT_ERROR || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR) {
-    bool asks = secure_is_on(&i->settings) && strcmp(i->settings.tls.client_certificate, "required") == 0;
-    if (asks) doctor_tell(d, REPORT_SKIPPED, NULL, "it wants clients' certificates, and this command has none");
+  bool ours = listener_is_ours(i, &why);
+  bool asks = secure_is_on(&i->settings) && strcmp(i->settings.tls.client_certificate, "required") == 0;
+  if (!is_alive(i)) {
+    if (ours && asks) doctor_tell(d, REPORT_SKIPPED, NULL, "it wants clients' certificates, and this command has none");
     else look_at_port(d);
-  } else look_at_port(d);
-  buffer_free(&answer);
+  } else if (!ours) doctor_tell(d, REPORT_FAILED, CHOOSE, "%s, and answers as Purlin does", buffer_end(&why));
+  else look_at_readiness(d);
+  buffer_free(&why);
   curl_global_cleanup();
 }
 

@@ -1,4 +1,4 @@
-/* durable.c: files and names that are there after a power cut. */
+/* durable.c: small files as a whole, and what is there of them after a power cut. */
 #include "care/care.h"
 #include "core/file.h"
 #include <errno.h>
@@ -40,4 +40,21 @@ bool file_write(const char *path, const char *data, size_t size, buffer *why) {
   if (fine) return folder_sync_of(path, why);
   (void)unlink(fresh);
   return complain(path, "cannot be written", error, why);
+}
+
+bool file_read(const char *path, size_t most, buffer *out, buffer *why) {
+  char piece[16384];
+  int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (file < 0) return complain(path, "cannot be read", errno, why);
+  buffer_free(out); /* a limit holds only from the beginning on */
+  out->limit = most;
+  ssize_t got = 1;
+  while (got > 0 && !out->failed) {
+    do got = read(file, piece, sizeof piece);
+    while (got < 0 && errno == EINTR);
+    if (got > 0) buffer_add(out, piece, (size_t)got);
+  }
+  int error = out->failed ? EFBIG : got < 0 ? errno : 0;
+  (void)close(file);
+  return error == 0 || complain(path, "cannot be read", error, why);
 }

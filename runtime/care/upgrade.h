@@ -17,8 +17,7 @@
  * care/upgrade_check.c      the pre-flight: what it thinks of this installation, and what else must be right
  * care/upgrade_service.c    the daemon: by systemd, by another program, by hand
  * care/upgrade_answers.c    what the server answers, and whether it says the same again: canaries and predictions
- * care/upgrade_memory.c     what it answered before, kept and asked again
- * care/upgrade_request.c    a request to the server on this machine */
+ * care/upgrade_memory.c     what it answered before, kept and asked again */
 #ifndef PURLIN_CARE_UPGRADE_H
 #define PURLIN_CARE_UPGRADE_H
 
@@ -59,8 +58,6 @@ const char *journal_begin_text(const journal *j, const char *name);
 /* It is over: FOLDER/journal becomes FOLDER/last, whose place it takes. */
 bool journal_finish(journal *j, const char *folder, buffer *why);
 void journal_close(journal *j);
-
-bool upgrade_read_file(const char *path, size_t most, buffer *out, buffer *why);
 
 /* ---- The upgrade -------------------------------------------------------------------------------------------------------------- */
 
@@ -183,22 +180,10 @@ bool service_restart(upgrade *u, buffer *why);
 bool service_wait_ready(upgrade *u, buffer *why);
 upgrade_do service_step_restart;
 
-/* ---- upgrade_request.c -------------------------------------------------------------------------------------------------------- */
-
-typedef struct upgrade_request {
-  const char *method, *path;
-  const char *token, *body; /* NULL: none */
-  uint32_t timeout_ms;
-} upgrade_request;
-
-/* Asks the server on this machine, in the way that its settings say, whatever name its certificate has. `http` is 0 when no answer came:
- * `why`. */
-bool request_send(const installation *place, const upgrade_request *request, unsigned *http, buffer *answer, buffer *why);
-
 /* ---- upgrade_answers.c -------------------------------------------------------------------------------------------------------- */
 
 /* Who asks: something that sends a request, the server or a test's double. */
-typedef bool answers_send(void *to, const upgrade_request *request, unsigned *http, buffer *answer, buffer *why);
+typedef bool answers_send(void *to, const care_request *request, unsigned *http, buffer *answer, buffer *why);
 
 /* What the server answers to whoever holds `token`: {"version": ..., "canaries": [...], "predictions": [...]}; owned. NULL: `why`. */
 cJSON *answers_gather(answers_send *send, void *to, const char *token, buffer *why);

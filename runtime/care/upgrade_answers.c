@@ -18,7 +18,7 @@ typedef struct asking {
 
 /* The answer parsed (NULL: no JSON); 0 in *http when none came. */
 static cJSON *ask(const asking *a, const char *method, const char *path, const char *body, unsigned *http, buffer *raw) {
-  const upgrade_request request = {method, path, a->token, body, ASK_MS};
+  const care_request request = {method, path, a->token, body, ASK_MS, false};
   buffer own = {0}, *answer = raw ? raw : &own;
   cJSON *parsed = a->send(a->to, &request, http, answer, a->why) ? cJSON_ParseWithLength(answer->data, answer->size) : NULL;
   buffer_free(&own);

@@ -203,7 +203,7 @@ static bool check_room(upgrade *u, buffer *why) {
 /* ---- The server ---- */
 
 static bool check_server(upgrade *u, buffer *why) {
-  const upgrade_request request = {.method = "GET", .path = "/readyz", .timeout_ms = 10000};
+  const care_request request = {.method = "GET", .path = "/readyz", .timeout_ms = 10000};
   service_state state = {0};
   unsigned http = 0;
   buffer answer = {0};

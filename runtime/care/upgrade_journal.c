@@ -32,29 +32,6 @@ static bool write_all_at(int file, const char *data, size_t size, off_t at) {
   return true;
 }
 
-bool upgrade_read_file(const char *path, size_t most, buffer *out, buffer *why) {
-  int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  if (file < 0) return complain(why, path, errno);
-  bool fine = true;
-  int error = 0;
-  buffer_free(out); /* a limit holds only from the beginning on */
-  out->limit = most;
-  for (;;) {
-    char piece[16384];
-    ssize_t got = read(file, piece, sizeof piece);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) {
-      fine = got == 0;
-      error = errno;
-      break;
-    }
-    buffer_add(out, piece, (size_t)got);
-  }
-  (void)close(file);
-  if (!fine) return complain(why, path, error);
-  return out->failed ? complain(why, path, EFBIG) : true;
-}
-
 /* ---- Writing the journal ---- */
 
 static void add_time(cJSON *record) {
@@ -145,7 +122,7 @@ bool journal_open(journal *j, const char *path, bool writing, buffer *why) {
     journal_close(j);
     return false;
   }
-  bool fine = j->file >= 0 ? upgrade_read_file(path, LARGEST, &text, why) : complain(why, path, errno);
+  bool fine = j->file >= 0 ? file_read(path, LARGEST, &text, why) : complain(why, path, errno);
   if (fine) read_lines(j, &text);
   buffer_free(&text);
   bool empty = fine && cJSON_GetArraySize(j->records) == 0; /* it was being made: nothing has begun */

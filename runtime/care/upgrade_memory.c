@@ -10,7 +10,7 @@
 enum { TRIES = 5, LARGEST = 64 * 1024 * 1024, LONGEST_TOKEN = 4096 };
 
 /* A server that has just started may be busy for a moment, and one that limits how often somebody may ask says so. */
-static bool send_patiently(void *to, const upgrade_request *request, unsigned *http, buffer *answer, buffer *why) {
+static bool send_patiently(void *to, const care_request *request, unsigned *http, buffer *answer, buffer *why) {
   const upgrade *u = to;
   const struct timespec second = {1, 0};
   bool fine = false;
@@ -26,7 +26,7 @@ static bool send_patiently(void *to, const upgrade_request *request, unsigned *h
 }
 
 static bool read_token(const char *path, buffer *token, buffer *why) {
-  if (!upgrade_read_file(path, LONGEST_TOKEN, token, why)) return false;
+  if (!file_read(path, LONGEST_TOKEN, token, why)) return false;
   token->size = strcspn(buffer_end(token), "\r\n");
   if (token->size > 0) return true;
   buffer_format(why, "%s is empty", path);
@@ -34,7 +34,7 @@ static bool read_token(const char *path, buffer *token, buffer *why) {
 }
 
 static bool is_known(upgrade *u, const char *token, const char *path, buffer *why) {
-  const upgrade_request request = {"GET", "/api/v1/access/whoami", token, NULL, 30000};
+  const care_request request = {"GET", "/api/v1/access/whoami", token, NULL, 30000, false};
   unsigned http = 0;
   buffer answer = {0};
   bool sent = send_patiently(u, &request, &http, &answer, why);
@@ -108,7 +108,7 @@ static cJSON *read_answers(const upgrade *u, buffer *why) {
   char path[PATH_MAX];
   buffer text = {0};
   cJSON *all = NULL;
-  if (upgrade_path(u, "answers.json", path) && upgrade_read_file(path, LARGEST, &text, why)) {
+  if (upgrade_path(u, "answers.json", path) && file_read(path, LARGEST, &text, why)) {
     all = cJSON_ParseWithLength(text.data, text.size);
     if (!all) buffer_format(why, "%s is damaged", path);
   }

@@ -62,8 +62,7 @@ static bool is_spawner(pid_t pid) {
   char path[64];
   buffer words = {0}, ignored = {0};
   (void)snprintf(path, sizeof path, "/proc/%ld/cmdline", (long)pid);
-  bool is =
-      upgrade_read_file(path, LONGEST_COMMAND, &words, &ignored) && memmem(buffer_end(&words), words.size, "--spawner", 9);
+  bool is = file_read(path, LONGEST_COMMAND, &words, &ignored) && memmem(buffer_end(&words), words.size, "--spawner", 9);
   buffer_free(&words);
   buffer_free(&ignored);
   return is;
@@ -199,7 +198,7 @@ static void add_last_words(const upgrade *u, buffer *why) {
   buffer text = {0}, ignored = {0};
   if (u->place.systemd && run_simple(arguments, ASK_MS, &result, &ignored))
     buffer_add(&text, result.output.data, result.output.size);
-  else if (upgrade_path(u, "daemon.log", log)) (void)upgrade_read_file(log, 64UL * 1024 * 1024, &text, &ignored);
+  else if (upgrade_path(u, "daemon.log", log)) (void)file_read(log, 64UL * 1024 * 1024, &text, &ignored);
   while (text.size > 0 && text.data[text.size - 1] == '\n') text.size--;
   size_t from = text.size > LAST_WORDS ? text.size - LAST_WORDS : 0;
   if (text.size > 0) buffer_format(why, ". It said:\n%s", buffer_end(&text) + from);
@@ -209,7 +208,7 @@ static void add_last_words(const upgrade *u, buffer *why) {
 }
 
 bool service_wait_ready(upgrade *u, buffer *why) {
-  const upgrade_request request = {.method = "GET", .path = "/readyz", .timeout_ms = ASK_MS};
+  const care_request request = {.method = "GET", .path = "/readyz", .timeout_ms = ASK_MS};
   uint64_t until_ns = purlin_ticks_ns() + (uint64_t)upgrade_wait_s(u) * UINT64_C(1000000000), first_restarts = UINT64_MAX;
   buffer answer = {0};
   unsigned quiet_rounds = 0;

@@ -140,7 +140,7 @@ static void borrow_environment(const upgrade *u, trial *t) {
   t->environment[count++] = t->library_path;
   if (service_ask(u, &state, &ignored) && state.pid != 0) {
     (void)snprintf(path, sizeof path, "/proc/%llu/environ", (unsigned long long)state.pid);
-    (void)upgrade_read_file(path, LARGEST_ENVIRONMENT, &t->block, &ignored);
+    (void)file_read(path, LARGEST_ENVIRONMENT, &t->block, &ignored);
   }
   const char *at = buffer_end(&t->block), *end = at + t->block.size;
   for (; at < end && count + 1 < TRIAL_ENVIRONMENT; at += strlen(at) + 1)

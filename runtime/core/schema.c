@@ -6,30 +6,35 @@
 
 /* ---- The table of fields ---------------------------------------------------------------------------------------------- */
 
-#define OPTIONAL_TYPE(text, struct_, base_)                                                                                \
-  { text, sizeof(struct_), base_, offsetof(struct_, value), false }
+#define OPTIONAL_TYPE(text, word, struct_, base_)                                                                          \
+  { text, word, sizeof(struct_), base_, offsetof(struct_, value), false }
 
 static const schema_type types[] = {
-    [PURLIN_T_BOOL] = {"true or false", sizeof(bool), PURLIN_T_BOOL, 0, false},
-    [PURLIN_T_INT] = {"an integer", sizeof(int64_t), PURLIN_T_INT, 0, false},
-    [PURLIN_T_DOUBLE] = {"a number", sizeof(double), PURLIN_T_DOUBLE, 0, false},
-    [PURLIN_T_TEXT] = {"a text", sizeof(char *), PURLIN_T_TEXT, 0, true},
-    [PURLIN_T_ENUM] = {"a text", 0, PURLIN_T_ENUM, 0, false},
-    [PURLIN_T_OPT_BOOL] = OPTIONAL_TYPE("true or false", purlin_opt_bool, PURLIN_T_BOOL),
-    [PURLIN_T_OPT_INT] = OPTIONAL_TYPE("an integer", purlin_opt_int, PURLIN_T_INT),
-    [PURLIN_T_OPT_DOUBLE] = OPTIONAL_TYPE("a number", purlin_opt_double, PURLIN_T_DOUBLE),
-    [PURLIN_T_OPT_TEXT] = OPTIONAL_TYPE("a text", purlin_opt_text, PURLIN_T_TEXT),
-    [PURLIN_T_TIME] = {"a time such as 2024-05-01T12:00:00Z", sizeof(purlin_time), PURLIN_T_TIME, 0, false},
-    [PURLIN_T_JSON] = {"any value", sizeof(purlin_json), PURLIN_T_JSON, 0, true},
-    [PURLIN_T_BYTES] = {"bytes in base64", sizeof(purlin_bytes), PURLIN_T_BYTES, 0, true},
-    [PURLIN_T_TEXTS] = {"a list of texts", sizeof(purlin_texts), PURLIN_T_TEXTS, 0, true},
-    [PURLIN_T_DOUBLES] = {"a list of numbers", sizeof(purlin_doubles), PURLIN_T_DOUBLES, 0, true},
-    [PURLIN_T_OBJECT] = {"an object", 0, PURLIN_T_OBJECT, 0, false},
-    [PURLIN_T_LIST] = {"a list of objects", sizeof(schema_list), PURLIN_T_LIST, 0, true},
+    [PURLIN_T_BOOL] = {"true or false", "true or false", sizeof(bool), PURLIN_T_BOOL, 0, false},
+    [PURLIN_T_INT] = {"an integer", "integer", sizeof(int64_t), PURLIN_T_INT, 0, false},
+    [PURLIN_T_DOUBLE] = {"a number", "number", sizeof(double), PURLIN_T_DOUBLE, 0, false},
+    [PURLIN_T_TEXT] = {"a text", "text", sizeof(char *), PURLIN_T_TEXT, 0, true},
+    [PURLIN_T_ENUM] = {"a text", "text", 0, PURLIN_T_ENUM, 0, false},
+    [PURLIN_T_OPT_BOOL] = OPTIONAL_TYPE("true or false", "true or false", purlin_opt_bool, PURLIN_T_BOOL),
+    [PURLIN_T_OPT_INT] = OPTIONAL_TYPE("an integer", "integer", purlin_opt_int, PURLIN_T_INT),
+    [PURLIN_T_OPT_DOUBLE] = OPTIONAL_TYPE("a number", "number", purlin_opt_double, PURLIN_T_DOUBLE),
+    [PURLIN_T_OPT_TEXT] = OPTIONAL_TYPE("a text", "text", purlin_opt_text, PURLIN_T_TEXT),
+    [PURLIN_T_TIME] = {"a time such as 2024-05-01T12:00:00Z", "time", sizeof(purlin_time), PURLIN_T_TIME, 0, false},
+    [PURLIN_T_JSON] = {"any value", "any JSON", sizeof(purlin_json), PURLIN_T_JSON, 0, true},
+    [PURLIN_T_BYTES] = {"bytes in base64", "base64", sizeof(purlin_bytes), PURLIN_T_BYTES, 0, true},
+    [PURLIN_T_TEXTS] = {"a list of texts", "list of texts", sizeof(purlin_texts), PURLIN_T_TEXTS, 0, true},
+    [PURLIN_T_DOUBLES] = {"a list of numbers", "list of numbers", sizeof(purlin_doubles), PURLIN_T_DOUBLES, 0, true},
+    [PURLIN_T_OBJECT] = {"an object", "object", 0, PURLIN_T_OBJECT, 0, false},
+    [PURLIN_T_LIST] = {"a list of objects", "list of objects", sizeof(schema_list), PURLIN_T_LIST, 0, true},
 };
 
 const schema_type *schema_type_of(uint32_t type) {
   return type >= PURLIN_T_BOOL && type < sizeof types / sizeof types[0] ? &types[type] : NULL;
+}
+
+const char *schema_type_word(const purlin_field *field) {
+  const schema_type *type = schema_type_of(field->type);
+  return type ? type->word : "?";
 }
 
 const purlin_field *schema_field(const purlin_schema *schema, size_t index) {

@@ -65,6 +65,9 @@ bool schema_holds_secrets(const purlin_schema *schema);
  * struct, where the field that holds it is. */
 void schema_wipe(const purlin_schema *schema, void *value);
 
+/* What a field holds, in a word or two: "integer", "list of texts". */
+const char *schema_type_word(const purlin_field *field);
+
 /* The JSON Schema (2020-12, as OpenAPI 3.1 embeds it) of a schema; nested ones as {"$ref":"#/components/schemas/NAME"}. */
 void schema_json_schema(const purlin_schema *schema, buffer *out);
 void schema_json_field(const purlin_field *field, buffer *out); /* of one field */

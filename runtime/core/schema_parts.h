@@ -28,6 +28,7 @@
 /* What is common to all fields of a type. */
 typedef struct schema_type {
   const char *name;     /* "an integer", for messages */
+  const char *word;     /* "integer", for tables and manuals */
   uint8_t size;         /* of the member; 0: an enum, a nested struct */
   uint8_t base;         /* of an optional type: the type of its value; else the type itself */
   uint8_t value_offset; /* of an optional type: where the value is; else 0 */

@@ -187,28 +187,6 @@ void roff_synopsis(buffer *out, const char *program, const char *words) {
 
 /* ---- Schemas ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static const char *type_word(const purlin_field *field) {
-  switch ((purlin_type)field->type) {
-  case PURLIN_T_BOOL:
-  case PURLIN_T_OPT_BOOL: return "true or false";
-  case PURLIN_T_INT:
-  case PURLIN_T_OPT_INT: return "integer";
-  case PURLIN_T_DOUBLE:
-  case PURLIN_T_OPT_DOUBLE: return "number";
-  case PURLIN_T_TEXT:
-  case PURLIN_T_OPT_TEXT:
-  case PURLIN_T_ENUM: return "text";
-  case PURLIN_T_TIME: return "time";
-  case PURLIN_T_JSON: return "JSON";
-  case PURLIN_T_BYTES: return "base64";
-  case PURLIN_T_TEXTS: return "list of texts";
-  case PURLIN_T_DOUBLES: return "list of numbers";
-  case PURLIN_T_OBJECT: return "object";
-  case PURLIN_T_LIST: return "list of objects";
-  }
-  return "?";
-}
-
 static void limit(buffer *out, const char *before, double value) {
   buffer_text(out, before);
   buffer_double(out, value);
@@ -237,7 +215,7 @@ void roff_fields(buffer *out, const purlin_schema *schema, bool dashes) {
     size_t size = strlen(field->doc);
     buffer_format(&text, "%s%s", field->doc, size > 0 && strchr(".:?!", field->doc[size - 1]) ? "" : ".");
     rules(field, &text);
-    roff_term(out, buffer_end(&name), type_word(field));
+    roff_term(out, buffer_end(&name), schema_type_word(field));
     roff_sentence(out, buffer_end(&text));
     bool nested = field->of && (field->type == PURLIN_T_LIST || field->type == PURLIN_T_OBJECT);
     if (!nested || field->of()->field_count == 0) continue;

@@ -5,34 +5,12 @@
 #include <purlin/quota.h>
 #include <string.h>
 
-static const char *type_word(const purlin_field *field) {
-  switch ((purlin_type)field->type) {
-  case PURLIN_T_BOOL:
-  case PURLIN_T_OPT_BOOL: return "boolean";
-  case PURLIN_T_INT:
-  case PURLIN_T_OPT_INT: return "integer";
-  case PURLIN_T_DOUBLE:
-  case PURLIN_T_OPT_DOUBLE: return "number";
-  case PURLIN_T_TEXT:
-  case PURLIN_T_OPT_TEXT:
-  case PURLIN_T_ENUM: return "text";
-  case PURLIN_T_TIME: return "time";
-  case PURLIN_T_JSON: return "any JSON";
-  case PURLIN_T_BYTES: return "base64";
-  case PURLIN_T_TEXTS: return "list of texts";
-  case PURLIN_T_DOUBLES: return "list of numbers";
-  case PURLIN_T_OBJECT: return "object";
-  case PURLIN_T_LIST: return "list of objects";
-  }
-  return "?";
-}
-
 static void fields(buffer *out, const purlin_schema *schema, const char *title) {
   if (schema->field_count == 0) return;
   buffer_format(out, "\n%s\n\n| field | type | | meaning |\n| --- | --- | --- | --- |\n", title);
   for (size_t i = 0; i < schema->field_count; i++) {
     const purlin_field *field = schema_field(schema, i);
-    buffer_format(out, "| `%s` | %s | ", field->name, type_word(field));
+    buffer_format(out, "| `%s` | %s | ", field->name, schema_type_word(field));
     if (field->required) buffer_text(out, "required");
     else if (field->initial) buffer_format(out, "default `%s`", field->initial);
     buffer_format(out, " | %s", field->doc);

@@ -459,6 +459,35 @@ def test_the_port_is_taken(here):
         other.shutdown()
 
 
+IMPOSTOR = """
+import http.server
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        print(self.path, self.headers.get("authorization"), flush=True)
+        body = b'{"status":"ok"}' if self.path == "/healthz" else b'{"status":"ready"}'
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+def test_who_only_answers_as_the_server_does_is_told_no_token(here):
+    """Any user of the machine may listen on the port while the service does not."""
+    with subprocess.Popen(["python3", "-c", IMPOSTOR], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, user="daemon") as impostor:
+        port = int(impostor.stdout.readline())
+        here.config.write_text(here.config.read_text().replace(f"port = {here.port}", f"port = {port}"))
+        code, found = examine(here)
+        impostor.terminate()
+        asked = impostor.stdout.read()
+    problem = the(found, "server", "problem", "of the user daemon")
+    assert code == 1 and f"(process {impostor.pid})" in problem["detail"] and "server { port = ... }" in problem["remedy"]
+    assert "/healthz" in asked and (here.state / "admin.token").read_text().strip() not in asked
+
+
 def test_a_port_that_needs_a_privilege(here):
     if int(pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 81:
         pytest.skip("every port is open to everybody here")

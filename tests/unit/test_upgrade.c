@@ -122,11 +122,11 @@ static void test_files(void **state) {
   buffer why = {0}, text = {0};
   assert_true(file_write(in_folder("file"), "abc", 3, &why));
   assert_true(file_write(in_folder("file"), "de", 2, &why));
-  assert_true(upgrade_read_file(in_folder("file"), 100, &text, &why));
+  assert_true(file_read(in_folder("file"), 100, &text, &why));
   assert_string_equal(buffer_end(&text), "de");
   assert_int_equal(access(in_folder("file.new"), F_OK), -1);
   buffer_clear(&text);
-  assert_false(upgrade_read_file(in_folder("file"), 1, &text, &why));
+  assert_false(file_read(in_folder("file"), 1, &text, &why));
   assert_says(&why, "File too large");
   assert_false(file_write(in_folder("none/file"), "a", 1, &why));
   assert_false(file_write("/dev/full/x", "a", 1, &why));
@@ -215,7 +215,7 @@ static line lines[] = {
 enum { LINES = sizeof lines / sizeof lines[0], PREDICTS = LINES - 1 };
 static char last_body[4096];
 
-static bool serve(void *to, const upgrade_request *request, unsigned *http, buffer *answer, buffer *why) {
+static bool serve(void *to, const care_request *request, unsigned *http, buffer *answer, buffer *why) {
   char asked[256];
   (void)to;
   *http = 0;
