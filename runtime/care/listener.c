@@ -17,7 +17,8 @@ static bool next_listening(FILE *table, uint16_t port, listening *out) {
   while (fgets(line, sizeof line, table)) {
     unsigned local = 0, state = 0, user = 0;
     unsigned long number = 0;
-    int fields = sscanf(line, "%*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %u %*s %lu", &local, &state, &user, &number);
+    int fields =
+        sscanf(line, "%*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %u %*s %lu", &local, &state, &user, &number);
     if (fields != 4 || local != port || state != LISTENS) continue;
     *out = (listening){user, number};
     return true;
