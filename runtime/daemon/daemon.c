@@ -389,7 +389,7 @@ static void run_start(purlin_ctx *ctx, void *argument) {
     loop_timer_stop(&s->hold);
     http_accept();
     log_write(PURLIN_INFO, "daemon", "ready at %s", purlin_server_url());
-    notify_systemd("READY=1");
+    notify_ready();
     return;
   }
   if (s->why.size == 0) buffer_text(&s->why, purlin_failure(ctx));

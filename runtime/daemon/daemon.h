@@ -58,8 +58,10 @@ void notify_reloading(void);
 /* The server stops, which may take so long. */
 void notify_stopping(uint64_t longest_ms);
 /* With WATCHDOG_USEC: from now on tells that we live, twice within that time or more often, but only as long as every loop turns. After
- * loops_create. */
+ * loops_create. Until notify_ready this only asks for more time to start: no watchdog ends a slow start, nor a time limit a long migration. */
 void notify_begin_watchdog(void);
+/* The start is over. On loop 0. */
+void notify_ready(void);
 
 /* ---- Listening sockets that outlive a daemon: of a socket unit (FileDescriptorName=http, redirect), or those that an earlier daemon has given
  * to the file descriptor store (stored-http, stored-redirect). ---- */

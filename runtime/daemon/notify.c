@@ -104,12 +104,14 @@ typedef struct pulse {
 
 static pulse pulses[MOST_LOOPS];
 static uint64_t pulse_ms;
+static bool ready; /* of loop 0 */
 
 static void feed(void) {
   for (size_t i = 0; i < loop_count(); i++)
     if (!atomic_load(&pulses[i].felt)) return; /* that loop hangs, or is about to turn */
   for (size_t i = 0; i < loop_count(); i++) atomic_store(&pulses[i].felt, false);
-  notify_systemd("WATCHDOG=1");
+  /* The first feeding winds the watchdog up, ready or not: a start, whose steps may keep a loop for long on a slow machine, asks for time instead. */
+  notify_systemd(ready ? "WATCHDOG=1" : "EXTEND_TIMEOUT_USEC=900000000");
 }
 
 static void on_pulse(loop_timer *timer) {
@@ -132,6 +134,11 @@ void notify_begin_watchdog(void) {
     pulses[i].begin = (loop_post_item){.call = begin_pulse, .argument = &pulses[i]};
     loop_post(pulses[i].home, &pulses[i].begin);
   }
+}
+
+void notify_ready(void) {
+  ready = true;
+  notify_systemd("READY=1");
 }
 
 /* ---- What systemd says --------------------------------------------------------------------------------------------------------------------------- */

@@ -81,6 +81,18 @@ def test_the_watchdog_is_fed_only_while_every_loop_turns(new_daemon, told, monke
     daemon.stop()
 
 
+def test_no_watchdog_is_wound_up_before_it_is_ready(new_daemon, told, monkeypatch):
+    """systemd's begins with the first feeding, also of a service that still starts. Such a one asks for time."""
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    daemon = new_daemon(configuration="server { loops = 1 }\n")
+    wait_until(lambda: told.times("WATCHDOG=1"), 10, "it is not fed")
+    ready = told.times("READY=1")[0]
+    assert min(told.times("WATCHDOG=1")) > ready
+    asked = [at for at, text in told.heard if text.startswith("EXTEND_TIMEOUT_USEC=")]
+    assert asked and max(asked) < ready
+    daemon.stop()
+
+
 def test_a_watchdog_of_another_process_is_not_ours(new_daemon, told, monkeypatch):
     monkeypatch.setenv("WATCHDOG_USEC", "100000")
     monkeypatch.setenv("WATCHDOG_PID", "1")
