@@ -9,9 +9,10 @@ boot_dist_is_new() {
 
 # Whether roots can be made and entered here; says what it would take.
 boot_possible() {
-  case " $(family) " in
-    *debian*) ;;
-    *) echo "Debian roots are made on Debian." >&2; return 1 ;;
+  # shellcheck disable=SC1091
+  case "$(. /etc/os-release && echo "$ID${VERSION_ID:-}")" in
+    debian12 | debian13) ;;
+    *) echo "Roots of Debian 12 and 13 are made on Debian 12 and 13." >&2; return 1 ;;
   esac
   if [ "$(id -u)" != 0 ]; then echo "Roots are made and entered by root (sudo ./dev boot)." >&2; return 1; fi
   unshare --mount --net --pid --ipc --uts --fork mount --make-rprivate / 2> /dev/null && return
@@ -19,11 +20,20 @@ boot_possible() {
   return 1
 }
 
+# What needs no machine, with the packages that are in dist/.
+boot_roots() { # boot_roots FULL
+  need roots
+  say "Packages in a Debian root: installed, upgraded, removed, purged"
+  local tests=(tests/boot/test_root.py)
+  [ "$1" = yes ] && tests+=(tests/boot/test_bad_input.py tests/boot/test_upgrade.py)
+  PURLIN_FULL=$1 python3 -m pytest -q -x "${tests[@]}"
+}
+
 command_boot() {
   local full=no
   [ "${1:-}" = --full ] && full=yes && shift
   boot_possible || exit 1
-  need boot
+  need roots machines
   if ! boot_dist_is_new; then
     # shellcheck disable=SC1091
     . tests/commands/package.sh

@@ -17,13 +17,13 @@ test_packages() { # test_packages FULL
   esac
   # shellcheck disable=SC1091
   . tests/commands/package.sh
-  if [ "$1" = yes ]; then
-    command_package --reproducible
-    command_package --rpm
-  else
-    command_package --quick
-    command_package --rpm --quick
-  fi
+  # shellcheck disable=SC1091
+  . tests/commands/boot.sh
+  local quick=--quick
+  [ "$1" = yes ] && quick=
+  command_package ${quick:---reproducible}
+  if boot_possible; then boot_roots "$1"; else echo "So the packages are not tried in a root." >&2; fi
+  command_package --rpm $quick
 }
 
 command_test() {
