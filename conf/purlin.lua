@@ -75,7 +75,8 @@ plugins {
 
 -- A plugin is configured by its name; `purlin plugin show FILE.so` lists all its settings.
 -- plugin "storage-fs" { root = "/srv/blobs",               -- default STATE/blobs
---   grace_s = 86400, collect_every_s = 3600 }              -- bytes that nothing names any more go; 0: they stay
+--   grace_s = 86400, collect_every_s = 3600,               -- bytes that nothing names any more go; 0: they stay
+--   verify_again_s = 3600 }                                -- how long a file that was found right is not hashed again; 0: it is each time
 -- plugin "tracking" { keep_deleted_days = 0 }              -- deleted runs and experiments are purged after so many; 0: never
 -- plugin "training" { memory_mb = 0 }                      -- of each process of a training, in a control group of all; 0: three quarters of the machine's
 -- plugin "trainer-process" { allow = { "/opt/training/bin/" } }  -- which programs may run; default none

@@ -5,7 +5,8 @@ enum { SETTLE_EVERY_MS = 10 * 60 * 1000 };
 PURLIN_SCHEMA(storage_configuration, "Where blobs are kept, and for how long",
     PURLIN_DEFAULT(root, "\"blobs\"", "The folder; from the daemon's state directory, where it does not begin with '/'", .min_length = 1, .max_length = 3000, .folder = true),
     PURLIN_DEFAULT(grace_s, "86400", "How long bytes that nothing names stay after they were written, in seconds", .min = 1, .max = 1e9),
-    PURLIN_DEFAULT(collect_every_s, "3600", "How often they are looked for, in seconds; 0: they stay", .min = 0, .max = 1e9));
+    PURLIN_DEFAULT(collect_every_s, "3600", "How often they are looked for, in seconds; 0: they stay", .min = 0, .max = 1e9),
+    PURLIN_DEFAULT(verify_again_s, "3600", "How long a file that was read whole and found right, and did not change since, is not hashed again, in seconds; 0: it is each time", .min = 0, .max = 1e9));
 
 /* After a crash: at the start, and then now and then for what other nodes left. */
 static void settle(purlin_ctx *ctx, void *argument) {
@@ -20,6 +21,7 @@ static purlin_status start(purlin_ctx *ctx) {
   bool absolute = configured->root[0] == '/';
   const char *root = absolute ? configured->root : purlin_format(ctx, "%s/%s", purlin_state_directory(), configured->root);
   purlin_status status = root ? storage_prepare(ctx, root) : PURLIN_TOO_LARGE;
+  verified_begin(configured->verify_again_s);
   if (status == PURLIN_OK) status = purlin_background(ctx, "settle", SETTLE_EVERY_MS, settle, NULL);
   if (status == PURLIN_OK && configured->collect_every_s > 0)
     status = purlin_background(ctx, "collect", collect_tick_ms(configured), collect_now_and_then, NULL);

@@ -11,12 +11,16 @@
 /* Of what is read in order the kernel fetches so much more at once each time, so that the disk is busy while this is hashed and sent. */
 enum { FETCH = 2 * 1024 * 1024 };
 
+PURLIN_COUNTER(verified_bytes_total, "Bytes of blobs that were hashed while they were read", NULL);
+
 struct purlin_blob_reader {
   int file;
   int64_t fetched; /* up to where */
   int64_t size;
-  int64_t verified; /* bytes hashed in order from the beginning; -1 once a read went elsewhere */
+  int64_t in_order; /* bytes read from the beginning on; -1 once a read went elsewhere, and at the end */
+  bool hash;        /* what is read in order, to be held against the name at the end */
   EVP_MD_CTX *digest;
+  struct stat about;
   char sha256[STORAGE_DIGITS + 1];
   char path[PATH_MAX];
   /* of the read on the pool */
@@ -38,32 +42,46 @@ static bool is_name(const char *sha256) {
 
 static purlin_status open_file(void *argument) {
   purlin_blob_reader *r = argument;
-  struct stat about;
   r->file = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  if (r->file < 0 || fstat(r->file, &about) != 0) r->error = errno;
-  else r->size = about.st_size;
+  if (r->file < 0 || fstat(r->file, &r->about) != 0) r->error = errno;
+  else r->size = r->about.st_size;
+  r->hash = r->error == 0 && !verified_lately(r->sha256, &r->about);
   return PURLIN_OK;
 }
 
-static void verify(purlin_blob_reader *r) {
-  if (r->verified != r->offset) {
-    r->verified = -1;
-    return;
-  }
-  if (EVP_DigestUpdate(r->digest, r->buffer, r->got) != 1) r->corrupt = true;
-  r->verified += (int64_t)r->got;
-  if (r->verified < r->size && r->got > 0) return;
+/* What was read while somebody wrote to the file is forgotten: it may have been right once. */
+static void remember(const purlin_blob_reader *r) {
+  struct stat now;
+  bool same = fstat(r->file, &now) == 0 && now.st_ctim.tv_sec == r->about.st_ctim.tv_sec &&
+              now.st_ctim.tv_nsec == r->about.st_ctim.tv_nsec;
+  if (same) verified_now(r->sha256, &now);
+}
+
+static void compare(purlin_blob_reader *r) {
   uint8_t hash[32];
   char digits[STORAGE_DIGITS + 1];
   if (EVP_DigestFinal_ex(r->digest, hash, NULL) != 1) r->corrupt = true;
   for (size_t i = 0; i < sizeof hash; i++) (void)snprintf(digits + 2 * i, 3, "%02x", hash[i]);
   if (strcmp(digits, r->sha256) != 0) r->corrupt = true;
-  r->verified = -1; /* done */
+  if (!r->corrupt) remember(r);
+}
+
+static void verify(purlin_blob_reader *r) {
+  if (r->in_order != r->offset) {
+    r->in_order = -1;
+    return;
+  }
+  if (r->hash && EVP_DigestUpdate(r->digest, r->buffer, r->got) != 1) r->corrupt = true;
+  if (r->hash) purlin_count(verified_bytes_total, (double)r->got, PURLIN_NO_LABELS);
+  r->in_order += (int64_t)r->got;
+  if (r->in_order < r->size && r->got > 0) return;
+  if (r->hash) compare(r);
+  r->in_order = -1; /* done */
 }
 
 static void fetch(purlin_blob_reader *r) {
   bool far_enough = r->offset + FETCH <= r->fetched;
-  if (r->verified != r->offset || r->size <= STORAGE_BLOCK || far_enough) return;
+  if (r->in_order != r->offset || r->size <= STORAGE_BLOCK || far_enough) return;
   (void)posix_fadvise(r->file, r->fetched, FETCH, POSIX_FADV_WILLNEED); /* a hint */
   r->fetched += FETCH;
 }
@@ -79,7 +97,7 @@ static purlin_status read_some(void *argument) {
     return PURLIN_OK;
   }
   r->got = (size_t)n;
-  if (r->verified >= 0) verify(r);
+  if (r->in_order >= 0) verify(r);
   return PURLIN_OK;
 }
 

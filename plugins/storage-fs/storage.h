@@ -5,6 +5,7 @@
  * staging.c  what is being written, by which daemon
  * write.c    create, write, commit, abandon
  * read.c     open, read, close, keep, remove
+ * verified.c what was found right a while ago
  * ledger.c   which workspace has which bytes, and how many it may have
  * holders.c  who names blobs
  * collect.c  blobs that nobody names go
@@ -17,6 +18,7 @@
 #include <purlin/purlin.h>
 #include <limits.h>
 #include <purlin/contracts/storage.h>
+#include <sys/stat.h>
 
 enum { STORAGE_BLOCK = 256 * 1024, STORAGE_DIGITS = 64, STORAGE_PLACE = 96 };
 /* Who removes a blob touches its file within so long, or not at all; whose removal is older has died with it. */
@@ -35,7 +37,7 @@ typedef PURLIN_LIST_OF(storage_blob) storage_blobs;
 
 typedef struct storage_configuration {
   const char *root;
-  int64_t grace_s, collect_every_s;
+  int64_t grace_s, collect_every_s, verify_again_s;
 } storage_configuration;
 
 /* Makes the folders, checks that they can be written. May park. */
@@ -118,6 +120,11 @@ void collect_stop(void);
 PURLIN_CHECKED purlin_status collect_abandoned(purlin_ctx *ctx, const char *sha256);
 /* Whoever names it. May park. */
 PURLIN_CHECKED purlin_status collect_at_once(purlin_ctx *ctx, const char *sha256);
+
+/* Files that were read whole and found to have the SHA-256 of their name, and did not change since. Any thread. */
+void verified_begin(int64_t again_s); /* after so many seconds they are hashed again; 0: each time */
+bool verified_lately(const char *sha256, const struct stat *file);
+void verified_now(const char *sha256, const struct stat *file);
 
 purlin_status storage_create(purlin_ctx *ctx, purlin_blob_writer **writer);
 purlin_status storage_write(purlin_ctx *ctx, purlin_blob_writer *writer, const void *data, size_t size);

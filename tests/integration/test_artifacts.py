@@ -4,8 +4,10 @@ import http.client
 import json
 import os
 import random
+import re
 import socket
 import threading
+import time
 import urllib.parse
 
 import pytest
@@ -260,6 +262,33 @@ def test_an_upload_that_breaks_off_leaves_nothing(server, client, run):
     assert listed(client, run) == []
 
 
+def hashed(client):
+    """Bytes that storage-fs has hashed while it read them."""
+    line = re.search(rb"^purlin_storage_fs_verified_bytes_total (\S+)$", client.get("/metrics").body, re.M)
+    return float(line[1]) if line else 0
+
+
+def what_was_found_right_is_not_hashed_again_until_it_is_touched(server, client, run):
+    body = random.randbytes(700_000)
+    sha256 = put(client, run, "often", body)["sha256"]
+    fetch = lambda: client.get(address(run, "often")).body == body  # noqa: E731
+    before = hashed(client)
+    assert fetch() and hashed(client) == before + len(body)
+    time.sleep(3)  # whether a file changes is not seen in its first moment
+    assert fetch()
+    before = hashed(client)
+    assert fetch() and fetch() and hashed(client) == before
+    path = server.state / "blobs" / sha256[:2] / sha256[2:]
+    about = path.stat()
+    os.chmod(path, 0o600)
+    with open(path, "r+b") as blob:
+        blob.seek(350_000)
+        blob.write(bytes([body[350_000] ^ 1]))
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))  # who hides it
+    with pytest.raises((http.client.HTTPException, OSError, AssertionError)):
+        assert fetch()
+
+
 def a_damaged_file_never_arrives_whole(server, client, run):
     for size in (100, 256 * 1024, 900_000):
         body = random.randbytes(size)
@@ -348,4 +377,5 @@ def test_memory_does_not_grow_with_a_file(new_daemon):
     assert got == size
     assert rss("VmHWM") - before < 16 * 1024, "purlind took more than 16 MiB for a file"
     a_link_in_the_folder_is_not_followed(server, client, run)
+    what_was_found_right_is_not_hashed_again_until_it_is_touched(server, client, run)
     a_damaged_file_never_arrives_whole(server, client, run)  # in a daemon of its own: it logs errors

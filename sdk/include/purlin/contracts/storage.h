@@ -5,8 +5,9 @@
  *
  * Writing: create, write ..., commit (which names it) or abandon. What was committed is durable. Two writers of the same bytes get the
  * same name. What a workspace may store is its quota: a write beyond it, or the commit, is PURLIN_NO_SPACE, and nothing is kept. Neither
- * while a transaction is open: in an operation before its first write. Reading: open, read from any offset, close; the whole of what is read in order from offset 0 is verified against the
- * name, and a difference is PURLIN_INTERNAL at the last read, never silently wrong bytes.
+ * while a transaction is open: in an operation before its first write. Reading: open, read from any offset, close; the whole of what is
+ * read in order from offset 0 is verified against the name, and a difference is PURLIN_INTERNAL at the last read, never silently wrong
+ * bytes. (Who can tell that nothing has changed since the last time need not do it again; a setting of storage-fs says how long.)
  *
  * Nobody removes a blob by hand. It goes some time after the last row that names it: a plugin whose tables name blobs says so, and calls
  * purlin_keep_blob where it writes such a row:
