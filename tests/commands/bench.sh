@@ -1,6 +1,7 @@
 # ./dev bench tls [--seconds N] [--repetitions N]: handshakes, and TLS against plain, beside nginx.
 # ./dev bench mlflow [--seconds N] [--repetitions N] [--markdown FILE] [--large]: beside MLflow's own server, see docs/benchmarks.md.
 # ./dev bench audit [--seconds N] [--repetitions N]: changes with their entry in the audit log, and without.
+# ./dev bench backup [--runs N] [--gib N]: a backup and a restore beside mariadb-dump and cp.
 # ./dev bench [--seconds N] [--repetitions N] [--no-queue]: CPU per request beside nginx, nginx's Lua module and FastAPI; the queue,
 # memory, start. A peer that cannot be installed is left out, and the report says so.
 
@@ -18,26 +19,16 @@ command_bench() {
   need build run bench
   build ON
   ninja -C build --quiet bench
-  if [ "${1:-}" = tls ]; then
-    shift
-    say "Measuring"
-    PYTHONDONTWRITEBYTECODE=1 python3 tests/bench/tls.py --build build "$@"
-    return
-  fi
-  if [ "${1:-}" = audit ]; then
-    shift
-    say "Measuring"
-    PYTHONDONTWRITEBYTECODE=1 python3 tests/bench/audit.py --build build "$@"
-    return
-  fi
-  if [ "${1:-}" = mlflow ]; then
-    shift
-    say "Installing MLflow"
-    tests/clients/install.sh 3
-    say "Measuring"
-    PYTHONDONTWRITEBYTECODE=1 python3 tests/bench/mlflow_bench.py --build build "$@"
-    return
-  fi
+  case "${1:-}" in
+    tls | audit | backup | mlflow)
+      local what=$1
+      shift
+      [ "$what" = mlflow ] && { say "Installing MLflow"; tests/clients/install.sh 3; }
+      say "Measuring"
+      PYTHONDONTWRITEBYTECODE=1 python3 "tests/bench/$what.py" --build build "$@"
+      return
+      ;;
+  esac
   say "Installing the peer of predictions into build/bench-venv"
   local python
   python=$(bench_python)
