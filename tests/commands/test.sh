@@ -22,7 +22,7 @@ test_packages() { # test_packages FULL
   local quick=--quick
   [ "$1" = yes ] && quick=
   command_package ${quick:---reproducible}
-  if boot_possible; then boot_roots "$1"; else echo "So the packages are not tried in a root." >&2; fi
+  if boot_possible; then boot_smoke "$1"; else echo "So the packages are tried neither in a root nor in a machine." >&2; fi
   command_package --rpm $quick
 }
 
