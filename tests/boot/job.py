@@ -97,7 +97,7 @@ class Load(threading.Thread):
 
     def __init__(self, place, token, prefix, pause_s=0.0):
         super().__init__(daemon=True)
-        self.client, self.prefix, self.pause_s = Client(place, token), prefix, pause_s
+        self.client, self.prefix, self.pause_s = Client(place, token, seconds=300), prefix, pause_s  # busy hosts let machines wait
         self.acknowledged, self.lost, self.refused, self.slowest_s = [], [], [], 0.0
         self.ended = threading.Event()
 
@@ -115,7 +115,7 @@ class Load(threading.Thread):
 
     def stop(self):
         self.ended.set()
-        self.join(120)
+        self.join(300)
         assert not self.is_alive(), "a request is still waiting"
         return self
 
