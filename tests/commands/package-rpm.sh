@@ -13,8 +13,10 @@ package_rpm() { # package_rpm REVISION [BUILD TREE THAT IS PACKED AS IT IS]
   if [ -n "${2:-}" ]; then
     options+=(--define "built $2" --define "_libdir $(rpm_library_folder "$2")" --define "_unitdir $(pkg-config --variable=systemdsystemunitdir systemd)")
   fi
-  # dash, which runs the script that compresses manual pages there, does not know all of it.
-  case " $(family) " in *debian*) options+=(--nodeps --define "__brp_compress /bin/bash /usr/lib/rpm/brp-compress") ;; esac
+  # dash, which runs the script that compresses manual pages there, does not know all of it. Libraries may be executed, as on Fedora.
+  case " $(family) " in
+    *debian*) options+=(--nodeps --define "__brp_compress /bin/bash /usr/lib/rpm/brp-compress" --define "__brp_elfperms %{nil}") ;;
+  esac
   rm -rf "$top"
   mkdir -p "$top"
   export SOURCE_DATE_EPOCH
@@ -24,6 +26,11 @@ package_rpm() { # package_rpm REVISION [BUILD TREE THAT IS PACKED AS IT IS]
     echo "The packages were not built: see $top/log" >&2
     return 1
   }
+  # find-debuginfo goes on when it cannot do its work, and what it would have kept is stripped away.
+  if [ -z "${2:-}" ] && ! rpm --query --list --package "$top"/RPMS/*/purlin-debuginfo-*.rpm | grep '/usr/sbin/purlind.*\.debug$' > /dev/null; then
+    echo "There is no debug information: see find-debuginfo in $top/log" >&2
+    return 1
+  fi
   say "rpmlint"
   rpmlint --config packaging/rpm/rpmlint.toml packaging/rpm/purlin.spec "$top"/RPMS/*/*.rpm
   if [ "$(id -u)" = 0 ]; then
