@@ -1,12 +1,18 @@
-# ./dev package [--rpm] [--quick] [--revision N] [--reproducible]: the packages of this distribution, into dist/, with what lintian says of them, an SBOM
-# and checksums. They are built from what git knows of and what is new, in build-package/, which is emptied first.
+# ./dev package [--rpm] [--suite NAME] [--quick] [--revision N] [--reproducible]: the packages of this distribution, into dist/, with what lintian says
+# of them, an SBOM and checksums. They are built from what git knows of and what is new, in build-package/, which is emptied first.
 #
-#   --rpm           rpms instead, as on Fedora: tests/commands/package-rpm.sh
+#   --rpm           rpms instead, as on Fedora, into dist/rpm/: tests/commands/package-rpm.sh
+#   --suite NAME    of a release of Debian, bookworm or trixie, in a root of it, into dist/NAME/: tests/commands/package-suite.sh
 #   --quick         packs the objects of build/, without debug symbols and a source package: for tests
 #   --revision N    the N of 0.1.0-N
 #   --reproducible  builds a second time, elsewhere, in another language, zone and umask, and compares
 #
 # PURLIN_SIGNING_KEY names a key of gpg: then SHA256SUMS is signed.
+
+# Where packages are built: here, or in the root of --suite.
+inside() {
+  if [ -z "$SUITE_ROOT" ]; then "$@"; else suite_run "$SUITE_ROOT" "$@"; fi
+}
 
 package_version() { sed -n 's/^project(purlin VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt; }
 
@@ -46,27 +52,27 @@ package_stage() { # package_stage FOLDER REVISION
     --mode=go=rX,u+rw --transform="s,^,$source/,S" | gzip -n > "$1/purlin_$version.orig.tar.gz"
   tar -x -f "$1/purlin_$version.orig.tar.gz" -C "$1"
   cp -r packaging/debian "$1/$source/debian"
-  package_changelog "$version-$2~deb$(. /etc/os-release && echo "${VERSION_ID%%.*}")" > "$1/$source/debian/changelog"
+  package_changelog "$version-$2~deb$(. "$SUITE_ROOT/etc/os-release" && echo "${VERSION_ID%%.*}")" > "$1/$source/debian/changelog"
   chmod -R u=rwX,go=rX "$1/$source/debian"
 }
 
 package_build() { # package_build FOLDER [OPTION OF dpkg-buildpackage ...]
   local folder=$1
   shift
-  (cd "$folder/purlin-$(package_version)" && dpkg-buildpackage -us -uc "$@") > "$folder/log" 2>&1 && return
+  (cd "$folder/purlin-$(package_version)" && inside dpkg-buildpackage -us -uc "$@") > "$folder/log" 2>&1 && return
   tail -n 30 "$folder/log" | cut -c 1-200 >&2
   echo "The packages were not built: see $folder/log" >&2
   return 1
 }
 
 # Whether a second build is the same, byte for byte: another folder, language, zone, umask, hour, number of jobs, and no ccache.
-package_compare() { # package_compare REVISION
+package_compare() { # package_compare FOLDER REVISION
   local other name same=yes
   other=$(mktemp -d "${TMPDIR:-/tmp}/purlin-package-XXXXXX")/elsewhere
   (
     umask 027
     export LC_ALL=C.UTF-8 LANGUAGE=de TZ=Asia/Kolkata CCACHE_DISABLE=1
-    package_stage "$other" "$1"
+    package_stage "$other" "$2"
     package_build "$other" --jobs=3
   ) || return 1
   while IFS= read -r name; do
@@ -74,7 +80,7 @@ package_compare() { # package_compare REVISION
     same=no
     echo "Differs: ${name##*/}" >&2
     if command -v diffoscope > /dev/null; then diffoscope "$name" "$other/${name##*/}" || true; fi
-  done < <(find build-package -maxdepth 1 \( -name '*.deb' -o -name '*.tar.*' -o -name '*.dsc' \))
+  done < <(find "$1" -maxdepth 1 \( -name '*.deb' -o -name '*.tar.*' -o -name '*.dsc' \))
   if [ "$same" = no ]; then
     echo "The second build is in $other" >&2
     return 1
@@ -83,29 +89,30 @@ package_compare() { # package_compare REVISION
   echo "Built twice, the same both times"
 }
 
-package_collect() { # package_collect: what was built, with checksums and the SBOM
+package_collect() { # package_collect FOLDER TARGET: what was built, with checksums and the SBOM
   local version files build
   version=$(package_version)
-  build=$(compgen -G "build-package/purlin-$version/obj-*" || echo build)
-  rm -rf dist
-  mkdir dist
-  find build-package -maxdepth 1 -type f ! -name log -exec cp -t dist {} +
-  python3 packaging/sbom.py "build-package/purlin-$version" "$build" "$(package_epoch)" > "dist/purlin_$version.cdx.json"
+  build=$(compgen -G "$1/purlin-$version/obj-*" || echo build)
+  mkdir -p "$2"
+  find "$2" -maxdepth 1 -type f -delete
+  find "$1" -maxdepth 1 -type f ! -name log -exec cp -t "$2" {} +
+  inside python3 packaging/sbom.py "$1/purlin-$version" "$build" "$(package_epoch)" > "$2/purlin_$version.cdx.json"
   (
-    cd dist
-    files=(*)
+    cd "$2"
+    files=(*.*)
     sha256sum -- "${files[@]}" > SHA256SUMS
     if [ -n "${PURLIN_SIGNING_KEY:-}" ]; then gpg --batch --yes --armor --detach-sign --local-user "$PURLIN_SIGNING_KEY" SHA256SUMS; fi
-    ls -s --block-size=K -1
+    ls -s --block-size=K -1 -- *.*
   )
 }
 
 command_package() {
-  local revision=1 quick=no reproducible=no rpm=no
+  local revision=1 quick=no reproducible=no rpm=no suite="" SUITE_ROOT="" folder=build-package target=dist
   case " $(family) " in *fedora*) rpm=yes ;; esac
   while [ $# -gt 0 ]; do
     case "$1" in
       --rpm) rpm=yes ;;
+      --suite) suite=${2:?--suite wants bookworm or trixie} && shift ;;
       --quick) quick=yes ;;
       --reproducible) reproducible=yes ;;
       --revision) revision=${2:?--revision wants a number} && shift ;;
@@ -114,27 +121,35 @@ command_package() {
     shift
   done
   if [ "$rpm" = yes ]; then
+    [ -z "$suite" ] || { echo "--suite is for Debian's packages, not for rpms" >&2; exit 2; }
     # shellcheck disable=SC1091
     . tests/commands/package-rpm.sh
     package_as_rpm "$revision" "$quick"
     return
   fi
-  need build package
-  say "Building the packages"
-  package_stage build-package "$revision"
-  if [ "$quick" = yes ]; then
-    build ON
-    BUILT=$PWD/build DEB_BUILD_OPTIONS=noautodbgsym package_build build-package -b
+  if [ -n "$suite" ]; then
+    # shellcheck disable=SC1091
+    . tests/commands/package-suite.sh
+    suite_enter "$suite"
+    folder=build-package-$suite target=dist/$suite
   else
-    command -v ccache > /dev/null && export CMAKE_C_COMPILER_LAUNCHER=ccache
-    package_build build-package
+    need build package
+  fi
+  say "Building the packages"
+  package_stage "$folder" "$revision"
+  if [ "$quick" = yes ] && [ -z "$suite" ]; then
+    build ON
+    BUILT=$PWD/build DEB_BUILD_OPTIONS=noautodbgsym package_build "$folder" -b
+  else
+    inside sh -c 'command -v ccache' > /dev/null && export CMAKE_C_COMPILER_LAUNCHER=ccache
+    if [ "$quick" = yes ]; then DEB_BUILD_OPTIONS=noautodbgsym package_build "$folder" -b; else package_build "$folder"; fi
   fi
   say "lintian"
-  lintian --allow-root --fail-on error,warning --tag-display-limit 0 build-package/*.changes
+  inside lintian --allow-root --fail-on error,warning --tag-display-limit 0 "$folder"/*.changes
   if [ "$reproducible" = yes ]; then
     say "Building them again, elsewhere"
-    package_compare "$revision"
+    package_compare "$folder" "$revision"
   fi
-  say "In dist/"
-  package_collect
+  say "In $target/"
+  package_collect "$folder" "$target"
 }
