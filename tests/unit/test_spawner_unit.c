@@ -292,6 +292,14 @@ static void test_addresses(void **unused) {
 
 /* ---- It makes way, and it comes back ---- */
 
+/* qemu-user shows a program as itself, but never that it was replaced. Of this path it does not know that it leads to the same. */
+static bool is_emulated(void) {
+  char shown[PATH_MAX] = "", real[PATH_MAX] = "";
+  assert_true(readlink("/proc/self/exe", shown, sizeof shown - 1) > 0);
+  assert_true(readlink("/proc/thread-self/exe", real, sizeof real - 1) > 0);
+  return strcmp(shown, real) != 0;
+}
+
 static void start_copy(void) {
   char command[2 * PATH_MAX];
   (void)end_spawner(SIGTERM);
@@ -326,6 +334,7 @@ static pid_t keep_alive(void) {
 
 static void test_an_outdated_one_makes_way_when_it_has_nothing_to_do(void **unused) {
   (void)unused;
+  if (is_emulated()) skip();
   replace_program();
   pid_t keeper = keep_alive();
   begin_daemon();
@@ -338,6 +347,7 @@ static void test_an_outdated_one_makes_way_when_it_has_nothing_to_do(void **unus
 
 static void test_an_outdated_one_stays_while_a_training_runs(void **unused) {
   (void)unused;
+  if (is_emulated()) skip();
   start_copy();
   begin_daemon();
   in_fiber(run_start_long);
