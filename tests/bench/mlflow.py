@@ -187,8 +187,9 @@ def bench(options, folder):
     compare(bench)
     started[ours][0] = measure_start(bench, folder, build, options.repetitions)
     wanted = [word for word in (options.only or "").split(",") if word]
-    batch, up, down = mlflow_load.one_batch(), mlflow_load.Upload(options.size * MIB), mlflow_load.Download(options.size * MIB)
-    cases = [case for case in [*mlflow_load.cases(), batch, mlflow_load.History(options.points), up, down] if not wanted or any(word in case.name for word in wanted)]
+    batch, up = mlflow_load.one_batch(), mlflow_load.Upload(options.size * MIB)
+    down, again = mlflow_load.Download(options.size * MIB), mlflow_load.Download(options.size * MIB, again=True)
+    cases = [case for case in [*mlflow_load.cases(), batch, mlflow_load.History(options.points), up, down, again] if not wanted or any(word in case.name for word in wanted)]
     beside = {batch: [lambda: mlflow_load.bulk_insert(ours, bench)], down: [lambda: mlflow_load.disk(folder, options.size * MIB, bench.next_number())]}
     if options.hold:
         say(f"purlind is {ours.pid} at {ours.url}, token {ours.token}, MariaDB at {ours.socket}; MLflow at {theirs and theirs.url}; Enter goes on")
@@ -201,7 +202,7 @@ def bench(options, folder):
     rows = []
     if batch in results:
         rows += tell_batch(report, results[batch][ours], column(beside[batch], 0), column(beside[batch], 1))
-    for number, (what, case) in enumerate((("up", up), ("down", down))):
+    for what, case, number in (("up", up, 0), ("down", down, 1), ("down again", again, 1)):
         if case in results and beside[down][1:]:
             rows += tell_transfer(report, what, results[case][ours], column(beside[down], number))
     if rows:
