@@ -4,19 +4,22 @@
 #include <purlin/http.h>
 #include <stdlib.h>
 #include <string.h>
+#include "process/process.h"
 
 enum {
   FIRST_PAUSE_MS = 250,
   LONGEST_PAUSE_MS = 5000,
-  PATIENCE_S = 600, /* how long the server may be away; PURLIN_TRAINING_PATIENCE_S overrides it */
+  PATIENCE_S = 600, /* how long the server may be away at least; PURLIN_TRAINING_PATIENCE_S overrides it */
   REPORT_TIMEOUT_MS = 30 * 1000,
   FILE_TIMEOUT_MS = 60 * 60 * 1000, /* of one attempt to move a dataset or a model */
 };
 
+/* Who has learned for hours waits for as many: what is lost when the server stays away is worth it. */
 static uint64_t patience_ns(void) {
   const char *given = getenv("PURLIN_TRAINING_PATIENCE_S");
   long seconds = given ? strtol(given, NULL, 10) : 0;
-  return (uint64_t)(seconds > 0 ? seconds : PATIENCE_S) * 1000000000u;
+  uint64_t least_ns = (uint64_t)(seconds > 0 ? seconds : PATIENCE_S) * 1000000000u, age = process_age_ns();
+  return age > least_ns ? age : least_ns;
 }
 
 /* The server is away or overwhelmed: what is right now may be wrong in a moment. */

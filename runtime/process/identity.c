@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static ssize_t read_small(const char *path, char *out, size_t size) {
@@ -39,6 +40,18 @@ bool process_read_stat(int64_t pid, process_stat *stat) {
   stat->session = strtoll(session, NULL, 10);
   stat->started = strtoll(started, NULL, 10);
   return true;
+}
+
+uint64_t process_age_ns(void) {
+  const uint64_t second_ns = 1000000000u;
+  process_stat self;
+  struct timespec now;
+  long ticks_a_second = sysconf(_SC_CLK_TCK);
+  bool known = ticks_a_second > 0 && process_read_stat(getpid(), &self) && clock_gettime(CLOCK_BOOTTIME, &now) == 0;
+  if (!known) return 0;
+  uint64_t began_ns = (uint64_t)self.started * (second_ns / (uint64_t)ticks_a_second);
+  uint64_t now_ns = (uint64_t)now.tv_sec * second_ns + (uint64_t)now.tv_nsec;
+  return now_ns > began_ns ? now_ns - began_ns : 0;
 }
 
 static char boot[64];

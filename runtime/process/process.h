@@ -29,6 +29,9 @@ PURLIN_CHECKED purlin_status process_start(void);
 /* Ends bound children and the spawner. */
 void process_stop(void);
 
+/* How long this process runs already; 0 where nobody tells. */
+uint64_t process_age_ns(void);
+
 /* For purlin_contained_start: which plugin file provides a contract, filled by plugin/. */
 typedef struct process_provider {
   const char *contract, *name, *plugin, *path, *summary;

@@ -416,21 +416,30 @@ def test_refusals_are_not_repeated(stub, tmp_path):
     assert "the server answered 507" in failure(stub)
 
 
+def stop(stub):
+    stub.shutdown()
+    stub.server_close()
+
+
+def come_back(stub):
+    """The same server at the same address."""
+    again = Stub.__new__(Stub)
+    http.server.ThreadingHTTPServer.__init__(again, stub.server_address, Handler)
+    for name in ("parts", "artifacts", "reports", "requests_seen", "answers", "unwanted", "once_ended_unwanted", "lock"):
+        setattr(again, name, getattr(stub, name))
+    threading.Thread(target=again.serve_forever, args=(0.02,), daemon=True).start()
+    return again
+
+
 @needs_xgboost
 def test_the_server_is_away_for_a_while(stub, tmp_path):
     """A restart of the daemon: connections are refused for two seconds."""
     stub.parts = {"train": rows(20000, 9)}
     process = begin(stub, tmp_path, XGBOOST, "xgboost", {"label": "class", "rounds": 400, "max_depth": 8})
     wait_for(lambda: any(r.get("progress", 0) > 0.05 for r in stub.reports))
-    address = stub.server_address
-    stub.shutdown()
-    stub.server_close()
+    stop(stub)
     time.sleep(2)
-    again = Stub.__new__(Stub)
-    http.server.ThreadingHTTPServer.__init__(again, address, Handler)
-    for name in ("parts", "artifacts", "reports", "requests_seen", "answers", "unwanted", "once_ended_unwanted", "lock"):
-        setattr(again, name, getattr(stub, name))
-    threading.Thread(target=again.serve_forever, args=(0.02,), daemon=True).start()
+    again = come_back(stub)
     try:
         assert process.wait(90) == 0, process.stderr.read()
     finally:
@@ -440,9 +449,25 @@ def test_the_server_is_away_for_a_while(stub, tmp_path):
     assert again.last["state"] == "succeeded" and "model" in again.artifacts
 
 
+def test_who_has_worked_for_long_waits_for_long(stub, tmp_path):
+    """Six seconds of work and the least patience: it waits for six."""
+    process = begin(stub, tmp_path, PROCESS, "process", {"command": ["/bin/sh", "-c", "sleep 6; echo done > out"], "model_file": "out"},
+                    {"allow": ["*"]}, {"PURLIN_TRAINING_PATIENCE_S": "1"})  # fmt: skip
+    stop(stub)
+    wait_for(lambda: (tmp_path / "out").exists())
+    time.sleep(3)
+    assert process.poll() is None
+    again = come_back(stub)
+    try:
+        assert process.wait(60) == 0, process.stderr.read()
+    finally:
+        stop(again)
+        process.stderr.close()
+    assert again.last["state"] == "succeeded" and again.artifacts["model"] == b"done\n"
+
+
 def test_the_server_stays_away(stub, tmp_path):
-    stub.shutdown()
-    stub.server_close()
+    stop(stub)
     process = run(
         stub, tmp_path, PROCESS, "process", {"command": ["/bin/true"]}, {"allow": ["*"]},
         environment={"PURLIN_TRAINING_PATIENCE_S": "1"},

@@ -93,8 +93,8 @@ typedef struct purlin_trainer {
   static purlin_status function(PURLIN_MAYBE_UNUSED purlin_ctx *ctx, PURLIN_MAYBE_UNUSED const purlin_training *training,  \
                                 PURLIN_MAYBE_UNUSED const specification_type *specification)
 
-/* ---- For trainers: the contract over HTTP. Each may park and tries again while the server is away (a restart of the daemon costs a
- * trainer nothing but patience). PURLIN_CANCELLED when the server says that the attempt is no longer wanted: stop then.
+/* ---- For trainers: the contract over HTTP. Each may park and tries again while the server is away, for ten minutes or, if that is
+ * longer, as long as the process has run (a restart of the daemon costs a trainer nothing but patience). PURLIN_CANCELLED when the server says that the attempt is no longer wanted: stop then.
  * Everything given is borrowed. Other errors of all: PURLIN_TIMEOUT, PURLIN_UNAVAILABLE (away for too long), those of purlin_http, and
  * what the server refused. --------- */
 
