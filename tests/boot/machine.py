@@ -31,7 +31,8 @@ exec /bin/busybox switch_root /root /lib/systemd/systemd
 
 # Answers each line, a command in base64, by its exit code and its output in base64.
 AGENT = r"""#!/bin/bash
-ip link set eth0 up && ip address add 10.0.2.15/24 dev eth0
+until ip link set eth0 up; do sleep 0.2; done # udev may still be at it
+ip address add 10.0.2.15/24 dev eth0
 exec 3<> /dev/virtio-ports/control
 echo ready >&3
 while read -r line <&3; do
