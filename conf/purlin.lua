@@ -32,7 +32,7 @@ database {
   -- host = "127.0.0.1", port = 3306, password = file("/etc/purlin/db.password"),
   user = "purlin",
   name = "purlin",
-  connections = 16,                      -- in all
+  connections = 16,                      -- in all, beside four of each event loop (leases and health, many rows at once)
   -- tls_ca = "/etc/purlin/db-ca.pem",   -- with host: who vouches for MariaDB's certificate; then nothing goes in the clear
   -- tls_certificate = "/etc/purlin/db.pem", tls_key = "/etc/purlin/db.key",  -- our own, where MariaDB wants one
 }

@@ -51,7 +51,7 @@ PURLIN_SCHEMA(database_settings, "database { ... }",
     PURLIN_OPTIONAL(tls_ca, "PEM file of those who may vouch for MariaDB's certificate: then it must have one, for `host`, and nothing goes in the clear"),
     PURLIN_OPTIONAL(tls_certificate, "PEM file of our own certificate, where MariaDB wants one"),
     PURLIN_OPTIONAL(tls_key, "PEM file of its private key"),
-    PURLIN_DEFAULT(connections, "16", "Connections in all", .min = 2, .max = 1000));
+    PURLIN_DEFAULT(connections, "16", "Connections in all, beside four of each event loop: for leases and health, and for many rows at once", .min = 2, .max = 1000));
 
 PURLIN_SCHEMA(log_settings, "log { ... }",
     PURLIN_DEFAULT(level, "\"info\"", "Records below are not made", .choices = "debug, info, warning, error"),

@@ -10,6 +10,7 @@
 #include "db/instruments.h"
 
 #define PACKET_ROWS 5000
+#define MANY_ROWS 100 /* from so many on: LANE_BULK */
 #define PACKET_BYTES ((size_t)4 * 1024 * 1024)
 
 typedef struct bulk {
@@ -211,5 +212,10 @@ purlin_status purlin_db_bulk_(purlin_ctx *ctx, const purlin_schema *schema, cons
                               const char *sql) {
   if (item_count == 0) return PURLIN_OK;
   bulk b = {.ctx = ctx, .schema = schema, .items = items, .count = item_count, .sql = sql};
-  return db_transact(ctx, send_all, &b);
+  db_session *session = db_session_of(ctx);
+  if (!session) return PURLIN_UNAVAILABLE;
+  session->bulk = item_count >= MANY_ROWS;
+  purlin_status status = db_transact(ctx, send_all, &b);
+  session->bulk = false;
+  return status;
 }

@@ -1,7 +1,8 @@
 /* pool.h: the connections of one event loop.
  *
- * Two lanes: the general one, and a small reserve for leases and health. Each opens connections on demand up to its limit,
- * prefers the one used last (its caches are warm) among those in the wanted mode, and lets fibers wait in order, with a
+ * Three lanes: the general one, a small reserve for leases and health, and a narrow one for transactions that begin with many rows: those
+ * write to the same ends of the same indexes, and more of them at once only wait for each other's latches. Each opens connections on demand
+ * up to its limit, prefers the one used last (its caches are warm) among those in the wanted mode, and lets fibers wait in order, with a
  * bound. While the service knows the database to be away, everything fails at once instead of waiting or connecting. */
 #ifndef PURLIN_DB_POOL_H
 #define PURLIN_DB_POOL_H
@@ -20,7 +21,7 @@ typedef struct db_lane {
   db_waiter *first, *last;
 } db_lane;
 
-typedef enum db_lane_name { LANE_GENERAL, LANE_RESERVE, LANES } db_lane_name;
+typedef enum db_lane_name { LANE_GENERAL, LANE_RESERVE, LANE_BULK, LANES } db_lane_name;
 
 /* How the session on the server is set; changing it is a round trip. */
 typedef struct db_mode {

@@ -115,7 +115,8 @@ static db_mode mode_for(purlin_ctx *ctx, bool autocommit) {
 purlin_status db_session_take(purlin_ctx *ctx, db_session *session, sql_kind kind) {
   if (session->connection) return PURLIN_OK;
   bool begins = session->transactional && kind == SQL_WRITES;
-  purlin_status status = db_pool_take(ctx, session->lane, mode_for(ctx, !begins), &session->connection);
+  db_lane_name lane = begins && session->bulk && session->lane == LANE_GENERAL ? LANE_BULK : session->lane;
+  purlin_status status = db_pool_take(ctx, lane, mode_for(ctx, !begins), &session->connection);
   if (status != PURLIN_OK || !begins) return status;
   session->begun = true;
   ctx->transaction_open = true;

@@ -22,6 +22,7 @@ typedef struct db_session {
   db_connection *connection; /* held; NULL between statements outside a transaction */
   purlin_rows *rows;         /* an open cursor: it holds the connection too */
   db_lane_name lane;
+  bool bulk;          /* many rows are about to be written: a transaction that begins with them does so in LANE_BULK */
   bool transactional; /* within db_transact */
   bool begun;         /* a statement that writes has run in it: `connection` has an open transaction */
   bool locking;       /* what is read is locked, too */

@@ -192,6 +192,51 @@ TEST_IN_DATABASE(test_wait_in_order) {
   for (size_t i = 0; i < 4; i++) assert_true(workers[4 + i].ended_ms >= workers[i].ended_ms || i == 1);
 }
 
+/* ---- Many rows at once ---- */
+
+typedef struct faults_row {
+  int64_t id;
+} faults_row;
+PURLIN_SCHEMA(faults_row, "A row", PURLIN_REQUIRED(id, "Its id"));
+
+enum { MANY = 100, FEW = 99, WRITERS = 4 };
+static int writing, writing_most;
+
+/* That many rows, and a while before the commit. */
+static purlin_status write_rows(purlin_ctx *ctx, void *argument) {
+  static int64_t next;
+  const size_t *count = argument;
+  faults_row rows[MANY];
+  for (size_t i = 0; i < *count; i++) rows[i].id = ++next;
+  purlin_status status = purlin_db_bulk(ctx, faults_row, rows, *count, "INSERT INTO faults VALUES (?)");
+  if (++writing > writing_most) writing_most = writing;
+  loop_sleep(100);
+  writing--;
+  return status;
+}
+
+static void run_writer(purlin_ctx *ctx, void *argument) {
+  OK(ctx, db_transact(ctx, write_rows, argument));
+  workers_running--;
+}
+
+static int most_at_once(size_t rows) {
+  writing_most = 0;
+  for (int i = 0; i < WRITERS; i++) {
+    workers_running++;
+    assert_int_equal(context_start("test", "test.writer", run_writer, &rows), PURLIN_OK);
+  }
+  wait_for_workers();
+  return writing_most;
+}
+
+TEST_IN_DATABASE(test_many_rows_wait_for_each_other) {
+  RUN(ctx, "CREATE OR REPLACE TABLE faults (id INT PRIMARY KEY)");
+  assert_in_range(most_at_once(FEW), 3, 4); /* there are four connections */
+  assert_in_range(most_at_once(MANY), 1, 2);
+  assert_int_equal(count_of(ctx, "SELECT COUNT(*) count FROM faults"), WRITERS * (FEW + MANY));
+}
+
 /* ---- Connections that die ---- */
 
 /* From outside, without a turn of the loop: nothing is noticed before the next statement. */
@@ -327,6 +372,7 @@ int main(void) {
       cmocka_unit_test(test_cancel_rows),
       cmocka_unit_test(test_exhausted),
       cmocka_unit_test(test_wait_in_order),
+      cmocka_unit_test(test_many_rows_wait_for_each_other),
       cmocka_unit_test(test_stale_connections),
       cmocka_unit_test(test_lost_transaction),
       cmocka_unit_test(test_server_killed),
