@@ -1,6 +1,6 @@
 """What a machine does in hours, in an hour: installed by apt while it runs, socket activation, a watchdog, crashes, upgrades under load, wrong clocks.
 
-Written, and not seen to pass yet: without KVM it takes longer than there was time for."""
+Emulated, half an hour on a free core. A host that lets a machine stand still for minutes makes requests time out, which then are lost by it."""
 import time
 
 import pytest
