@@ -22,8 +22,8 @@ INIT = """#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t devtmpfs dev /dev
 for module in {modules}; do /bin/busybox insmod /modules/$module; done
-for i in $(/bin/busybox seq 100); do [ -b /dev/vda ] && break; /bin/busybox sleep 0.1; done
-/bin/busybox mount -t ext4 /dev/vda /root || exec /bin/busybox sh
+for i in $(/bin/busybox seq 3000); do [ -b /dev/vda ] && break; /bin/busybox sleep 0.1; done
+/bin/busybox mount -t ext4 /dev/vda /root || exit 1
 /bin/busybox umount /proc
 /bin/busybox mount --move /dev /root/dev
 exec /bin/busybox switch_root /root /lib/systemd/systemd
@@ -205,6 +205,10 @@ def free_port():
         return server.getsockname()[1]
 
 
+class NoShell(AssertionError):
+    """A machine that did not come up in time."""
+
+
 class Machine:
     """A machine that runs, or was cut off; `start` again continues with the same disk."""
 
@@ -220,10 +224,23 @@ class Machine:
 
     def start(self, clock=None, seconds=120):
         """Power on, until its shell answers. `clock`: what the time shall be there, as '2031-01-01T00:00:00'."""
+        begun = time.monotonic()
+        try:
+            try:
+                self._power_on(clock, begun + seconds * SLOWNESS / 3)
+            except NoShell:  # emulators have been seen to stand still before the disk was there: once more
+                self.cut()
+                self._power_on(clock, begun + seconds * SLOWNESS)
+        except BaseException:
+            self.cut()
+            raise
+        self.boot_seconds = time.monotonic() - begun
+        return self
+
+    def _power_on(self, clock, end):
         path = self.folder / "control.sock"
         path.unlink(missing_ok=True)
         self.port = free_port()
-        begun = time.monotonic()
         arguments = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             *self.image.acceleration, "-m", str(self.memory_mb), "-smp", str(self.processors),
@@ -236,13 +253,7 @@ class Machine:
             "-serial", f"file:{self.console}.now", *(["-rtc", f"base={clock}"] if clock else [])]
         with open(self.folder / "qemu.log", "ab") as log:
             self.process = subprocess.Popen(list(map(str, arguments)), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            self._greet(path, begun + seconds * SLOWNESS)
-        except BaseException:
-            self.cut()
-            raise
-        self.boot_seconds = time.monotonic() - begun
-        return self
+        self._greet(path, end)
 
     def _greet(self, path, end):
         """The agent says 'ready' when it starts; a connection that is too early for it is kept."""
@@ -262,7 +273,7 @@ class Machine:
                 time.sleep(0.05)
             except TimeoutError:
                 pass
-        raise AssertionError(f"no shell on the machine; its console:\n{self.console_text()[-6000:]}")
+        raise NoShell(f"no shell on the machine; its console:\n{self.console_text()[-6000:]}")
 
     def _line(self):
         while b"\n" not in self.received:

@@ -29,6 +29,18 @@ boot_smoke() { # boot_smoke FULL
   PURLIN_FULL=$1 python3 -m pytest -q -x "${tests[@]}"
 }
 
+# The packages of the release that this machine does not run.
+boot_other_release() {
+  local other=trixie
+  # shellcheck disable=SC1091
+  [ "$(. /etc/os-release && echo "$VERSION_ID")" = 13 ] && other=bookworm
+  # shellcheck disable=SC1091
+  . tests/commands/package.sh
+  command_package --suite "$other" --quick
+  say "Packages of Debian $other in a root and in a virtual machine"
+  PURLIN_DIST=$PWD/dist/$other python3 -m pytest -q -x tests/boot/test_root.py tests/boot/test_machine.py
+}
+
 command_boot() {
   local full=no
   [ "${1:-}" = --full ] && full=yes && shift
@@ -41,4 +53,5 @@ command_boot() {
   fi
   say "Packages in a Debian root and in a virtual machine"
   PURLIN_FULL=$full python3 -m pytest -q -x tests/boot "$@"
+  if [ "$full" = yes ] && [ $# = 0 ]; then boot_other_release; fi
 }
