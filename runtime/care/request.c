@@ -1,7 +1,7 @@
 #include "care/care.h"
 #include <curl/curl.h>
 #include <string.h>
-#include "core/text.h"
+#include "client/header.h"
 
 enum { LARGEST_ANSWER = 64 * 1024 * 1024, CONNECT_MS = 5000 };
 
@@ -9,17 +9,6 @@ static size_t receive(char *data, size_t one, size_t count, void *to) {
   buffer *answer = to;
   buffer_add(answer, data, one * count);
   return answer->failed ? 0 : one * count;
-}
-
-static bool add_header(struct curl_slist **headers, const char *name, const char *value) {
-  if (!value) return true;
-  buffer line = {0};
-  buffer_format(&line, "%s%s", name, value);
-  struct curl_slist *more = line.failed ? NULL : curl_slist_append(*headers, buffer_end(&line));
-  if (more) *headers = more;
-  if (line.data) text_wipe(line.data, line.size);
-  buffer_free(&line);
-  return more != NULL;
 }
 
 /* The certificate is made for a name by which others call this machine. It is trusted because it is the very one that purlin.lua names. */
@@ -40,16 +29,16 @@ bool request_send(const installation *place, const care_request *request, unsign
   char words[CURL_ERROR_SIZE] = "";
   CURLcode code = CURLE_OUT_OF_MEMORY;
   *http = 0;
+  buffer_clear(answer);
+  answer->limit = LARGEST_ANSWER;
   if (request->token && !listener_is_ours(place, why)) return false;
   installation_url(place, &url);
   buffer_text(&url, request->path);
-  buffer_clear(answer);
-  answer->limit = LARGEST_ANSWER;
   CURL *curl = curl_easy_init();
   /* "Purlin-Probe": what is asked of a model only to see whether it still answers is no prediction of anybody's. */
-  if (curl && !url.failed && add_header(&headers, "Authorization: Bearer ", request->token) &&
-      add_header(&headers, "Content-Type: ", request->body ? "application/json" : NULL) &&
-      add_header(&headers, "Purlin-Probe: ", "upgrade")) {
+  if (curl && !url.failed && header_add(&headers, "Authorization: Bearer ", request->token) &&
+      header_add(&headers, "Content-Type: ", request->body ? "application/json" : NULL) &&
+      header_add(&headers, "Purlin-Probe: ", "upgrade")) {
     (void)curl_easy_setopt(curl, CURLOPT_URL, buffer_end(&url));
     (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
     if (request->body) (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);

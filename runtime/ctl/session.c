@@ -1,4 +1,5 @@
 #include "ctl/credentials.h"
+#include "client/header.h"
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
@@ -160,17 +161,6 @@ static void say_no_answer(const session *s, CURLcode code, const char *why) {
     (void)fputs("  Whose certificate is to be trusted says --ca-file FILE or PURLIN_CA_FILE.\n", stderr);
 }
 
-/* Adds "NAME: VALUE"; without a value nothing. */
-static bool add_header(struct curl_slist **headers, const char *name, const char *value) {
-  if (!value) return true;
-  buffer line = {0};
-  buffer_format(&line, "%s%s", name, value);
-  struct curl_slist *more = line.failed ? NULL : curl_slist_append(*headers, buffer_end(&line));
-  if (more) *headers = more;
-  buffer_free(&line);
-  return more != NULL;
-}
-
 bool session_request(const session *s, const char *method, const char *path, const char *body, unsigned *http,
                      buffer *answer) {
   buffer url = {0};
@@ -178,10 +168,10 @@ bool session_request(const session *s, const char *method, const char *path, con
   buffer_format(&url, "%s%s", s->server, path);
   answer->limit = LARGEST_ANSWER;
   CURL *curl = curl_easy_init();
-  bool whole = curl && add_header(&headers, "Content-Type: ", "application/json") &&
-               add_header(&headers, "Authorization: Bearer ", s->token) &&
-               add_header(&headers, "Purlin-Workspace: ", s->workspace) &&
-               add_header(&headers, "Purlin-Project: ", s->project);
+  bool whole = curl && header_add(&headers, "Content-Type: ", "application/json") &&
+               header_add(&headers, "Authorization: Bearer ", s->token) &&
+               header_add(&headers, "Purlin-Workspace: ", s->workspace) &&
+               header_add(&headers, "Purlin-Project: ", s->project);
   patience p = {.began = time(NULL), .terminal = display_is_terminal(stderr)};
   CURLcode code = CURLE_OUT_OF_MEMORY;
   char why[CURL_ERROR_SIZE] = "";
