@@ -49,21 +49,14 @@ static purlin_status open_file(void *argument) {
   return PURLIN_OK;
 }
 
-/* What was read while somebody wrote to the file is forgotten: it may have been right once. */
-static void remember(const purlin_blob_reader *r) {
-  struct stat now;
-  bool same = fstat(r->file, &now) == 0 && now.st_ctim.tv_sec == r->about.st_ctim.tv_sec &&
-              now.st_ctim.tv_nsec == r->about.st_ctim.tv_nsec;
-  if (same) verified_now(r->sha256, &now);
-}
-
 static void compare(purlin_blob_reader *r) {
   uint8_t hash[32];
   char digits[STORAGE_DIGITS + 1];
   if (EVP_DigestFinal_ex(r->digest, hash, NULL) != 1) r->corrupt = true;
   for (size_t i = 0; i < sizeof hash; i++) (void)snprintf(digits + 2 * i, 3, "%02x", hash[i]);
   if (strcmp(digits, r->sha256) != 0) r->corrupt = true;
-  if (!r->corrupt) remember(r);
+  if (!r->corrupt)
+    verified_now(r->sha256, &r->about); /* as it was when it was opened: who has written to it since has changed that */
 }
 
 static void verify(purlin_blob_reader *r) {
