@@ -4,15 +4,13 @@ The same change, one row in one table, with its entry and without, in turns in o
 all the while and is counted. CPU is that of purlind and mariadbd together; MariaDB flushes its log at each commit."""
 
 import argparse
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from bench import Case
-from servers import ROOT, Database, Purlin, stop_all
+from servers import ROOT, Database, Purlin, scratch, stop_all
 
 BODY = '{"name":"a thing of the benchmark","note":"with some words about what it is for"}'
 BAR = 0.8
@@ -57,12 +55,8 @@ def main():
     parser.add_argument("--seconds", type=int, default=3, help="of load per repetition (3)")
     parser.add_argument("--repetitions", type=int, default=5)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="purlin-bench-"))
-    try:
+    with scratch() as folder:
         bench(options, folder)
-    finally:
-        stop_all()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

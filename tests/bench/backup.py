@@ -6,21 +6,19 @@ nor checked.
 Somebody logs metrics meanwhile. CPU is user and system time of the command with all that it starts; memory is the most that one of its
 processes held."""
 import argparse
-import http.client
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import mlflow_data  # noqa: E402
-from mlflow_load import blocks  # noqa: E402
+from mlflow_load import blocks, connect, headers  # noqa: E402
 from mlflow_servers import Ours, Peak  # noqa: E402
-from servers import tree  # noqa: E402
+from servers import scratch, tree  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB, GIB = 1 << 20, 1 << 30
@@ -80,11 +78,9 @@ def fill(ours, options):
         ours.sql(statement)
     for number in range(int(options.gib * GIB / FILE)):
         run = ours.call("/api/2.0/mlflow/runs/create", {"experiment_id": mlflow_data.EXPERIMENT})["run"]["info"]["run_id"]
-        host = ours.url.removeprefix("http://")
-        connection = http.client.HTTPConnection(host, timeout=300)
+        connection = connect(ours)
         uri = ours.call(f"/api/2.0/mlflow/runs/get?run_id={run}")["run"]["info"]["artifact_uri"].removeprefix("mlflow-artifacts:").lstrip("/")
-        connection.request("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{uri}/file.bin", blocks(FILE, number),
-                           {"Authorization": f"Bearer {ours.token}", "Content-Length": str(FILE)})
+        connection.request("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{uri}/file.bin", blocks(FILE, number), {"Content-Length": str(FILE), **headers(ours)})
         answer = connection.getresponse()
         if answer.status != 200:
             raise SystemExit(f"{answer.status} {answer.read()}")
@@ -115,6 +111,40 @@ def plainly(ours, folder):
     return size, (took, dumping + copying, max(mib, largest))
 
 
+def bench(options, folder):
+    ours = Ours(folder, Path(options.build).resolve())
+    purlin = ours.build / "bin" / "purlin"
+    print(f"Filling: {options.runs:,} runs, {options.gib:g} GiB of artifacts", flush=True)
+    fill(ours, options)
+    size, plain = plainly(ours, folder)
+    config = configuration(ours, folder, "here", "purlin", ours.state)
+    key = folder / "age.key"
+    subprocess.run(["age-keygen", "-o", key], check=True, stderr=subprocess.DEVNULL)
+    recipient = next(line for line in key.read_text().splitlines() if "public key" in line).rpartition(" ")[2]
+    backup, sealed = folder / "backups", folder / "sealed"
+    back = configuration(ours, folder, "back", "purlin_back", folder / "back")
+    writer = Writer(ours)
+    writer.start()
+    time.sleep(3)
+    alone = writer.slowest_of_hundred_ms(0)
+    first = len(writer.took)
+    rows = [("mariadb-dump to a file, cp of the folder", plain)]
+    rows.append(("purlin backup, the first", measured([purlin, "backup", "--to", backup, "--config", config])))
+    beside = writer.slowest_of_hundred_ms(first)
+    rows.append(("purlin backup, the next", measured([purlin, "backup", "--to", backup, "--config", config])))
+    rows.append(("purlin backup, the first, encrypted", measured([purlin, "backup", "--to", sealed, "--encrypt-to", recipient, "--config", config])))
+    writer.over = True
+    writer.join()
+    rows.append(("purlin backup verify", measured([purlin, "backup", "verify", backup])))
+    rows.append(("purlin restore, onto an empty place", measured([purlin, "restore", backup, "--config", back])))
+    taken = sum(file.stat().st_size for file in backup.rglob("*") if file.is_file())
+    print(f"\n{options.runs:,} runs ({size / GIB:.2f} GiB as SQL), {options.gib:g} GiB of artifacts; the backups' folder holds {taken / GIB:.2f} GiB.")
+    print(f"A metric is logged each {1000 * PAUSE_S:g} ms; the slowest of a hundred takes {alone:.1f} ms, during the first backup {beside:.1f} ms.\n")
+    print("| | seconds | CPU seconds | beside the plain way, CPU | memory |\n| --- | ---: | ---: | ---: | ---: |")
+    for name, (seconds, cpu, mib) in rows:
+        print(f"| {name} | {seconds:.1f} | {cpu:.1f} | {cpu / plain[1]:.2f}x | {mib:.0f} MiB |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100_000)
@@ -122,43 +152,8 @@ def main():
     parser.add_argument("--build", default=ROOT / "build")
     parser.add_argument("--folder", help="in which all of it is done")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="purlin-bench-", dir=options.folder))
-    ours = Ours(folder, Path(options.build).resolve())
-    purlin = ours.build / "bin" / "purlin"
-    try:
-        print(f"Filling: {options.runs:,} runs, {options.gib:g} GiB of artifacts", flush=True)
-        fill(ours, options)
-        size, plain = plainly(ours, folder)
-        config = configuration(ours, folder, "here", "purlin", ours.state)
-        key = folder / "age.key"
-        subprocess.run(["age-keygen", "-o", key], check=True, stderr=subprocess.DEVNULL)
-        recipient = next(line for line in key.read_text().splitlines() if "public key" in line).rpartition(" ")[2]
-        backup, sealed = folder / "backups", folder / "sealed"
-        back = configuration(ours, folder, "back", "purlin_back", folder / "back")
-        writer = Writer(ours)
-        writer.start()
-        time.sleep(3)
-        alone = writer.slowest_of_hundred_ms(0)
-        first = len(writer.took)
-        rows = [("mariadb-dump to a file, cp of the folder", plain)]
-        rows.append(("purlin backup, the first", measured([purlin, "backup", "--to", backup, "--config", config])))
-        beside = writer.slowest_of_hundred_ms(first)
-        rows.append(("purlin backup, the next", measured([purlin, "backup", "--to", backup, "--config", config])))
-        rows.append(("purlin backup, the first, encrypted", measured([purlin, "backup", "--to", sealed, "--encrypt-to", recipient, "--config", config])))
-        writer.over = True
-        writer.join()
-        rows.append(("purlin backup verify", measured([purlin, "backup", "verify", backup])))
-        rows.append(("purlin restore, onto an empty place", measured([purlin, "restore", backup, "--config", back])))
-        taken = sum(file.stat().st_size for file in backup.rglob("*") if file.is_file())
-        print(f"\n{options.runs:,} runs ({size / GIB:.2f} GiB as SQL), {options.gib:g} GiB of artifacts; the backups' folder holds {taken / GIB:.2f} GiB.")
-        print(f"A metric is logged each {1000 * PAUSE_S:g} ms; the slowest of a hundred takes {alone:.1f} ms, during the first backup {beside:.1f} ms.\n")
-        print("| | seconds | CPU seconds | beside the plain way, CPU | memory |\n| --- | ---: | ---: | ---: | ---: |")
-        for name, (seconds, cpu, mib) in rows:
-            print(f"| {name} | {seconds:.1f} | {cpu:.1f} | {cpu / plain[1]:.2f}x | {mib:.0f} MiB |")
-    finally:
-        ours.process.terminate()
-        ours.process.wait(60)
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch(options.folder) as folder:
+        bench(options, folder)
 
 
 if __name__ == "__main__":

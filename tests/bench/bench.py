@@ -8,15 +8,13 @@ import json
 import random
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from servers import ROOT, Database, Nginx, Peer, Purlin, call, cpu_seconds, proportional_kib, stop, stop_all
+from servers import ROOT, Database, Nginx, Peer, Purlin, call, cpu_seconds, proportional_kib, scratch, stop, stop_all
 
 COLUMNS = ["a", "b", "c", "d", "e", "f", "g", "h"]
 # What an operator might write: office hours for one permission, everything else allowed.
@@ -265,10 +263,6 @@ def bench(options, folder):
     return report.missed
 
 
-def interrupted(number, frame):
-    raise KeyboardInterrupt
-
-
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench")
     parser.add_argument("--build", default=str(ROOT / "build"))
@@ -278,20 +272,8 @@ def main():
     parser.add_argument("--no-queue", action="store_true", help="leave out the queue")
     parser.add_argument("--hold", action="store_true", help="wait before ending, to look with a profiler")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, interrupted)
-    folder = Path(tempfile.mkdtemp(prefix="purlin-bench-"))
-    try:
+    with scratch() as folder:
         missed = bench(options, folder)
-    except KeyboardInterrupt:
-        return 130
-    except Exception:
-        say(f"The logs are in {folder}")
-        folder = None
-        raise
-    finally:
-        stop_all()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
     print(f"\n{missed or 'No'} bar{'' if missed == 1 else 's'} missed.")
     return 0
 

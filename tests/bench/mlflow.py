@@ -6,11 +6,8 @@ requests; it means something on a busy machine, rates do less."""
 import argparse
 import os
 import platform
-import shutil
-import signal
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -18,7 +15,7 @@ import mlflow_large
 import mlflow_load
 from mlflow_load import MIB, Measured
 from mlflow_servers import Ours, fill, install, start_theirs
-from servers import ROOT, Purlin, stop, stop_all
+from servers import ROOT, Purlin, scratch, stop
 
 
 def say(text):
@@ -211,10 +208,6 @@ def bench(options, folder):
     return report
 
 
-def interrupted(number, frame):
-    raise KeyboardInterrupt
-
-
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench mlflow")
     parser.add_argument("--build", default=str(ROOT / "build"))
@@ -230,20 +223,8 @@ def main():
     parser.add_argument("--markdown", help="writes the report to this file too")
     parser.add_argument("--hold", action="store_true", help="wait before measuring, to look with a profiler")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, interrupted)
-    folder = Path(tempfile.mkdtemp(prefix="purlin-bench-"))
-    try:
+    with scratch() as folder:
         report = mlflow_large.bench(options, folder, Report(), say) if options.large else bench(options, folder)
-    except KeyboardInterrupt:
-        return 130
-    except Exception:
-        say(f"The logs are in {folder}")
-        folder = None
-        raise
-    finally:
-        stop_all()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
     report.say(f"{report.missed or 'No'} bar{'' if report.missed == 1 else 's'} missed.")
     text = "\n".join(report.lines) + "\n"
     print(text)

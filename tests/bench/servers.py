@@ -1,11 +1,14 @@
 """The servers under measurement: started on free ports of 127.0.0.1, ended again whatever happens, their CPU time read from /proc."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -48,6 +51,30 @@ def stop(process):
 def stop_all():
     for process in reversed(started[:]):
         stop(process)
+
+
+def interrupted(number, frame):
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def scratch(parent=None):
+    """A folder to measure in. In the end all that was started is ended and the folder goes; when something went wrong it stays, for its logs.
+    SIGTERM ends the program as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, interrupted)
+    folder = Path(tempfile.mkdtemp(prefix="purlin-bench-", dir=parent))
+    try:
+        yield folder
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception:
+        print(f"The logs are in {folder}", file=sys.stderr)
+        folder = None
+        raise
+    finally:
+        stop_all()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def tree(pid, without=0):

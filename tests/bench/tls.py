@@ -10,11 +10,9 @@ import socket
 import ssl
 import statistics
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
-from servers import ROOT, Database, cpu_seconds, free_port, proportional_kib, start, stop_all, wait_for
+from servers import ROOT, Database, cpu_seconds, free_port, proportional_kib, scratch, start, wait_for
 
 ssl._create_default_https_context = ssl._create_unverified_context  # the certificate is made here, for this run
 
@@ -38,7 +36,7 @@ class Ours:
         config = folder / f"purlin-{secure}.lua"
         (folder / "none").mkdir(exist_ok=True)
         config.write_text(
-            f'server {{ port = {self.port}, loops = 1, state = "{state}" }}\n{tls}database {{ socket = "{database.socket}", user = "root", name = "b{int(secure)}" }}\n'
+            f'server {{ port = {self.port}, loops = 1, max_connections_per_address = 0, state = "{state}" }}\n{tls}database {{ socket = "{database.socket}", user = "root", name = "b{int(secure)}" }}\n'
             f'lua {{ policies = "{folder}/none", library = "{ROOT / "lua"}" }}\nplugins {{ folders = {{ "{folder}/none" }} }}\n')
         self.process = start([str(build / "bin" / "purlind"), "--config", str(config)], folder / "purlin.log")
         self.url = f"{'https' if secure else 'http'}://127.0.0.1:{self.port}/healthz"
@@ -150,17 +148,8 @@ def main():
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="purlin-tls-"))
-    try:
+    with scratch() as folder:
         measure(folder, Path(options.build).resolve(), options)
-    except Exception:
-        print(f"The logs are in {folder}", file=sys.stderr)
-        folder = None
-        raise
-    finally:
-        stop_all()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
